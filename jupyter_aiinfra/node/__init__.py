@@ -1,0 +1,1 @@
+"""What runs on the nodes: files that import nothing of ours and travel with each job."""
