@@ -1,0 +1,469 @@
+"""The nouns that cross a layer: frozen dataclasses, and the one way to and from JSON.
+
+``None`` means unknown; zero is a measurement. The unit of a number is in its name. Times are
+seconds since the epoch (UTC) as ``float`` unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+import msgspec
+
+__all__ = [
+    "LAUNCHER",
+    "CaptureKind",
+    "Desired",
+    "Event",
+    "FileRef",
+    "Finding",
+    "Gpu",
+    "Handle",
+    "Interpreter",
+    "Job",
+    "JobKind",
+    "JobSpec",
+    "JobState",
+    "LogChunk",
+    "Manifest",
+    "ManifestItem",
+    "Node",
+    "NodePlan",
+    "Observation",
+    "Origin",
+    "Plan",
+    "PoolRecord",
+    "RankError",
+    "RankStatus",
+    "Severity",
+    "TrackingRun",
+    "TrackingSpec",
+    "from_wire",
+    "new_job_id",
+    "to_wire",
+]
+
+T = TypeVar("T")
+
+LAUNCHER = -1
+"""The pseudo-rank whose log is what the node's launcher itself printed."""
+
+
+class JobKind(str, Enum):
+    """What a job is for. All four take the same path through the engine."""
+
+    TRAIN = "train"
+    NOTEBOOK = "notebook"
+    ENDPOINT = "endpoint"
+    SESSION = "session"
+
+
+class JobState(str, Enum):
+    """What was last *observed* of a job; what is *desired* of it is :class:`Desired`.
+
+    ``PENDING`` is recorded but not yet accepted by the pool, ``STARTING`` accepted with ranks
+    still coming up, ``RUNNING`` the asked world size verified and user code running. The other
+    four are final.
+    """
+
+    PENDING = "pending"
+    STARTING = "starting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def final(self) -> bool:
+        """Whether no further state can follow."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
+
+
+class Desired(str, Enum):
+    """What the user wants of a job."""
+
+    RUN = "run"
+    STOP = "stop"
+
+
+class Severity(str, Enum):
+    """How much a preflight finding matters: an ``ERROR`` stops the launch."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class CaptureKind(str, Enum):
+    """How a name of the notebook travels to the ranks."""
+
+    IMPORT = "import"
+    SOURCE = "source"
+    MODULE = "module"
+    DATA = "data"
+    TENSOR = "tensor"
+    ARRAY = "array"
+    REFUSED = "refused"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """One GPU, known by its UUID: an index means nothing to another process."""
+
+    uuid: str
+    name: str
+    index: int
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """The Python a node runs jobs with, and the versions of the packages that matter."""
+
+    executable: str
+    version: str
+    implementation: str = "CPython"
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        """``(major, minor)``, the part that bytecode and pickled code depend on."""
+        major, minor = self.version.split(".")[:2]
+        return int(major), int(minor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One machine of a pool as last seen. ``max_procs`` is the most ranks of a job on it."""
+
+    name: str
+    address: str
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    python: Interpreter | None = None
+    driver: str | None = None
+    platform: str = "linux"
+    max_procs: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolRecord:
+    """A pool as attached: its name, its kind and the options of that kind. Holds no secret."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    created_at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRef:
+    """One content-addressed file of a bundle.
+
+    ``path`` is where it is placed in the run directory; ``None`` leaves it in the node's blob
+    store, where ranks read it by digest.
+    """
+
+    digest: str
+    size_bytes: int
+    path: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestItem:
+    """One name the code needs: what it is and how it travels."""
+
+    name: str
+    kind: CaptureKind
+    type: str
+    size_bytes: int | None = None
+    how: str = ""
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Everything that leaves the notebook with a job, by name, sorted as shown."""
+
+    items: tuple[ManifestItem, ...] = ()
+    size_bytes: int = 0
+
+    @property
+    def refused(self) -> tuple[ManifestItem, ...]:
+        """The items that cannot travel, each with its reason."""
+        return tuple(item for item in self.items if item.kind is CaptureKind.REFUSED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a job came from, for the record and for "insert as cell".
+
+    ``process`` identifies the launching process (see ``node/supervise.py``): once it is gone, a
+    job it left pending is nobody's.
+    """
+
+    code: str = ""
+    line: str = ""
+    notebook: str | None = None
+    user: str | None = None
+    host: str | None = None
+    process: Mapping[str, Any] = field(default_factory=dict)
+    git: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSpec:
+    """The MLflow run to keep around a job. The URI must not carry a password.
+
+    ``experiment_id`` goes before ``experiment``, its name; with neither it is MLflow's default.
+    """
+
+    uri: str
+    experiment: str | None = None
+    experiment_id: str | None = None
+    run_name: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingRun:
+    """The MLflow run that was made for a job, once it is known."""
+
+    uri: str
+    run_id: str | None = None
+    experiment_id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """Everything a pool needs to run a job, and nothing that only one pool understands.
+
+    ``argv`` is what each node runs; ``${AIINFRA_…}`` names of the rank contract in it are filled
+    in on the node. ``env`` is recorded and holds no secret; ``secrets`` are names whose values
+    are taken from the launching process and never written down. ``companion`` is a program that
+    runs beside the ranks of node 0 and outlives them by what it needs to note their end.
+    """
+
+    kind: JobKind
+    name: str
+    argv: tuple[str, ...]
+    nodes: int = 1
+    procs: int = 1
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    cwd: str | None = None
+    port: int | None = None
+    files: tuple[FileRef, ...] = ()
+    fetch: tuple[str, ...] = ()
+    verify_world: bool = True
+    grace_seconds: float = 10.0
+    start_timeout_seconds: float = 600.0
+    time_limit_seconds: float | None = None
+    tracking: TrackingSpec | None = None
+    companion: tuple[str, ...] = ()
+    manifest: Manifest = field(default_factory=Manifest)
+    origin: Origin = field(default_factory=Origin)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def world(self) -> int:
+        """The number of ranks asked for, over all nodes."""
+        return self.nodes * self.procs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handle:
+    """A pool's own name for a job: plain JSON, so that any process can pick the job up."""
+
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankError:
+    """The exception that ended a rank. ``line`` counts from 1 in the cell or script."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankStatus:
+    """One rank as its node knows it. ``signal`` is set when a signal ended it."""
+
+    rank: int
+    node: str
+    pid: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    max_memory_bytes: int | None = None
+    error: RankError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What a pool saw of a job at ``seen_at``; it never guesses.
+
+    ``reason`` says in one sentence why a job is in a final state other than succeeded.
+    ``supervised`` is false when the node's supervisor is gone while the job still runs.
+    ``stopping`` is true once the node knows that the job is to end.
+    ``ended_by`` tells, for a stopped job, which signal ended which ranks.
+    """
+
+    state: JobState
+    seen_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    failed_rank: int | None = None
+    ranks: tuple[RankStatus, ...] = ()
+    supervised: bool = True
+    stopping: bool = False
+    ended_by: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    strays: int = 0
+    tracking: TrackingRun | None = None
+    results: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The record of a job. ``version`` grows with each change and guards compare-and-set."""
+
+    id: str
+    pool: str
+    spec: JobSpec
+    state: JobState = JobState.PENDING
+    desired: Desired = Desired.RUN
+    version: int = 0
+    handle: Handle | None = None
+    seen: Observation | None = None
+    created_at: float = field(default_factory=time.time)
+    updated_at: float = field(default_factory=time.time)
+
+    @property
+    def started_at(self) -> float | None:
+        """When user code began on all ranks, by the node's clock."""
+        return self.seen.started_at if self.seen else None
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the job ended, by the node's clock."""
+        return self.seen.ended_at if self.seen else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePlan:
+    """What one node will be told to do: exactly, before it is done."""
+
+    node_rank: int
+    node: str
+    address: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    run_dir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A job laid out on the nodes of a pool: text a person can read, then data for ``submit``."""
+
+    job: Job
+    nodes: tuple[NodePlan, ...]
+
+    @property
+    def text(self) -> str:
+        """The plan as lines: what runs where, with which variables."""
+        lines: list[str] = []
+        for node in self.nodes:
+            lines.append(f"node {node.node_rank}  {node.node} ({node.address})")
+            lines.append(f"  in   {node.cwd}")
+            lines.append(f"  run  {_shown(node.argv)}")
+            lines.extend(f"  env  {name}={value}" for name, value in sorted(node.env.items()))
+            lines.append(f"  logs {node.run_dir}/logs")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogChunk:
+    """Bytes of one rank's log. ``offset`` is the position of the first byte in that log."""
+
+    rank: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of a preflight: what was checked, what is wrong, and how to mend it."""
+
+    check: str
+    severity: Severity
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One entry of a job's timeline, or of a pool's."""
+
+    id: int
+    at: float
+    kind: str
+    subject: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def new_job_id() -> str:
+    """Return a fresh job id: sortable by time to the second, unguessable in its tail.
+
+    Seven characters of time and five of randomness in base 32, lower case, safe as a file name
+    and as a DNS label.
+    """
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    seconds = int(time.time())
+    head = "".join(alphabet[(seconds >> shift) & 31] for shift in range(30, -1, -5))
+    return head + "".join(secrets.choice(alphabet) for _ in range(5))
+
+
+def to_wire(value: Any) -> Any:
+    """Return `value` as plain JSON types (dicts, lists, strings, numbers, ``None``)."""
+    return msgspec.to_builtins(value)
+
+
+def from_wire(data: Any, kind: type[T]) -> T:
+    """Build a `kind` from plain JSON types.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        When a field is missing or of the wrong type; the message holds its path.
+    """
+    return msgspec.convert(data, kind)
+
+
+def _shown(argv: tuple[str, ...]) -> str:
+    import shlex  # noqa: PLC0415 - only a plan's text needs it
+
+    return shlex.join(argv)

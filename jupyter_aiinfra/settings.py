@@ -1,0 +1,123 @@
+"""Settings: defaults, then the user's TOML file, then environment variables. Nothing is cached.
+
+Each field can be set as ``JUPYTER_AIINFRA_<FIELD>`` in the environment, or as ``<field> = …`` in
+``settings.toml`` of the configuration folder (``JUPYTER_AIINFRA_CONFIG`` names another file).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+
+from jupyter_aiinfra.errors import UsageError, did_you_mean
+
+__all__ = ["Settings", "load_settings"]
+
+_PREFIX = "JUPYTER_AIINFRA_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a user or administrator may change.
+
+    Parameters
+    ----------
+    home
+        Folder of the database, run directories and blobs; made with mode 0700.
+    database_url
+        SQLAlchemy URL; ``None`` is SQLite below `home`.
+    grace_seconds
+        How long a stopped job may take to end by itself before the next, harder signal.
+    start_timeout_seconds
+        How long all ranks together may take to report before user code runs.
+    display_lines
+        How many lines of a rank's log the cell keeps on screen.
+    max_local_procs
+        Most ranks a local pool starts on a machine without GPUs; ``None`` is the larger of 8 and
+        the number of cores.
+    tracking_uri
+        MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
+    """
+
+    home: Path
+    database_url: str | None = None
+    grace_seconds: float = 10.0
+    start_timeout_seconds: float = 600.0
+    display_lines: int = 200
+    max_local_procs: int | None = None
+    tracking_uri: str | None = None
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in use."""
+        return self.database_url or f"sqlite:///{self.home / 'aiinfra.db'}"
+
+    @property
+    def runs(self) -> Path:
+        """Folder with one run directory a job of the local pools."""
+        return self.home / "runs"
+
+    @property
+    def blobs(self) -> Path:
+        """Content-addressed store of what travels with jobs of the local pools."""
+        return self.home / "blobs"
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings in force now.
+
+    Raises
+    ------
+    UsageError
+        A file that is not TOML, an unknown setting, or a value of the wrong type; names it.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {"home": platformdirs.user_data_path("jupyter-aiinfra")}
+    values |= _from_file(environ)
+    for field in fields(Settings):
+        text = environ.get(_PREFIX + field.name.upper())
+        if text is not None:
+            values[field.name] = text
+    try:
+        settings = msgspec.convert(
+            {**values, "home": str(values["home"])}, Settings, strict=False, dec_hook=_decode
+        )
+    except msgspec.ValidationError as error:
+        raise UsageError(f"a setting has a wrong value: {error}") from error
+    return settings
+
+
+def _decode(_kind: type[Path], value: Any) -> Path:
+    # Asked for what msgspec does not know by itself: of our types that is a path only.
+    return Path(value).expanduser().absolute()
+
+
+def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
+    named = environ.get(_PREFIX + "CONFIG")
+    path = (
+        Path(named) if named else platformdirs.user_config_path("jupyter-aiinfra") / "settings.toml"
+    )
+    if not path.is_file():
+        if named:
+            raise UsageError(f"{_PREFIX}CONFIG names {path}, which is not a file")
+        return {}
+    try:
+        values: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    known = {field.name for field in fields(Settings)}
+    for name in values:
+        if name not in known:
+            raise UsageError(f"{path}: unknown setting {name!r}", hint=did_you_mean(name, known))
+    return values
+
+
+if sys.version_info < (3, 11):  # msgspec reads TOML through tomli there
+    import tomli as _tomli  # noqa: F401
