@@ -1,0 +1,373 @@
+"""What a store does, whatever it is kept in: the unit tests run it on SQLite, the integration
+tests on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from jupyter_aiinfra.errors import (
+    Conflict,
+    JobNotFound,
+    PoolExists,
+    PoolNotFound,
+    StoreError,
+    UsageError,
+)
+from jupyter_aiinfra.model import (
+    CaptureKind,
+    Desired,
+    Handle,
+    Job,
+    JobKind,
+    JobSpec,
+    JobState,
+    Manifest,
+    ManifestItem,
+    Observation,
+    Origin,
+    PoolRecord,
+    RankError,
+    RankStatus,
+    TrackingRun,
+    TrackingSpec,
+)
+from jupyter_aiinfra.store import Store
+
+__all__ = ["StoreSuite", "job", "seen"]
+
+HANDLE = Handle(kind="local", data={"run_dir": "/runs/a", "pid": 7, "boot": None})
+
+
+def job(job_id: str = "job1", *, pool: str = "here", **values: object) -> Job:
+    spec = JobSpec(kind=JobKind.TRAIN, name="digits", argv=("python", "cell.py"))
+    return replace(Job(id=job_id, pool=pool, spec=spec, created_at=100.0), **values)  # type: ignore[arg-type]
+
+
+def seen(state: JobState, **values: object) -> Observation:
+    return replace(Observation(state=state, seen_at=200.0), **values)  # type: ignore[arg-type]
+
+
+class StoreSuite:
+    """Subclasses give the fixtures `open_again` (opens the same database) and `store`."""
+
+    @pytest.fixture
+    def store(self, open_again: Callable[[], Store]) -> Store:
+        store = open_again()
+        store.add_pool(PoolRecord(name="here", kind="local"))
+        return store
+
+    @pytest.fixture
+    def added(self, store: Store) -> Job:
+        store.add_job(job())
+        return store.get_job("job1")
+
+    # pools
+
+    def test_a_pool_comes_back_as_it_was_added(
+        self, store: Store, open_again: Callable[[], Store]
+    ) -> None:
+        record = PoolRecord(
+            name="größer",
+            kind="ssh",
+            options={"hosts": ["a", "b"], "port": 22, "deep": {"x": [1.5, None, True]}},
+            created_at=1732000000.123456,
+        )
+        store.add_pool(record)
+        assert open_again().get_pool("größer") == record
+
+    def test_pools_are_listed_by_name(self, store: Store) -> None:
+        for name in ("zeta", "alpha"):
+            store.add_pool(PoolRecord(name=name, kind="local"))
+        assert [pool.name for pool in store.list_pools()] == ["alpha", "here", "zeta"]
+
+    def test_a_taken_name_is_refused_and_nothing_changes(self, store: Store) -> None:
+        version = store.version()
+        with pytest.raises(PoolExists, match="'here'") as caught:
+            store.add_pool(PoolRecord(name="here", kind="ssh"))
+        assert "%pool show here" in caught.value.hint
+        assert store.get_pool("here").kind == "local"
+        assert store.version() == version
+
+    def test_an_unknown_pool_is_named_with_those_there_are(self, store: Store) -> None:
+        with pytest.raises(PoolNotFound, match="'hers'") as caught:
+            store.get_pool("hers")
+        assert "here" in caught.value.hint
+        with pytest.raises(PoolNotFound) as caught:
+            store.remove_pool("elsewhere-entirely")
+        assert "attached: here" in caught.value.hint
+
+    def test_a_removed_pool_is_gone_and_its_jobs_are_not(self, store: Store, added: Job) -> None:
+        store.remove_pool("here")
+        assert store.list_pools() == []
+        assert store.get_job(added.id) == added
+        assert store.bind(added.id, handle=HANDLE)
+
+    # jobs
+
+    def test_a_job_comes_back_as_it_was_added(
+        self, store: Store, open_again: Callable[[], Store]
+    ) -> None:
+        spec = JobSpec(
+            kind=JobKind.NOTEBOOK,
+            name="naïve",
+            argv=("python", "-c", "print('ü')"),
+            nodes=2,
+            procs=4,
+            env={"A": "1"},
+            fetch=("history",),
+            time_limit_seconds=0.1,
+            tracking=TrackingSpec(uri="sqlite:///x", params={"lr": "0.1"}),
+            manifest=Manifest(
+                items=(ManifestItem(name="x", kind=CaptureKind.DATA, type="int", size_bytes=0),)
+            ),
+            origin=Origin(code="x = 1\n" * 1000, git={"commit": "abc"}),
+        )
+        observation = Observation(
+            state=JobState.RUNNING,
+            seen_at=1.25,
+            ranks=(
+                RankStatus(
+                    rank=0, node="n", error=RankError(type="E", message="m\u0000\ud800", line=3)
+                ),
+            ),
+            ended_by={"SIGINT": (0, 1)},
+            tracking=TrackingRun(uri="u", run_id="r"),
+            results=("history",),
+        )
+        given = Job(
+            id="whole",
+            pool="here",
+            spec=spec,
+            state=JobState.RUNNING,
+            desired=Desired.STOP,
+            version=7,
+            handle=HANDLE,
+            seen=observation,
+            created_at=1732000000.123456,
+            updated_at=1732000001.654321,
+        )
+        store.add_job(given)
+        assert open_again().get_job("whole") == given
+
+    def test_a_new_job_needs_its_pool(self, store: Store) -> None:
+        with pytest.raises(PoolNotFound, match="'gone'"):
+            store.add_job(job(pool="gone"))
+        assert store.list_jobs() == []
+
+    def test_an_id_is_used_once(self, store: Store, added: Job) -> None:
+        with pytest.raises(Conflict, match="job1"):
+            store.add_job(job(version=5))
+        assert store.get_job("job1") == added
+
+    def test_the_beginning_of_an_id_will_do_when_it_is_the_only_one(self, store: Store) -> None:
+        for number, job_id in enumerate(["abc1", "abc2", "abd%", "ab_", "abc"]):
+            store.add_job(job(job_id, created_at=float(number)))
+        assert store.get_job("abd").id == "abd%"
+        assert store.get_job("abc").id == "abc", "a whole id is never ambiguous"
+        assert store.get_job("ab_").id == "ab_"
+        with pytest.raises(JobNotFound):
+            store.get_job("a%")
+        with pytest.raises(JobNotFound):
+            store.get_job("")
+        with pytest.raises(UsageError, match="5 jobs: abc, ab_, abd%, abc2, abc1") as caught:
+            store.get_job("ab")
+        assert "more of the id" in caught.value.hint
+
+    def test_many_candidates_are_not_all_named(self, store: Store) -> None:
+        for number in range(7):
+            store.add_job(job(f"j{number}", created_at=float(number)))
+        with pytest.raises(UsageError, match="7 jobs: j6, j5, j4, j3, j2 and 2 more"):
+            store.get_job("j")
+
+    def test_jobs_are_listed_newest_first_and_as_asked(self, store: Store) -> None:
+        store.add_pool(PoolRecord(name="there", kind="local"))
+        store.add_job(job("a", created_at=1.0))
+        store.add_job(job("b", created_at=3.0, pool="there"))
+        store.add_job(job("c", created_at=2.0))
+        store.add_job(job("d", created_at=2.0, state=JobState.LOST))
+
+        def ids(**asked: object) -> list[str]:
+            return [found.id for found in store.list_jobs(**asked)]  # type: ignore[arg-type]
+
+        assert ids() == ["b", "d", "c", "a"]
+        assert ids(pool="here") == ["d", "c", "a"]
+        assert ids(active=True) == ["b", "c", "a"]
+        assert ids(pool="here", active=True, limit=1) == ["c"]
+        assert ids(pool="nowhere") == []
+
+    def test_bind_is_won_once(self, store: Store, added: Job) -> None:
+        assert store.bind(added.id, handle=HANDLE)
+        assert not store.bind(added.id, handle=Handle(kind="local", data={"other": 1}))
+        bound = store.get_job(added.id)
+        assert (bound.handle, bound.state, bound.version) == (HANDLE, JobState.STARTING, 1)
+        assert bound.updated_at > added.updated_at
+
+    def test_a_job_that_is_over_is_not_bound(self, store: Store, added: Job) -> None:
+        assert store.fail_pending(added.id, reason="the kernel is gone")
+        assert not store.bind(added.id, handle=HANDLE)
+        assert store.get_job(added.id).handle is None
+
+    def test_advance_needs_the_version_it_read(self, store: Store, added: Job) -> None:
+        running = seen(JobState.RUNNING, started_at=190.0)
+        assert store.advance(added.id, expected=0, seen=running)
+        assert not store.advance(added.id, expected=0, seen=seen(JobState.FAILED))
+        assert not store.advance(added.id, expected=2, seen=seen(JobState.FAILED))
+        now = store.get_job(added.id)
+        assert (now.state, now.seen, now.version) == (JobState.RUNNING, running, 1)
+        assert (now.started_at, now.ended_at) == (190.0, None)
+
+    @pytest.mark.parametrize("end", [state for state in JobState if state.final])
+    @pytest.mark.parametrize("then", list(JobState))
+    def test_the_first_end_is_the_end(
+        self, store: Store, added: Job, end: JobState, then: JobState
+    ) -> None:
+        last = seen(end, ended_at=199.0, exit_code=3)
+        assert store.advance(added.id, expected=0, seen=last)
+        assert not store.advance(added.id, expected=1, seen=seen(then))
+        now = store.get_job(added.id)
+        assert (now.state, now.seen, now.version, now.ended_at) == (end, last, 1, 199.0)
+
+    def test_a_job_never_goes_back(self, store: Store, added: Job) -> None:
+        assert store.advance(added.id, expected=0, seen=seen(JobState.STARTING))
+        assert not store.advance(added.id, expected=1, seen=seen(JobState.PENDING))
+        assert store.advance(added.id, expected=1, seen=seen(JobState.RUNNING))
+        assert not store.advance(added.id, expected=2, seen=seen(JobState.STARTING))
+        assert not store.advance(added.id, expected=2, seen=seen(JobState.PENDING))
+        assert store.get_job(added.id).state is JobState.RUNNING
+
+    def test_seeing_the_same_state_again_is_noted_without_an_event(
+        self, store: Store, added: Job
+    ) -> None:
+        assert store.advance(added.id, expected=0, seen=seen(JobState.RUNNING))
+        version = store.version()
+        later = seen(JobState.RUNNING, seen_at=300.0, strays=2)
+        assert store.advance(added.id, expected=1, seen=later)
+        assert store.get_job(added.id).seen == later
+        assert store.version() == version
+
+    def test_request_needs_the_version_it_read(self, store: Store, added: Job) -> None:
+        assert store.request(added.id, expected=0, desired=Desired.STOP)
+        assert not store.request(added.id, expected=0, desired=Desired.RUN)
+        now = store.get_job(added.id)
+        assert (now.desired, now.state, now.version) == (Desired.STOP, JobState.PENDING, 1)
+
+    def test_nothing_is_asked_of_a_job_that_is_over(self, store: Store, added: Job) -> None:
+        assert store.advance(added.id, expected=0, seen=seen(JobState.SUCCEEDED))
+        assert not store.request(added.id, expected=1, desired=Desired.STOP)
+        assert store.get_job(added.id).desired is Desired.RUN
+
+    def test_only_a_job_that_no_pool_has_fails_pending(self, store: Store, added: Job) -> None:
+        store.add_job(job("bound"))
+        assert store.bind("bound", handle=HANDLE)
+        assert not store.fail_pending("bound", reason="x")
+        assert store.fail_pending(added.id, reason="the launching process is gone")
+        assert not store.fail_pending(added.id, reason="another reason")
+        failed = store.get_job(added.id)
+        assert failed.state is JobState.FAILED
+        assert failed.seen is not None
+        assert failed.seen.reason == "the launching process is gone"
+        assert failed.ended_at == failed.seen.seen_at
+        assert store.get_job("bound").state is JobState.STARTING
+
+    def test_only_a_job_that_is_over_is_removed(self, store: Store, added: Job) -> None:
+        with pytest.raises(Conflict, match="pending") as caught:
+            store.remove_job(added.id)
+        assert "%jobs cancel" in caught.value.hint
+        assert store.advance(added.id, expected=0, seen=seen(JobState.CANCELLED))
+        store.remove_job(added.id)
+        with pytest.raises(JobNotFound):
+            store.get_job(added.id)
+        assert store.events(subject=added.id)[-1].kind == "job.removed"
+
+    def test_every_verb_says_when_there_is_no_such_job(self, store: Store, added: Job) -> None:
+        for verb in (
+            lambda: store.get_job("nope"),
+            lambda: store.bind("nope", handle=HANDLE),
+            lambda: store.advance("nope", expected=0, seen=seen(JobState.LOST)),
+            lambda: store.request("nope", expected=0, desired=Desired.STOP),
+            lambda: store.fail_pending("nope", reason="x"),
+            lambda: store.remove_job("nope"),
+            lambda: store.remove_job(added.id[:2]),  # a beginning is for get_job only
+        ):
+            with pytest.raises(JobNotFound):
+                verb()
+
+    # events
+
+    def test_each_change_is_an_event_and_a_lost_race_is_none(self, store: Store) -> None:
+        store.add_job(job())
+        store.bind("job1", handle=HANDLE)
+        store.bind("job1", handle=HANDLE)
+        store.request("job1", expected=1, desired=Desired.STOP)
+        store.request("job1", expected=1, desired=Desired.STOP)
+        store.advance("job1", expected=2, seen=seen(JobState.CANCELLED, reason="interrupted"))
+        store.advance("job1", expected=2, seen=seen(JobState.FAILED))
+        store.remove_job("job1")
+        store.remove_pool("here")
+        assert [(event.kind, event.subject, event.detail) for event in store.events()] == [
+            ("pool.added", "here", {"kind": "local"}),
+            ("job.added", "job1", {"pool": "here", "name": "digits", "state": "pending"}),
+            ("job.state", "job1", {"from": "pending", "to": "starting"}),
+            ("job.desired", "job1", {"from": "run", "to": "stop"}),
+            ("job.state", "job1", {"from": "starting", "to": "cancelled", "reason": "interrupted"}),
+            ("job.removed", "job1", {"state": "cancelled"}),
+            ("pool.removed", "here", {}),
+        ]
+
+    def test_events_go_on_from_the_last_one_seen(self, store: Store) -> None:
+        last = store.version()
+        ids = [store.add_event("note", subject, {"n": 1}) for subject in ("a", "b", "a")]
+        assert ids == sorted(set(ids))
+        assert ids[0] > last
+        assert [event.id for event in store.events(since=last)] == ids
+        assert [event.id for event in store.events(since=ids[0])] == ids[1:]
+        assert [event.id for event in store.events(since=last, limit=2)] == ids[:2]
+        assert [event.id for event in store.events(subject="a")] == [ids[0], ids[2]]
+        assert store.version() == ids[-1]
+        assert store.events(since=ids[-1]) == []
+
+    def test_the_version_of_an_empty_store_is_zero(self, open_again: Callable[[], Store]) -> None:
+        assert open_again().version() == 0
+
+    def test_what_is_no_json_is_refused_whole(self, store: Store) -> None:
+        version = store.version()
+        with pytest.raises(StoreError, match="not JSON compliant") as caught:
+            store.add_event("note", "a", {"loss": float("nan")})
+        assert "not finite" in caught.value.hint
+        assert store.version() == version
+
+    # from several places at once
+
+    def test_two_stores_see_each_others_changes(
+        self, store: Store, added: Job, open_again: Callable[[], Store]
+    ) -> None:
+        other = open_again()
+        assert other.bind(added.id, handle=HANDLE)
+        assert store.get_job(added.id).handle == HANDLE
+        assert not store.bind(added.id, handle=HANDLE)
+
+    def test_threads_share_a_store(self, store: Store, added: Job) -> None:
+        start = threading.Barrier(4)
+
+        def bump(_: int) -> int:
+            start.wait(10)
+            won = 0
+            for _attempt in range(10):
+                version = store.get_job(added.id).version
+                won += store.request(added.id, expected=version, desired=Desired.STOP)
+            return won
+
+        with ThreadPoolExecutor(4) as threads:
+            won = sum(threads.map(bump, range(4)))
+        assert won == store.get_job(added.id).version > 0
+
+    def test_a_closed_store_closes_again_and_opens_when_used(self, store: Store) -> None:
+        store.close()
+        store.close()
+        assert store.get_pool("here").kind == "local"
