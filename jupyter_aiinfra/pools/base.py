@@ -1,0 +1,99 @@
+"""The seam of the pools: one script on n nodes, watched and stopped.
+
+A pool never hears of Accelerate, notebooks or cost. Every call may fail with
+:class:`~jupyter_aiinfra.errors.Unreachable`, which says nothing about the jobs on it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+from jupyter_aiinfra.bundle import Bundle
+from jupyter_aiinfra.model import Handle, Job, LogChunk, Node, Observation, Plan
+from jupyter_aiinfra.shell import Shell
+
+__all__ = ["Adopting", "Pool"]
+
+
+class Pool(ABC):
+    """Where jobs run. An instance holds no truth: any process may open the same pool."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    async def nodes(self) -> Sequence[Node]:
+        """Return the nodes with GPUs, free memory, Python and package versions, as of now."""
+
+    @abstractmethod
+    async def plan(self, job: Job) -> Plan:
+        """Lay `job` out on nodes. Changes nothing anywhere; the same job gives the same text."""
+
+    @abstractmethod
+    async def submit(
+        self, plan: Plan, bundle: Bundle, *, secrets: Mapping[str, str] | None = None
+    ) -> Handle:
+        """Put the bundle in place and start the job; return once the pool has accepted it.
+
+        Idempotent: a second submit of the same plan starts nothing and returns the same handle.
+        `secrets` reach the ranks' environment and are written nowhere.
+
+        Raises
+        ------
+        SubmitError, StorageFull
+            Nothing is left running, and no half-made run directory is left.
+        """
+
+    @abstractmethod
+    async def observe(self, handle: Handle) -> Observation:
+        """Return what is there now; never wait. Raises Unreachable rather than guess."""
+
+    @abstractmethod
+    async def cancel(self, handle: Handle, *, grace: float) -> None:
+        """Ask for the job's end: interrupt, after `grace` seconds terminate, then kill.
+
+        Returns once the request is on its way and is kept there; :meth:`observe` tells the end.
+        Idempotent; a job that is gone already is a success.
+        """
+
+    @abstractmethod
+    def logs(
+        self, handle: Handle, *, rank: int = 0, offset: int = 0, follow: bool = False
+    ) -> AsyncIterator[LogChunk]:
+        """Yield `rank`'s log from byte `offset`; with `follow`, go on until the job has ended.
+
+        Rank :data:`~jupyter_aiinfra.model.LAUNCHER` is what node 0's launcher printed.
+        """
+
+    @abstractmethod
+    async def results(self, handle: Handle) -> Path | None:
+        """Return a local folder with what the job left in ``results``, or ``None`` if nothing.
+
+        Where the pool is elsewhere the files are brought here first.
+        """
+
+    @abstractmethod
+    async def shells(self, handle: Handle | None = None) -> Sequence[tuple[Node, Shell]]:
+        """Return a shell on each node (of the job, when given)."""
+
+    @abstractmethod
+    async def jobs(self) -> Sequence[Handle]:
+        """Return a handle for each job of ours found there, known to our records or not."""
+
+    @abstractmethod
+    async def remove(self, handle: Handle) -> None:
+        """Delete what an ended job left on the pool. Idempotent."""
+
+    async def aclose(self) -> None:
+        """Let go of connections. Idempotent; the pool can be used again after it."""
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A pool that can put a new supervisor beside a job whose own was killed."""
+
+    async def adopt(self, handle: Handle) -> None:
+        """Start a supervisor for the running job; a no-op where one lives. Idempotent."""
+        ...

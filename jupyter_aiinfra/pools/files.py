@@ -1,0 +1,115 @@
+"""What pools share that keep a run directory on their nodes: orders out, observations back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_aiinfra.model import (
+    JobSpec,
+    JobState,
+    NodePlan,
+    Observation,
+    RankError,
+    RankStatus,
+    TrackingRun,
+)
+from jupyter_aiinfra.node.supervise import FORMAT
+
+__all__ = ["observation_from_status", "orders"]
+
+# The words of a node's status, and nothing else, become states.
+_STATES = {
+    "starting": JobState.STARTING,
+    "running": JobState.RUNNING,
+    "succeeded": JobState.SUCCEEDED,
+    "failed": JobState.FAILED,
+    "cancelled": JobState.CANCELLED,
+    "lost": JobState.LOST,
+    "absent": JobState.LOST,
+}
+
+
+def orders(
+    job_id: str,
+    spec: JobSpec,
+    node: NodePlan,
+    *,
+    head: str,
+    blobs: str,
+    gpus: str | None = None,
+) -> dict[str, Any]:
+    """Return the content of a node's ``spec.json`` (see ``docs/run-directory.md``)."""
+    return {
+        "format": FORMAT,
+        "job": job_id,
+        "node_rank": node.node_rank,
+        "node_count": spec.nodes,
+        "procs": spec.procs,
+        "world": spec.world,
+        "head": head,
+        "port": spec.port,
+        "gpus": gpus,
+        "argv": list(node.argv),
+        "env": dict(spec.env),
+        "cwd": node.cwd,
+        "blobs": blobs,
+        "verify_world": spec.verify_world,
+        "grace_seconds": spec.grace_seconds,
+        "start_timeout_seconds": spec.start_timeout_seconds,
+        "time_limit_seconds": spec.time_limit_seconds,
+        "tracker": list(spec.companion) if node.node_rank == 0 and spec.companion else None,
+    }
+
+
+def observation_from_status(status: Mapping[str, Any], *, seen_at: float) -> Observation:
+    """Translate what ``supervise.status`` says of a node into an observation of its job."""
+    reason = status.get("reason")
+    if status["state"] == "absent":
+        reason = "its run directory is gone"
+    tracking = status.get("tracking")
+    return Observation(
+        state=_STATES[status["state"]],
+        seen_at=seen_at,
+        started_at=status.get("started_at"),
+        ended_at=status.get("ended_at"),
+        exit_code=status.get("rc"),
+        reason=reason,
+        failed_rank=status.get("failed_rank"),
+        ranks=tuple(_rank(record) for record in status.get("ranks", ())),
+        supervised=status.get("supervised", True),
+        stopping=status.get("stop") is not None,
+        ended_by={name: tuple(ranks) for name, ranks in status.get("ended_by", {}).items()},
+        strays=status.get("strays", 0),
+        tracking=TrackingRun(
+            uri=tracking["uri"],
+            run_id=tracking.get("run_id"),
+            experiment_id=tracking.get("experiment_id"),
+            error=tracking.get("error"),
+        )
+        if tracking
+        else None,
+        results=tuple(status.get("results", ())),
+    )
+
+
+def _rank(record: Mapping[str, Any]) -> RankStatus:
+    error = record.get("error")
+    return RankStatus(
+        rank=record["rank"],
+        node=record.get("node") or "",
+        pid=record.get("pid"),
+        started_at=record.get("started_at"),
+        ended_at=record.get("ended_at"),
+        exit_code=record.get("exit_code"),
+        signal=record.get("signal"),
+        max_memory_bytes=record.get("max_memory_bytes"),
+        error=RankError(
+            type=error["type"],
+            message=error["message"],
+            traceback=error.get("traceback", ""),
+            line=error.get("line"),
+        )
+        if error
+        else None,
+    )

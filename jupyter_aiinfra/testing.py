@@ -1,0 +1,273 @@
+"""Fakes at the seams, shipped for authors of pools and for our own tests.
+
+Nothing here starts a process, opens a socket or sleeps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from jupyter_aiinfra.bundle import Bundle
+from jupyter_aiinfra.errors import SubmitError, Unreachable
+from jupyter_aiinfra.model import (
+    Handle,
+    Interpreter,
+    Job,
+    JobState,
+    LogChunk,
+    Node,
+    NodePlan,
+    Observation,
+    Plan,
+    PoolRecord,
+    RankStatus,
+)
+from jupyter_aiinfra.pools.base import Pool
+from jupyter_aiinfra.settings import Settings
+from jupyter_aiinfra.shell import Completed, Shell
+
+__all__ = ["FakeClock", "FakeCluster", "FakeJob", "FakePool", "FakeShell", "Reply"]
+
+
+class FakeClock:
+    """A clock that moves when told to."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time, in seconds."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        self.now += seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """One line of a transcript: an argv that is expected, and how it ends."""
+
+    argv: tuple[str, ...]
+    stdout: bytes = b""
+    stderr: bytes = b""
+    status: int = 0
+    error: Exception | None = None
+
+
+class FakeShell:
+    """Answers from a transcript, in order; an argv that is not next is an ``AssertionError``."""
+
+    def __init__(self, transcript: Iterable[Reply]) -> None:
+        self._transcript = deque(transcript)
+        self.inputs: list[bytes] = []
+
+    def _next(self, argv: Sequence[str], stdin: bytes) -> Reply:
+        if not self._transcript:
+            raise AssertionError(f"nothing more was expected, but {list(argv)} was run")
+        reply = self._transcript.popleft()
+        if tuple(argv) != reply.argv:
+            raise AssertionError(f"expected {list(reply.argv)}, but {list(argv)} was run")
+        self.inputs.append(stdin)
+        if reply.error is not None:
+            raise reply.error
+        return reply
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0
+    ) -> Completed:
+        """Return the next reply; see :class:`~jupyter_aiinfra.shell.Shell`."""
+        del timeout
+        reply = self._next(argv, stdin)
+        return Completed(
+            argv=tuple(argv), status=reply.status, stdout=reply.stdout, stderr=reply.stderr
+        )
+
+    async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[bytes]:
+        """Yield the next reply's output in one piece."""
+        yield self._next(argv, stdin).stdout
+
+    def finish(self) -> None:
+        """Fail if something expected was never run."""
+        if self._transcript:
+            raise AssertionError(f"never run: {[list(reply.argv) for reply in self._transcript]}")
+
+
+@dataclass
+class FakeJob:
+    """The truth about one job of a :class:`FakeCluster`; tests move it."""
+
+    job: Job
+    state: JobState = JobState.STARTING
+    told_to_stop: bool = False
+    submits: int = 1
+    logs: dict[int, bytes] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+class FakeCluster:
+    """What is really there: shared by any number of :class:`FakePool` objects, as machines are."""
+
+    def __init__(self, nodes: Sequence[Node] = (), *, clock: FakeClock | None = None) -> None:
+        self.nodes = tuple(nodes) or (_node(),)
+        self.clock = clock or FakeClock()
+        self.jobs: dict[str, FakeJob] = {}
+        self.reachable = True
+        self.refuse: str | None = None
+
+    def opener(self, record: PoolRecord, settings: Settings) -> Pool:
+        """Open a pool on this cluster; give it to an engine as its opener."""
+        del settings
+        return FakePool(self, name=record.name)
+
+    def begin(self, job_id: str) -> None:
+        """Let a starting job's ranks begin."""
+        job = self.jobs[job_id]
+        if job.state is JobState.STARTING:
+            job.state = JobState.RUNNING
+
+    def end(self, job_id: str, state: JobState) -> None:
+        """Let a job end in a final state; a job that ended stays as it is."""
+        job = self.jobs[job_id]
+        if not job.state.final:
+            job.state = state
+
+    def write(self, job_id: str, data: bytes, *, rank: int = 0) -> None:
+        """Append to a rank's log."""
+        logs = self.jobs[job_id].logs
+        logs[rank] = logs.get(rank, b"") + data
+
+
+class FakePool(Pool):
+    """A pool on a :class:`FakeCluster`. ``cluster.reachable = False`` cuts the wire."""
+
+    kind: ClassVar[str] = "fake"
+
+    def __init__(self, cluster: FakeCluster, *, name: str = "fake") -> None:
+        self.cluster = cluster
+        self.name = name
+
+    def _reach(self) -> FakeCluster:
+        if not self.cluster.reachable:
+            raise Unreachable(f"pool {self.name} does not answer")
+        return self.cluster
+
+    def _job(self, handle: Handle) -> FakeJob | None:
+        return self._reach().jobs.get(handle.data["job"])
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return the cluster's nodes."""
+        return self._reach().nodes
+
+    async def plan(self, job: Job) -> Plan:
+        """Lay the job out over the cluster's nodes, in their order."""
+        nodes = [
+            NodePlan(
+                node_rank=rank,
+                node=node.name,
+                address=node.address,
+                argv=job.spec.argv,
+                env=dict(job.spec.env),
+                cwd=job.spec.cwd or "/",
+                run_dir=f"/runs/{job.id}",
+            )
+            for rank, node in enumerate(self.cluster.nodes[: job.spec.nodes])
+        ]
+        return Plan(job=job, nodes=tuple(nodes))
+
+    async def submit(
+        self, plan: Plan, bundle: Bundle, *, secrets: Mapping[str, str] | None = None
+    ) -> Handle:
+        """Start the job in the cluster, once."""
+        del bundle
+        cluster = self._reach()
+        if cluster.refuse:
+            raise SubmitError(cluster.refuse)
+        known = cluster.jobs.get(plan.job.id)
+        if known is None:
+            cluster.jobs[plan.job.id] = FakeJob(job=plan.job, secrets=dict(secrets or {}))
+        else:
+            known.submits += 1
+        return Handle(kind=self.kind, data={"job": plan.job.id})
+
+    async def observe(self, handle: Handle) -> Observation:
+        """Return the truth."""
+        now = self.cluster.clock()
+        job = self._job(handle)
+        if job is None:
+            return Observation(state=JobState.LOST, seen_at=now, reason="nothing is known of it")
+        begun = job.state is not JobState.STARTING
+        failed = job.state is JobState.FAILED
+        return Observation(
+            state=job.state,
+            seen_at=now,
+            started_at=now if begun else None,
+            ended_at=now if job.state.final else None,
+            reason="rank 0 failed" if failed else None,
+            failed_rank=0 if failed else None,
+            stopping=job.told_to_stop,
+            ranks=tuple(
+                RankStatus(rank=rank, node="fake", exit_code=1 if failed and rank == 0 else None)
+                for rank in range(job.job.spec.world if begun else 0)
+            ),
+        )
+
+    async def cancel(self, handle: Handle, *, grace: float) -> None:
+        """Take note; the job ends when the test lets it, or at once with no grace."""
+        job = self._job(handle)
+        if job is not None and not job.state.final:
+            job.told_to_stop = True
+            if grace <= 0:
+                job.state = JobState.CANCELLED
+
+    async def logs(
+        self, handle: Handle, *, rank: int = 0, offset: int = 0, follow: bool = False
+    ) -> AsyncIterator[LogChunk]:
+        """Yield what was written so far; with `follow` too, since nothing moves by itself."""
+        del follow
+        job = self._job(handle)
+        data = job.logs.get(rank, b"")[offset:] if job else b""
+        if data:
+            yield LogChunk(rank=rank, offset=offset, data=data)
+
+    async def results(self, handle: Handle) -> Path | None:
+        """Return nothing: a fake job computes nothing."""
+        self._job(handle)
+        return None
+
+    async def shells(self, handle: Handle | None = None) -> Sequence[tuple[Node, Shell]]:
+        """Return a shell without a transcript on each node."""
+        del handle
+        return [(node, FakeShell(())) for node in self._reach().nodes]
+
+    async def jobs(self) -> Sequence[Handle]:
+        """Return a handle for each job of the cluster."""
+        return [Handle(kind=self.kind, data={"job": job_id}) for job_id in self._reach().jobs]
+
+    async def remove(self, handle: Handle) -> None:
+        """Forget an ended job."""
+        job = self._job(handle)
+        if job is not None and not job.state.final:
+            raise SubmitError(f"job {job.job.id} is {job.state.value}")
+        self.cluster.jobs.pop(handle.data["job"], None)
+
+
+def _node() -> Node:
+    python = Interpreter(
+        executable="/usr/bin/python3",
+        version="3.11.7",
+        packages={"torch": "2.13.0", "accelerate": "1.15.0"},
+    )
+    return Node(
+        name="fake0",
+        address="10.0.0.1",
+        cpus=8,
+        memory_bytes=32 << 30,
+        disk_free_bytes=100 << 30,
+        python=python,
+        max_procs=8,
+    )
