@@ -1,0 +1,53 @@
+"""What every verb is given: the session, and the surface that shows what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from jupyter_aiinfra.commands.session import Session
+from jupyter_aiinfra.model import Job
+
+__all__ = ["Context", "Surface"]
+
+
+class Surface(Protocol):
+    """Where the user looks: a terminal, JSON for a program, or a notebook's cell."""
+
+    def text(self, text: str) -> None:
+        """Show a few lines for a person."""
+        ...
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+        """Show rows under columns, or the sentence `empty` where there are none."""
+        ...
+
+    def value(self, value: Any) -> None:
+        """Give the machine-readable result; only a JSON surface shows it."""
+        ...
+
+    def log(self, data: bytes) -> None:
+        """Show bytes of a log as they are."""
+        ...
+
+    def hide(self, values: Iterable[str]) -> None:
+        """Show these values, secrets of a job, in no log or message from now on."""
+        ...
+
+    def watch(self, job: Job, *, fetch: bool) -> Job:
+        """Show the job's output until it has ended; return its last record.
+
+        The first interrupt asks the job to stop, the second leaves it running and returns. With
+        `fetch` the names it saved are brought into the notebook; a surface without one says where
+        they lie.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Passed through click as ``ctx.obj``."""
+
+    session: Session
+    surface: Surface

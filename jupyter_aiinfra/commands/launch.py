@@ -1,0 +1,279 @@
+"""From a launch line and code to a job under way: plan it, check it, start it."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jupyter_aiinfra import preflight
+from jupyter_aiinfra.accelerate import value_in
+from jupyter_aiinfra.bundle import Bundle
+from jupyter_aiinfra.commands.session import Session
+from jupyter_aiinfra.commands.show import bytes_text
+from jupyter_aiinfra.errors import JobFailed, NotFound, Unreachable, UsageError
+from jupyter_aiinfra.model import (
+    CaptureKind,
+    Finding,
+    Job,
+    JobSpec,
+    Manifest,
+    Node,
+    Plan,
+    Severity,
+    to_wire,
+)
+from jupyter_aiinfra.node import describe
+from jupyter_aiinfra.tracking import (
+    Tracking,
+    git_state,
+    run_params,
+    run_tags,
+    safe_environ,
+    tracking_spec,
+)
+from jupyter_aiinfra.training import (
+    Code,
+    LaunchLine,
+    check_secrets,
+    choose_procs,
+    compose,
+    job_name,
+    missing_bytes,
+    refuse_secret_values,
+    this_interpreter,
+)
+
+__all__ = [
+    "MANIFEST_COLUMNS",
+    "Prepared",
+    "dry_run_text",
+    "dry_run_value",
+    "launch",
+    "manifest_rows",
+    "prepare",
+]
+
+MANIFEST_COLUMNS = ("name", "type", "size", "how it travels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A job ready to be launched, with what was found in checking it. Nothing has happened yet."""
+
+    pool: str
+    spec: JobSpec
+    bundle: Bundle
+    plan: Plan
+    findings: tuple[Finding, ...]
+    secrets: Mapping[str, str] = field(repr=False)
+
+
+def prepare(
+    session: Session, line: LaunchLine, code: Code, *, environ: Mapping[str, str] | None = None
+) -> Prepared:
+    """Plan and check a launch. Changes nothing. Secrets are looked up in `environ`.
+
+    Raises
+    ------
+    AiInfraError
+        A pool that is not there, options that cannot be, secrets that are not set. What preflight
+        finds is returned, not raised.
+    """
+    name = line.pool or _only_pool(session)
+    line = dataclasses.replace(line, pool=name, cwd=_folder(line.cwd))
+    refuse_secret_values(line.env, safe_environ(line.env))
+    secrets = check_secrets(line.secrets, os.environ if environ is None else environ)
+    nodes = session.run(session.engine.nodes(name))
+    git = git_state(Path(code.notebook).parent if code.notebook else Path.cwd())
+    tracking = _tracking(session, line, code, nodes[0], git)
+    if tracking is not None:
+        secrets.update(tracking.secrets)
+        names = dict.fromkeys((*line.secrets, *tracking.secrets))
+        line = dataclasses.replace(line, secrets=tuple(names))
+    spec, bundle = compose(
+        line,
+        code,
+        node=nodes[0],
+        settings=session.settings,
+        tracking=tracking.spec if tracking else None,
+        git=git,
+    )
+    plan = session.run(session.engine.plan(name, spec))
+    findings = _findings(session, spec, code, nodes, cpu=line.cpu)
+    return Prepared(
+        pool=name, spec=spec, bundle=bundle, plan=plan, findings=findings, secrets=secrets
+    )
+
+
+def launch(session: Session, prepared: Prepared) -> Job:
+    """Start what was prepared.
+
+    Raises
+    ------
+    PreflightError
+        It cannot work; every reason with its fix. Nothing was started.
+    SubmitError, StorageFull
+        The pool did not take it. Nothing is left running.
+    JobFailed
+        An interrupt came before the pool had answered. The job is told to end.
+    """
+    preflight.verdict(prepared.findings)
+    engine, job_id = session.engine, prepared.plan.job.id
+    launching = engine.launch(
+        prepared.pool,
+        prepared.spec,
+        prepared.bundle,
+        secrets=prepared.secrets,
+        job_id=job_id,
+    )
+    try:
+        return session.run(launching)
+    except KeyboardInterrupt:
+        raise _taken_back(session, job_id) from None
+
+
+def _taken_back(session: Session, job_id: str) -> JobFailed:
+    """Make sure that a job whose launch was interrupted ends; return what to say of it."""
+    try:
+        session.run(session.engine.cancel(job_id, grace=0.0))
+    except NotFound:
+        return JobFailed(
+            "interrupted before the job was on record", job_id=job_id, hint="nothing was started"
+        )
+    except Unreachable as error:
+        return JobFailed(
+            f"interrupted while job {job_id} was being started; {error.message}",
+            job_id=job_id,
+            hint=f"it is told to end when its pool answers: %jobs show {job_id}",
+        )
+    return JobFailed(
+        f"interrupted while job {job_id} was being started; it is told to end",
+        job_id=job_id,
+        hint=f"%jobs show {job_id} tells how it ended",
+    )
+
+
+def _only_pool(session: Session) -> str:
+    names = [record.name for record in session.engine.store.list_pools()]
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise UsageError(
+            "which pool?", hint=f"attached are {', '.join(names)}: %%accelerate {names[0]} …"
+        )
+    raise UsageError(
+        "no pool is attached yet", hint="attach this machine first: %pool attach here --kind local"
+    )
+
+
+def _folder(cwd: str | None) -> str:
+    folder = Path(cwd or Path.cwd()).expanduser().absolute()
+    if not folder.is_dir():
+        raise UsageError(f"--cwd {cwd}: there is no such folder")
+    return str(folder)
+
+
+def _tracking(
+    session: Session, line: LaunchLine, code: Code, node: Node, git: Mapping[str, str]
+) -> Tracking | None:
+    """Return the MLflow run to keep, with the secrets it needs."""
+    if line.no_mlflow:
+        return None
+    params = run_params(
+        pool=line.pool,
+        nodes=line.nodes,
+        procs=choose_procs(line, node),
+        mixed_precision=value_in(line.passed, "mixed_precision") or "no",
+        python=node.python,
+    )
+    tags = run_tags(
+        source=code.notebook or code.entry,
+        is_notebook=code.is_cell,
+        user=getpass.getuser(),
+        git=git,
+    )
+    return tracking_spec(
+        asked=line.mlflow,
+        settings=session.settings,
+        job_name=line.name or job_name(code),
+        cwd=Path(line.cwd or "."),
+        params=params,
+        tags=tags,
+    )
+
+
+def _findings(
+    session: Session, spec: JobSpec, code: Code, nodes: Sequence[Node], *, cpu: bool
+) -> tuple[Finding, ...]:
+    packages = ("torch", "accelerate", "numpy")
+    return preflight.check(
+        spec,
+        nodes,
+        cpu=cpu,
+        kernel=this_interpreter(packages),
+        variables=code.variables,
+        imports=_imports(code),
+        taken_ports=_taken(spec.port),
+        missing_bytes=missing_bytes(spec.files, blobs=session.settings.blobs),
+    )
+
+
+def _imports(code: Code) -> Mapping[str, Sequence[str]]:
+    """Return the top-level modules that travel as imports, each with what it may have come from."""
+    lines = [item.how for item in code.manifest.items if item.kind is CaptureKind.IMPORT]
+    words = [line.split() for line in lines if line.startswith(("import ", "from "))]
+    return describe.providers({word[1].partition(".")[0] for word in words})
+
+
+def _taken(port: int | None) -> tuple[int, ...]:
+    """Return `port` if something listens there on this machine."""
+    if port is None:
+        return ()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return (port,)
+    return ()
+
+
+def manifest_rows(manifest: Manifest) -> list[tuple[str, ...]]:
+    """Return one row a name for :data:`MANIFEST_COLUMNS`."""
+    rows: list[tuple[str, ...]] = []
+    for item in manifest.items:
+        how = item.how
+        if item.kind in (CaptureKind.REFUSED, CaptureKind.MISSING):
+            how = f"{item.kind.value}: {item.reason}"
+        size = bytes_text(item.size_bytes) if item.size_bytes is not None else ""
+        rows.append((item.name, item.type, size, how))
+    return rows
+
+
+def dry_run_text(prepared: Prepared) -> str:
+    """Return plan and findings as text, without the manifest."""
+    total = bytes_text(prepared.bundle.size_bytes)
+    lines = [f"bundle: {len(prepared.bundle.files)} files, {total}"]
+    lines += prepared.plan.text.splitlines()
+    if prepared.spec.tracking is not None:
+        lines.append(f"mlflow  {prepared.spec.tracking.uri}")
+    notes = [finding for finding in prepared.findings if finding.severity is not Severity.OK]
+    lines += ["", preflight.render(notes) if notes else "preflight: nothing is in the way"]
+    lines.append("dry run: nothing was started")
+    return "\n".join(lines)
+
+
+def dry_run_value(prepared: Prepared) -> dict[str, Any]:
+    """Return what a dry run tells, as plain JSON types."""
+    return {
+        "manifest": to_wire(prepared.spec.manifest),
+        "plan": to_wire(prepared.plan.nodes),
+        "findings": to_wire(prepared.findings),
+        "bundle_bytes": prepared.bundle.size_bytes,
+    }

@@ -1,0 +1,319 @@
+"""The line of ``%%accelerate`` and of ``jupyter aiinfra run``: our options, and accelerate's."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jupyter_aiinfra.accelerate import option_table, parse_passed
+from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.training import LaunchLine
+
+__all__ = ["OPTIONS", "Option", "help_text", "parse_launch", "parse_seconds", "split_script"]
+
+_Takes = Literal["nothing", "one", "maybe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of ours. ``field`` names where its value goes in :class:`LaunchLine`."""
+
+    name: str
+    field: str
+    help: str
+    metavar: str = ""
+    takes: _Takes = "one"
+    convert: Callable[[str, str], Any] = lambda _flag, text: text
+    many: bool = False
+    values: str = ""
+
+
+def _whole(flag: str, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError(f"{flag} {text!r}: expected a whole number from 1 on")
+    return number
+
+
+def _port(flag: str, text: str) -> int:
+    number = _whole(flag, text)
+    if not 1024 <= number <= 65535:  # noqa: PLR2004 - below are the system's, above is no port
+        raise UsageError(f"{flag} {text}: expected a port from 1024 to 65535")
+    return number
+
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_seconds(flag: str, text: str) -> float:
+    """Read ``90``, ``90s``, ``30m``, ``2h``, ``1d`` or ``1h30m`` as seconds.
+
+    Raises
+    ------
+    UsageError
+        Anything else.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise UsageError(
+            f"{flag} {text!r}: expected a length of time", hint="such as 90s, 30m, 2h or 1h30m"
+        )
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _some_seconds(flag: str, text: str) -> float:
+    seconds = parse_seconds(flag, text)
+    if seconds <= 0:
+        raise UsageError(f"{flag} {text}: a job cannot end before it begins", hint="such as 30m")
+    return seconds
+
+
+def _names(flag: str, text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not name.isidentifier():
+            raise UsageError(f"{flag} {name!r}: expected a name, or several with commas between")
+    if not names:
+        raise UsageError(f"{flag}: expected a name, or several with commas between")
+    return names
+
+
+def _variable(flag: str, text: str) -> tuple[tuple[str, str], ...]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"{flag} {text!r}: expected NAME=VALUE")
+    return ((name, value),)
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="--procs",
+        field="procs",
+        metavar="N",
+        convert=_whole,
+        help="ranks on each node; without it one a GPU, or one",
+    ),
+    Option(name="--nodes", field="nodes", metavar="N", convert=_whole, help="nodes (1)"),
+    Option(name="--cpu", field="cpu", takes="nothing", help="train on CPUs even where GPUs are"),
+    Option(name="--name", field="name", metavar="NAME", help="what to call the job"),
+    Option(
+        name="--send",
+        field="send",
+        metavar="NAME,…",
+        convert=_names,
+        many=True,
+        values="variables",
+        help="variables to send beside those the code is seen to use",
+    ),
+    Option(
+        name="--keep",
+        field="keep",
+        metavar="NAME,…",
+        convert=_names,
+        many=True,
+        values="variables",
+        help="variables to keep here although the code names them",
+    ),
+    Option(
+        name="--fetch",
+        field="fetch",
+        metavar="NAME,…",
+        convert=_names,
+        many=True,
+        values="variables",
+        help="variables of rank 0 to bring back when the job has succeeded",
+    ),
+    Option(
+        name="--secret",
+        field="secrets",
+        metavar="NAME,…",
+        convert=_names,
+        many=True,
+        help="environment variables to hand on without ever recording their values",
+    ),
+    Option(
+        name="--env",
+        field="env",
+        metavar="NAME=VALUE",
+        convert=_variable,
+        many=True,
+        help="environment variable for the ranks (recorded)",
+    ),
+    Option(
+        name="--mlflow",
+        field="mlflow",
+        metavar="[URI]",
+        takes="maybe",
+        help="keep an MLflow run around the job, at URI or where MLflow is set to",
+    ),
+    Option(
+        name="--no-mlflow",
+        field="no_mlflow",
+        takes="nothing",
+        help="keep none although a tracking URI is set",
+    ),
+    Option(
+        name="--port",
+        field="port",
+        metavar="PORT",
+        convert=_port,
+        help="where the ranks meet; without it a free port is chosen",
+    ),
+    Option(name="--cwd", field="cwd", metavar="DIR", help="working directory of the ranks"),
+    Option(
+        name="--grace",
+        field="grace_seconds",
+        metavar="TIME",
+        convert=parse_seconds,
+        help="how long a stopped job may take to end by itself (10s)",
+    ),
+    Option(
+        name="--max-duration",
+        field="time_limit_seconds",
+        metavar="TIME",
+        convert=_some_seconds,
+        help="stop the job after this long: 90s, 30m, 2h",
+    ),
+    Option(
+        name="--detach",
+        field="detach",
+        takes="nothing",
+        help="return at once; %jobs attach ID shows the output later",
+    ),
+    Option(
+        name="--dry-run",
+        field="dry_run",
+        takes="nothing",
+        help="show what would be sent and run, and change nothing",
+    ),
+)
+_BY_NAME = {option.name: option for option in OPTIONS}
+# Accelerate's own word for something that is ours to decide, read as ours.
+_ALIASES = {"--main-process-port": "--port", "-h": "--help"}
+
+
+def parse_launch(words: Sequence[str], *, pool_positional: bool = True) -> LaunchLine:
+    """Read the words of a launch line.
+
+    The first word that is no option names the pool (unless `pool_positional` is false and
+    ``--pool`` does); what follows a bare ``--`` goes to accelerate unchecked.
+
+    Raises
+    ------
+    UsageError, UnknownOption
+        Says which word, what was expected, and the nearest known option.
+    """
+    values: dict[str, Any] = {}
+    passed: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word == "--":
+            passed += [word, *left]
+            break
+        flag, equals, attached = word.partition("=")
+        option = _ours(flag, pool_positional=pool_positional)
+        if option is not None:
+            text = attached if equals else None
+            _take(values, option, flag, text, left)
+        elif word.startswith("-"):
+            passed += [word, *_value_words(word, left)]
+        elif pool_positional and "pool" not in values:
+            values["pool"] = word
+        else:
+            raise UsageError(
+                f"{word!r} is neither an option nor the value of one",
+                hint="the pool comes first: %%accelerate POOL --option …",
+            )
+    for name in ("send", "keep", "fetch", "secrets"):
+        values[name] = tuple(dict.fromkeys(values.get(name, ())))
+    values["env"] = dict(values.get("env", ()))
+    if values.get("mlflow") is not None and values.get("no_mlflow"):
+        raise UsageError("--mlflow and --no-mlflow contradict each other")
+    checked = parse_passed(passed, ours=[*_BY_NAME, "--pool", "--help"])
+    return LaunchLine(**values, passed=checked)
+
+
+_POOL = Option(name="--pool", field="pool", metavar="POOL", help="where to run")
+
+
+def _ours(flag: str, *, pool_positional: bool) -> Option | None:
+    name = flag.replace("_", "-") if flag.startswith("--") else flag
+    name = _ALIASES.get(name, name)
+    if name == "--pool" and not pool_positional:
+        return _POOL
+    return _BY_NAME.get(name)
+
+
+def _take(
+    values: dict[str, Any], option: Option, flag: str, text: str | None, left: list[str]
+) -> None:
+    if option.takes == "nothing":
+        if text is not None:
+            raise UsageError(f"{flag} takes no value, got {text!r}")
+        values[option.field] = True
+        return
+    if text is None and left and not left[0].startswith("--"):
+        text = left.pop(0)
+    if text is None:
+        if option.takes == "one":
+            raise UsageError(f"{flag} needs a value: {flag} {option.metavar}")
+        text = ""
+    value = option.convert(flag, text)
+    if option.many:
+        value = (*values.get(option.field, ()), *value)
+    elif option.field in values:
+        raise UsageError(f"{flag} is given twice")
+    values[option.field] = value
+
+
+def _value_words(word: str, left: list[str]) -> list[str]:
+    """Take the value of one of accelerate's options from `left`."""
+    if "=" in word:
+        return []
+    info = option_table().get(word.replace("_", "-") if word.startswith("--") else word)
+    takes_one = info is not None and info.takes != "nothing"
+    # Of an option that nobody knows the next word may be the value: the error names the option.
+    unknown = info is None and left and not left[0].startswith("-")
+    return [left.pop(0)] if left and (takes_one or unknown) else []
+
+
+def split_script(words: Sequence[str]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Split ``SCRIPT --options … -- script arguments`` into script, option words and arguments.
+
+    Raises
+    ------
+    UsageError
+        There is no script.
+    """
+    before, after = list(words), []
+    if "--" in before:
+        cut = before.index("--")
+        before, after = before[:cut], before[cut + 1 :]
+    if not before or before[0].startswith("-"):
+        raise UsageError(
+            "no script was named",
+            hint="jupyter aiinfra run SCRIPT --pool NAME --procs 2 -- script arguments",
+        )
+    return before[0], tuple(before[1:]), tuple(after)
+
+
+def help_text(usage: str, *, examples: Iterable[str], pool_option: bool = False) -> str:
+    """Return the help of a launch line: usage, our options, a word on accelerate's, examples."""
+    rows = [(f"{o.name} {o.metavar}".strip(), o.help) for o in OPTIONS]
+    if pool_option:
+        rows.insert(0, ("--pool POOL", _POOL.help))
+    width = max(len(left) for left, _ in rows) + 2
+    lines = [f"Usage: {usage}", "", "Options:"]
+    lines += [f"  {left:<{width}}{right}" for left, right in rows]
+    known = ", ".join(name for name, info in option_table().items() if info.help or info.choices)
+    lines += ["", "Options of accelerate launch are passed on unchanged, among them:"]
+    lines += textwrap.wrap(known, width=88, initial_indent="  ", subsequent_indent="  ")
+    lines += ["", "Examples:", *(f"  {example}" for example in examples)]
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""Tab completion of our magics: verbs, options, pool names, job ids, variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from jupyter_aiinfra.errors import AiInfraError
+
+if TYPE_CHECKING:
+    from IPython.core.completer import CompletionContext
+
+    from jupyter_aiinfra.magics.core import AiInfraMagics
+
+__all__ = ["Completion"]
+
+_OURS = re.compile(r"^\s*(%%accelerate|%accelerate|%pool|%jobs)\s+(.*)$", re.DOTALL)
+
+
+class Completion:
+    """Completes the line the cursor stands on, if it is one of ours."""
+
+    def __init__(self, magics: AiInfraMagics) -> None:
+        from IPython.core.completer import context_matcher  # noqa: PLC0415
+
+        self._magics = magics
+
+        def match(context: CompletionContext) -> dict[str, Any]:
+            return self._match(context)
+
+        # A method cannot carry the decorator's marks; a function around it can.
+        self.matches = context_matcher()(match)
+
+    def _match(self, context: CompletionContext) -> dict[str, Any]:
+        from IPython.core.completer import SimpleCompletion  # noqa: PLC0415
+
+        line = context.line_with_cursor
+        found = _OURS.match(line)
+        if found is None:
+            return {"completions": [], "suppress": False}
+        magic, rest = found.group(1).lstrip("%"), found.group(2)
+        words = rest.split()
+        current = "" if rest[-1:].isspace() or not rest else words.pop()
+        prefix, last = _after_comma(current)
+        names = sorted({word for word in self._words(magic, words) if word.startswith(last)})
+        # IPython replaces its own idea of a token, which ends at a dash or a comma.
+        token = context.token
+        drop = len(current) - len(token) if current.endswith(token) else 0
+        texts = [(prefix + name)[drop:] for name in names]
+        return {
+            "completions": [SimpleCompletion(text=text, type="magic") for text in texts if text],
+            "suppress": bool(names),
+        }
+
+    def _words(self, magic: str, words: list[str]) -> Iterable[str]:
+        try:
+            if magic == "accelerate":
+                return self._launch_words(words)
+            return self._verb_words(magic, words)
+        except AiInfraError:
+            # A store that cannot be opened is told by the command, not by the tab key.
+            return ()
+
+    def _launch_words(self, words: list[str]) -> Iterable[str]:
+        from jupyter_aiinfra.accelerate import option_table  # noqa: PLC0415
+        from jupyter_aiinfra.commands.launch_line import OPTIONS  # noqa: PLC0415
+
+        before = words[-1] if words else ""
+        for option in OPTIONS:
+            if option.name == before and option.takes == "one":
+                return self._variables() if option.values == "variables" else ()
+        info = option_table().get(before.replace("_", "-"))
+        if info is not None and info.takes != "nothing":
+            return info.choices
+        options = [option.name for option in OPTIONS] + list(option_table())
+        pools = [] if any(not word.startswith("-") for word in words[:1]) else self._pools()
+        return [*pools, *options, "--help"]
+
+    def _verb_words(self, magic: str, words: list[str]) -> Iterable[str]:
+        from jupyter_aiinfra.commands import tree  # noqa: PLC0415
+
+        group = tree.pool if magic == "pool" else tree.jobs
+        if not words:
+            return list(group.commands)
+        command = group.commands.get(words[0])
+        if command is None:
+            return ()
+        if words[-1] == "--kind":
+            from jupyter_aiinfra.pools import kinds  # noqa: PLC0415
+
+            return list(kinds())
+        import click  # noqa: PLC0415
+
+        options = [flag for p in command.get_params(click.Context(command)) for flag in p.opts]
+        flags = [flag for flag in options if flag.startswith("--")]
+        named = self._pools() if magic == "pool" else self._jobs()
+        takes_name = words[0] not in ("list", "attach", "kinds") or magic == "jobs"
+        return [*(named if takes_name and len(words) == 1 else ()), *flags]
+
+    def _pools(self) -> list[str]:
+        return [record.name for record in self._magics.session.engine.store.list_pools()]
+
+    def _jobs(self) -> list[str]:
+        return [job.id for job in self._magics.session.engine.store.list_jobs(limit=50)]
+
+    def _variables(self) -> list[str]:
+        hidden = self._magics.shell.user_ns_hidden
+        space = self._magics.shell.user_ns
+        return [name for name in space if not name.startswith("_") and name not in hidden]
+
+
+def _after_comma(word: str) -> tuple[str, str]:
+    head, comma, tail = word.rpartition(",")
+    return head + comma, tail

@@ -1,0 +1,184 @@
+"""The surface of a notebook's cell."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jupyter_aiinfra.commands.context import Surface
+from jupyter_aiinfra.commands.session import Session
+from jupyter_aiinfra.commands.show import log_folder
+from jupyter_aiinfra.commands.terminal import TerminalSurface, table_text
+from jupyter_aiinfra.commands.watch import check_outcome, watch
+from jupyter_aiinfra.errors import ResultError
+from jupyter_aiinfra.follow import News
+from jupyter_aiinfra.logview import LogSnapshot, LogView
+from jupyter_aiinfra.model import Job, JobState
+from jupyter_aiinfra.node import parcel
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from jupyter_aiinfra.widgets import JobView
+
+__all__ = ["NotebookSurface", "ShellSurface", "bring_results", "surface_for"]
+
+
+def surface_for(
+    shell: InteractiveShell, session: Session, *, redact: Iterable[str] = ()
+) -> Surface:
+    """Return the surface for `shell`: cells where there is a kernel, else the terminal."""
+    if hasattr(shell, "kernel"):
+        return NotebookSurface(shell, session, redact=redact)
+    return ShellSurface(shell, session, redact=redact)
+
+
+def bring_results(shell: InteractiveShell, session: Session, job: Job) -> str:
+    """Load what the job saved into the notebook's variables; return what to say about it.
+
+    Raises
+    ------
+    ResultError
+        A name that was asked for and is not there, or cannot be loaded here. The others are set.
+    """
+    if not job.spec.fetch:
+        return ""
+    folder = session.run(session.engine.results(job.id))
+    if folder is None:
+        raise ResultError(
+            f"job {job.id} left no results", hint=f"%jobs show {job.id} tells how it ended"
+        )
+    values, problems = parcel.read_results(str(folder), job.spec.fetch)
+    shell.user_ns.update(values)
+    if problems:
+        said = "; ".join(f"{name}: {why}" for name, why in problems.items())
+        raise ResultError(
+            f"not fetched from job {job.id}: {said}",
+            hint=f"fetched were {', '.join(values) or 'none'}; the files are in {folder}",
+        )
+    return f"fetched {', '.join(values)}"
+
+
+class ShellSurface(TerminalSurface):
+    """IPython in a terminal: as the command line, with results brought into the namespace."""
+
+    def __init__(
+        self, shell: InteractiveShell, session: Session, *, redact: Iterable[str] = ()
+    ) -> None:
+        super().__init__(session, redact=redact)
+        self._shell = shell
+
+    def text(self, text: str) -> None:
+        """Print `text` as it is: here magics are typed."""
+        print(text)  # noqa: T201 - the shell's output
+
+    def watch(self, job: Job, *, fetch: bool) -> Job:
+        """Print the log, bring the results, raise if the job failed; see Surface."""
+        job = super().watch(job, fetch=False)
+        check_outcome(job)
+        said = bring_results(self._shell, self._session, job) if fetch else ""
+        if said:
+            self.text(said)
+        return job
+
+
+class NotebookSurface:
+    """A cell: text tables with an HTML form beside them, and the job widget."""
+
+    def __init__(
+        self, shell: InteractiveShell, session: Session, *, redact: Iterable[str] = ()
+    ) -> None:
+        self._shell = shell
+        self._session = session
+        self._redact = tuple(redact)
+
+    def text(self, text: str) -> None:
+        """Print `text` in the cell."""
+        print(text)  # noqa: T201 - the cell's output
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+        """Show a table: HTML where that is drawn, text everywhere else."""
+        from IPython.display import display  # noqa: PLC0415 - the kernel has it, the tests may not
+
+        if not rows:
+            self.text(empty)
+            return
+        data = {"text/plain": table_text(columns, rows), "text/html": _table_html(columns, rows)}
+        display(data, raw=True)  # type: ignore[no-untyped-call]
+
+    def value(self, value: Any) -> None:
+        """Show nothing: the text has said it."""
+
+    def log(self, data: bytes) -> None:
+        """Print bytes of a log, decoded."""
+        print(data.decode(errors="replace"), end="")  # noqa: T201
+
+    def hide(self, values: Iterable[str]) -> None:
+        """Redact these values in logs and errors from now on."""
+        self._redact = (*self._redact, *values)
+
+    def watch(self, job: Job, *, fetch: bool) -> Job:
+        """Draw the job live in the cell, and its last state for good; see Surface."""
+        screen = _Cell(self._session, self._redact)
+        try:
+            job = watch(self._session, job, screen)
+            said = ""
+            if fetch and job.state is JobState.SUCCEEDED:
+                said = bring_results(self._shell, self._session, job)
+        finally:
+            screen.close()
+        check_outcome(job)
+        if said:
+            self.text(said)
+        return job
+
+
+class _Cell:
+    """The widget while the job runs; its static form, which survives everything, after that."""
+
+    def __init__(self, session: Session, redact: Sequence[str]) -> None:
+        self._logs = LogView(redact=redact, tail_lines=session.settings.display_lines)
+        self._widget: JobView | None = None
+        self._last: tuple[object, ...] | None = None
+        self._job: Job | None = None
+        self._note = ""
+
+    def show(self, news: News, note: str) -> None:
+        """Hand what is new to the widget; send nothing where nothing is new."""
+        for chunk in news.chunks:
+            self._logs.feed(chunk.rank, chunk.offset, chunk.data)
+        self._job, self._note = news.job, note
+        snapshot = self._logs.snapshot()
+        state = (news.job.version, snapshot.version, note)
+        if state == self._last:
+            return
+        self._last = state
+        if self._widget is None:
+            self._widget = self._open(news.job, snapshot)
+        else:
+            self._widget.update(news.job, snapshot, note=note)
+
+    def _open(self, job: Job, snapshot: LogSnapshot) -> JobView:
+        from jupyter_aiinfra.widgets import JobView  # noqa: PLC0415 - needs ipywidgets
+
+        path = log_folder(job)
+        widget = JobView(job, snapshot, log_path=path, redact=self._logs.redactor)
+        widget.show()
+        return widget
+
+    def close(self) -> None:
+        """Replace the widget by what it last showed."""
+        if self._widget is not None and self._job is not None:
+            self._widget.finish(self._job, self._logs.snapshot(), note=self._note)
+
+
+def _table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in columns)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row)
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,239 @@
+"""What is said about a job, once, for every surface: widget, static HTML and plain text."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jupyter_aiinfra.model import Desired, Job, JobState, Observation, RankStatus
+
+__all__ = ["Card", "ErrorBox", "RankCard", "describe", "duration_text", "plural", "size_text"]
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_THOUSAND = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorBox:
+    """Why a job did not end well: one line, and the traceback where there is one."""
+
+    title: str
+    where: str = ""
+    traceback: str = ""
+    rank: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankCard:
+    """One rank in a few words. ``failed`` only where the rank itself failed."""
+
+    rank: int
+    state: str
+    node: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The head of a job's display. ``ranks`` are in the order to show: failing ones first.
+
+    ``elapsed_seconds`` counts from the start of user code, or from submission before that;
+    ``ticking`` while it goes on.
+    """
+
+    id: str
+    name: str
+    pool: str
+    state: JobState
+    world: int
+    elapsed_seconds: float
+    ticking: bool
+    message: str = ""
+    log: str = ""
+    tracking: str = ""
+    error: ErrorBox | None = None
+    ranks: tuple[RankCard, ...] = ()
+
+
+def describe(
+    job: Job,
+    *,
+    note: str = "",
+    log_path: str | None = None,
+    redact: Callable[[str], str] = str,
+    now: float | None = None,
+) -> Card:
+    """Put a job into words.
+
+    Parameters
+    ----------
+    job
+        The job as last recorded.
+    note
+        What else is to be said now, after the sentence about the state.
+    log_path
+        Where the whole log is; without it, the command that prints it.
+    redact
+        Applied to everything a program of the user's wrote.
+    now
+        Seconds since the epoch, for jobs that are not over.
+    """
+    seen = job.seen
+    ended = job.ended_at or (job.updated_at if job.state.final else None)
+    until = ended or (time.time() if now is None else now)
+    error = _error(job, seen)
+    return Card(
+        id=job.id,
+        name=job.spec.name,
+        pool=job.pool,
+        state=job.state,
+        world=job.spec.world,
+        elapsed_seconds=max(0.0, until - (job.started_at or job.created_at)),
+        ticking=not job.state.final,
+        message=redact("; ".join(filter(None, (_message(job, seen), note)))),
+        log=log_path or f"%jobs logs {job.id}",
+        tracking=_tracking(seen),
+        error=error and _redacted(error, redact),
+        ranks=_ranks(job, seen),
+    )
+
+
+def plural(count: int, word: str) -> str:
+    """Return ``1 rank``, ``2 ranks``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as people say it: ``0.8 s``, ``41 s``, ``3 min 05 s``, ``2 h 04 min``."""
+    if seconds < 9.95:  # noqa: PLR2004 - from here on tenths are noise
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR:02d} h"
+
+
+def size_text(size_bytes: float | None) -> str:
+    """Return ``12 B``, ``3.4 kB``, ``200 MB``; empty when unknown."""
+    if size_bytes is None:
+        return ""
+    size, unit = float(size_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < _THOUSAND:
+            break
+        size, unit = size / _THOUSAND, larger
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"  # noqa: PLR2004
+
+
+def _message(job: Job, seen: Observation | None) -> str:
+    if job.state is JobState.PENDING:
+        return "waiting for the pool to accept it"
+    if seen is None:
+        return ""
+    said: list[str] = []
+    if (seen.stopping or job.desired is Desired.STOP) and not job.state.final:
+        said.append("stopping")
+    if job.state is JobState.STARTING:
+        reported = sum(rank.pid is not None for rank in seen.ranks)
+        said.append(f"{reported} of {plural(job.spec.world, 'rank')} reported")
+    if job.state is JobState.RUNNING and not seen.supervised:
+        said.append("its supervisor is gone; the job itself runs on")
+    if job.state is JobState.SUCCEEDED and seen.results:
+        said.append(f"results: {', '.join(seen.results)}")
+    if job.state is JobState.CANCELLED:
+        said.append(_ended_by(seen.ended_by) or seen.reason or "")
+    if seen.strays:
+        left = "1 process was" if seen.strays == 1 else f"{seen.strays:,} processes were"
+        said.append(f"{left} left behind and ended")
+    return "; ".join(filter(None, said))
+
+
+def _ended_by(ended_by: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(
+        f"{name} ended rank{'' if len(ranks) == 1 else 's'} {', '.join(map(str, ranks))}"
+        for name, ranks in ended_by.items()
+        if ranks
+    )
+
+
+def _error(job: Job, seen: Observation | None) -> ErrorBox | None:
+    if job.state not in {JobState.FAILED, JobState.LOST}:
+        return None
+    reason = (seen.reason if seen else None) or "no reason is known"
+    for rank in seen.ranks if seen else ():
+        # An exit with a status is no exception to a reader; the reason says it better.
+        raised = rank.error is not None and rank.error.type != "SystemExit"
+        if seen and rank.rank == seen.failed_rank and rank.error and raised:
+            unit = "cell" if job.spec.origin.code else "script"
+            line = rank.error.line
+            said = f": {rank.error.message}" if rank.error.message else ""
+            return ErrorBox(
+                title=f"rank {rank.rank} raised {rank.error.type}{said}",
+                where="" if line is None else f"line {line} of the {unit}",
+                traceback=rank.error.traceback.strip("\n"),
+                rank=rank.rank,
+            )
+    return ErrorBox(title=reason, rank=seen.failed_rank if seen else None)
+
+
+def _redacted(error: ErrorBox, redact: Callable[[str], str]) -> ErrorBox:
+    return ErrorBox(
+        title=redact(error.title),
+        where=error.where,
+        traceback=redact(error.traceback),
+        rank=error.rank,
+    )
+
+
+def _tracking(seen: Observation | None) -> str:
+    run = seen.tracking if seen else None
+    if run is None:
+        return ""
+    return f"MLflow: {run.error}" if run.error else f"MLflow run {run.run_id or 'not made yet'}"
+
+
+def _ranks(job: Job, seen: Observation | None) -> tuple[RankCard, ...]:
+    known = {rank.rank: rank for rank in seen.ranks} if seen else {}
+    failed_rank = seen.failed_rank if seen else None
+    numbers = sorted({*range(job.spec.world), *known})
+    cards = [_rank(number, known.get(number), job.state, failed_rank) for number in numbers]
+    return tuple(sorted(cards, key=lambda card: (card.rank != failed_rank, not card.failed)))
+
+
+def _rank(
+    number: int, rank: RankStatus | None, state: JobState, failed_rank: int | None
+) -> RankCard:
+    if rank is None:
+        said = "never began" if state.final else "not started yet"
+        return RankCard(rank=number, state=said)
+    # The launcher ends the other ranks with a signal once one has failed: not a failure of theirs.
+    by_itself = rank.error is not None or (rank.signal is None and bool(rank.exit_code))
+    failed = state is JobState.FAILED and (number == failed_rank or by_itself)
+    return RankCard(
+        rank=number, state=_rank_state(rank, final=state.final), node=rank.node, failed=failed
+    )
+
+
+def _rank_state(rank: RankStatus, *, final: bool) -> str:
+    if rank.signal is not None:
+        return f"ended by {_signal_name(rank.signal)}"
+    if rank.exit_code == 0:
+        return "done"
+    if rank.exit_code is not None:
+        return rank.error.type if rank.error else f"exit status {rank.exit_code}"
+    if rank.pid is None:
+        return "never began" if final else "not started yet"
+    return "end unknown" if final else "running"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

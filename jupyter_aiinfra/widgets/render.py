@@ -1,0 +1,229 @@
+"""A job as it stays in the notebook: one piece of HTML with nothing to load, or plain text.
+
+The HTML reads well where styles are stripped (code hosts do that): words before colours, and
+``details`` for what is not asked for at first.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from jupyter_aiinfra.logview import LogLine, LogSnapshot, RankLog, ansi_html, log_text
+from jupyter_aiinfra.model import LAUNCHER, Job, Manifest
+from jupyter_aiinfra.widgets.card import Card, describe, duration_text, plural, size_text
+
+__all__ = ["render_html", "render_text"]
+
+_OTHER_LINES = 60  # of each rank but the first and the failing one
+_RANKS_IN_FULL = 16
+
+
+def render_html(
+    job: Job,
+    snapshot: LogSnapshot,
+    *,
+    note: str = "",
+    log_path: str | None = None,
+    redact: Callable[[str], str] = str,
+    now: float | None = None,
+) -> str:
+    """Return a job and its logs as self-contained HTML.
+
+    The keywords are those of :func:`~jupyter_aiinfra.widgets.card.describe`.
+    """
+    card = describe(job, note=note, log_path=log_path, redact=redact, now=now)
+    parts = [
+        f'<div class="aiinfra-job aiinfra-{card.state.value}">',
+        f"<style>{_style()}</style>",
+        _head_html(card),
+        _error_html(card),
+        f'<div class="aiinfra-rank">{_summary_html(card, snapshot.rank(0))}</div>',
+        _log_html(snapshot.rank(0)),
+        *_others_html(card, snapshot),
+        _manifest_html(job.spec.manifest),
+        f'<div class="aiinfra-foot"><span>log: {_code(card.log)}</span></div>',
+        "</div>",
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def render_text(
+    job: Job,
+    snapshot: LogSnapshot,
+    *,
+    note: str = "",
+    log_path: str | None = None,
+    redact: Callable[[str], str] = str,
+    now: float | None = None,
+) -> str:
+    """Return a job and its logs as plain text, for terminals and executed notebooks.
+
+    The keywords are those of :func:`~jupyter_aiinfra.widgets.card.describe`.
+    """
+    card = describe(job, note=note, log_path=log_path, redact=redact, now=now)
+    lines = [f"[{card.state.value}] {' · '.join(_facts(card))}"]
+    if card.message:
+        lines.append(card.message)
+    if card.error:
+        where = f" ({card.error.where})" if card.error.where else ""
+        lines += ["", f"{card.error.title}{where}"]
+        lines += [f"  {line}" for line in card.error.traceback.splitlines()]
+    first = snapshot.rank(0)
+    if first.lines_seen:
+        lines += ["", log_text(first)]
+    others = [log for log in _others(card, snapshot) if log.lines_seen]
+    if others:
+        lines.append("")
+    for log in others:
+        lines.append(f"{_label(log.rank)}: {log.summary}{_state(card, log.rank)}")
+        if _in_full(card, log, others=len(others)):
+            lines += [f"  {line}" for line in log_text(_last(log)).splitlines()]
+    lines += ["", f"log: {card.log}"]
+    return "\n".join(lines)
+
+
+@cache
+def _style() -> str:
+    """Return the stylesheet of the widget on one line: a blank line would end HTML in Markdown."""
+    css = Path(__file__).with_name("job.css").read_text(encoding="utf-8")
+    return re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)).strip()
+
+
+def _facts(card: Card) -> list[str]:
+    facts = [
+        card.name or "job",
+        f"pool {card.pool}",
+        plural(card.world, "rank"),
+        duration_text(card.elapsed_seconds),
+        f"job {card.id}",
+        card.tracking,
+    ]
+    return [fact for fact in facts if fact]
+
+
+def _head_html(card: Card) -> str:
+    name, *facts = (html.escape(fact) for fact in _facts(card))
+    said = f'<div class="aiinfra-message">{html.escape(card.message)}</div>' if card.message else ""
+    return (
+        f'<div class="aiinfra-head"><b class="aiinfra-state">{card.state.value}</b> '
+        f'<span class="aiinfra-facts"><b class="aiinfra-name">{name}</b> · '
+        f"{' · '.join(facts)}</span></div>{said}"
+    )
+
+
+def _error_html(card: Card) -> str:
+    error = card.error
+    if error is None:
+        return ""
+    where = f" <span>({html.escape(error.where)})</span>" if error.where else ""
+    body = _pre([ansi_html(error.traceback)]) if error.traceback else ""
+    return f'<div class="aiinfra-error"><b>{html.escape(error.title)}</b>{where}{body}</div>'
+
+
+def _others(card: Card, snapshot: LogSnapshot) -> list[RankLog]:
+    order = [rank.rank for rank in card.ranks if rank.rank != 0]
+    order += [log.rank for log in snapshot.ranks if log.rank not in {0, *order}]
+    return [snapshot.rank(rank) for rank in order]
+
+
+def _others_html(card: Card, snapshot: LogSnapshot) -> list[str]:
+    written = []
+    others = _others(card, snapshot)
+    for log in others:
+        summary = _summary_html(card, log)
+        if log.lines_seen and not log.same_as_first:
+            shown = log if _in_full(card, log, others=len(others)) else _last(log)
+            body = _log_html(shown)
+            written.append(f"<details><summary>{summary}</summary>{body}</details>")
+        elif log.rank != LAUNCHER:
+            written.append(f'<div class="aiinfra-rank">{summary}</div>')
+    return written
+
+
+def _in_full(card: Card, log: RankLog, *, others: int) -> bool:
+    if log.same_as_first:
+        return False
+    return others <= _RANKS_IN_FULL or bool(card.error and card.error.rank == log.rank)
+
+
+def _summary_html(card: Card, log: RankLog) -> str:
+    return f"<b>{_label(log.rank)}</b> · {html.escape(log.summary + _state(card, log.rank))}"
+
+
+def _state(card: Card, rank: int) -> str:
+    return next((f" · {one.state}" for one in card.ranks if one.rank == rank), "")
+
+
+def _label(rank: int) -> str:
+    return "launcher" if rank == LAUNCHER else f"rank {rank}"
+
+
+def _last(log: RankLog) -> RankLog:
+    """Return `log` with its last lines only; the others are counted as left out."""
+    gone = [*log.head, *log.tail[:-_OTHER_LINES]]
+    rows = [line for line in gone if not line.missing_bytes]
+    hidden = sum(line.repeat for line in rows)
+    return RankLog(
+        rank=log.rank,
+        tail=log.tail[-_OTHER_LINES:],
+        lines_seen=log.lines_seen,
+        lines_shown=log.lines_shown - len(rows),
+        lines_folded=log.lines_folded - (hidden - len(rows)),
+        lines_left_out=log.lines_left_out + hidden,
+        bytes_seen=log.bytes_seen,
+        bytes_missing=log.bytes_missing,
+    )
+
+
+def _log_html(log: RankLog) -> str:
+    if not log.lines_seen and not log.bytes_missing:
+        return ""
+    lines = [_line_html(line) for line in log.head]
+    if log.lines_left_out:
+        left_out = f"⋯ {plural(log.lines_left_out, 'line')} left out (all in the log) ⋯"
+        lines.append(f'<span class="aiinfra-note">{left_out}</span>')
+    lines.extend(_line_html(line) for line in log.tail)
+    # A focusable region can be scrolled by keyboard.
+    region = f'tabindex="0" role="region" aria-label="log of {_label(log.rank)}"'
+    return f'<div class="aiinfra-log aiinfra-at-end" {region}>{_pre(lines)}</div>'
+
+
+def _pre(lines: Sequence[str]) -> str:
+    return '<pre class="aiinfra-text">' + "\n".join(lines) + "</pre>"
+
+
+def _code(text: str) -> str:
+    return f'<code class="aiinfra-text">{html.escape(text)}</code>'
+
+
+def _line_html(line: LogLine) -> str:
+    if line.missing_bytes:
+        return (
+            f'<span class="aiinfra-note">⋯ {line.missing_bytes:,} bytes are missing here ⋯</span>'
+        )
+    text = ansi_html(line.text)
+    if line.left_out_bytes:
+        text += f'<span class="aiinfra-note"> … {line.left_out_bytes:,} more bytes</span>'
+    if line.repeat > 1:
+        text += f'<span class="aiinfra-repeat">  × {line.repeat:,}</span>'  # noqa: RUF001
+    return text
+
+
+def _manifest_html(manifest: Manifest) -> str:
+    if not manifest.items:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_code(item.name)}</td><td>{html.escape(item.type)}</td>"
+        f"<td>{size_text(item.size_bytes)}</td><td>{html.escape(item.how or item.reason)}</td></tr>"
+        for item in manifest.items
+    )
+    sent = plural(len(manifest.items), "name")
+    return (
+        f"<details><summary><b>sent</b> · {sent}, {size_text(manifest.size_bytes)}</summary>"
+        '<table class="aiinfra-manifest"><thead><tr><th>name</th><th>type</th><th>size</th>'
+        f"<th>how</th></tr></thead><tbody>{rows}</tbody></table></details>"
+    )

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from jupyter_aiinfra.cli import main
+from jupyter_aiinfra.cli.main import cli
+
+
+@pytest.fixture(autouse=True)
+def _pipe_signal() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGPIPE)
+    yield
+    signal.signal(signal.SIGPIPE, before)
+
+
+def completed(words: str, incomplete: str) -> list[str]:
+    complete = ShellComplete(cli, {}, "jupyter-aiinfra", "_JUPYTER_AIINFRA_COMPLETE")
+    return [item.value for item in complete.get_completions(words.split(), incomplete)]
+
+
+def test_verbs_and_options_are_completed() -> None:
+    assert completed("", "po") == ["pool"]
+    assert completed("pool", "at") == ["attach"]
+    assert completed("jobs", "att") == ["attach"]
+    assert "--launcher" in completed("jobs logs", "--l")
+    assert completed("run train.py", "--fet") == ["--fetch"]
+    assert "--zero-stage" in completed("run train.py", "--zero")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_goes_into_the_shells_start_up_file_is_printed(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == 0
+    assert "_JUPYTER_AIINFRA_COMPLETE" in capsys.readouterr().out
+
+
+def test_an_error_is_json_too_and_names_commands_as_they_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JUPYTER_AIINFRA_HOME", str(tmp_path))
+    assert main(["jobs", "show", "nope", "--json"]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {
+        "error": "JobNotFound",
+        "message": "no job 'nope'",
+        "hint": "jupyter aiinfra jobs lists them",
+    }
+    assert said.err == "JobNotFound: no job 'nope'\n  jupyter aiinfra jobs lists them\n"
