@@ -1,0 +1,4 @@
+import api from './plugins/api';
+import health from './plugins/health';
+
+export default [api, health];

@@ -1,0 +1,65 @@
+/* eslint-disable jupyter/no-untranslated-string -- loaded by anywidget, outside of JupyterLab's translations */
+import { coloured, h } from './dom';
+import { durationText, plural } from './format';
+import type { IErrorBox, IHeader } from './protocol';
+
+/** The first line of the view, the sentence below it, and the error where there is one. */
+export class HeaderView {
+  constructor() {
+    this.node = h('div', {}, this._head, this._message, this._error);
+    this._head.append(this._state, this._name, this._facts, this._elapsed);
+  }
+
+  readonly node: HTMLElement;
+
+  /** Draw a header as of `now` (milliseconds that only grow). */
+  update(header: IHeader, now: number): void {
+    this._header = header;
+    this._since = now - header.elapsed_seconds * 1000;
+    this._state.textContent = header.state;
+    this._name.textContent = header.name;
+    const facts = [`pool ${header.pool}`, plural(header.world, 'rank'), `job ${header.id}`];
+    this._facts.textContent = [...facts, ...(header.tracking ? [header.tracking] : [])].join(' · ');
+    this._message.textContent = header.message;
+    this._message.hidden = !header.message;
+    this._error.hidden = !header.error;
+    this._error.replaceChildren(...(header.error ? errorNodes(header.error) : []));
+    this.tick(now);
+  }
+
+  /** Draw the time that has passed; the kernel does not send it again and again. */
+  tick(now: number): void {
+    if (this._header) {
+      const { ticking, elapsed_seconds } = this._header;
+      const seconds = ticking ? (now - this._since) / 1000 : elapsed_seconds;
+      this._elapsed.textContent = durationText(Math.max(0, seconds), ticking);
+    }
+  }
+
+  private _header: IHeader | null = null;
+  private _since = 0;
+  private _state = h('span', { class: 'aiinfra-state', role: 'status' });
+  private _name = h('span', { class: 'aiinfra-name' });
+  private _facts = h('span', { class: 'aiinfra-facts' });
+  private _elapsed = h('span', { class: 'aiinfra-elapsed' });
+  private _head = h('div', { class: 'aiinfra-head' });
+  private _message = h('div', { class: 'aiinfra-message' });
+  private _error = h('div', { class: 'aiinfra-error', role: 'alert' });
+}
+
+function errorNodes(error: IErrorBox): Node[] {
+  const nodes: Node[] = [h('b', {}, error.title)];
+  if (error.where) {
+    nodes.push(h('span', { class: 'aiinfra-where' }, error.where));
+  }
+  if (error.traceback) {
+    const label = {
+      class: 'aiinfra-text',
+      tabindex: '0',
+      role: 'region',
+      'aria-label': 'traceback'
+    };
+    nodes.push(h('pre', label, ...coloured(error.traceback)));
+  }
+  return nodes;
+}

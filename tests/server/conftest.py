@@ -1,0 +1,51 @@
+"""A Jupyter server in this process, with our extension in it and a home of its own.
+
+These tests run as ``pytest tests/server``, apart from the others: pytest-jupyter keeps an event
+loop in the main thread, and runs coroutine tests on it by itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from traitlets.config import Config
+
+pytest_plugins = ("pytest_jupyter.jupyter_server",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-asyncio would take the coroutine tests away from pytest-jupyter.
+    config.option.asyncio_mode = "strict"
+
+
+@pytest.fixture
+def aiinfra_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for this test alone, and none of the user's own settings."""
+    home = tmp_path / "aiinfra"
+    # The extension exports its configuration; setting both here takes it back after the test.
+    monkeypatch.setenv("JUPYTER_AIINFRA_HOME", str(home))
+    monkeypatch.setenv("JUPYTER_AIINFRA_DATABASE_URL", f"sqlite:///{home / 'aiinfra.db'}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    return home
+
+
+@pytest.fixture
+def aiinfra_config() -> dict[str, Any]:
+    """Configuration of ``AiInfraApp``; a test parametrizes or overrides it."""
+    return {}
+
+
+@pytest.fixture
+def jp_server_config(aiinfra_home: Path, aiinfra_config: dict[str, Any]) -> Config:
+    return Config(
+        {
+            "ServerApp": {
+                "jpserver_extensions": {"jupyter_aiinfra": True},
+                # A handler of ours without a decorator is refused, and a test sees it.
+                "allow_unauthenticated_access": False,
+            },
+            "AiInfraApp": aiinfra_config,
+        }
+    )
