@@ -1,0 +1,1 @@
+"""Our figures against the raw tool, measured in turn in one run: ``python -m benchmarks``."""
