@@ -202,9 +202,11 @@ def test_the_far_end_is_small_enough_for_an_argument() -> None:
 
 def other_pythons() -> list[str]:
     """Find Pythons of other versions that really start (a version manager's stub may not)."""
+    managed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    folders = [os.environ.get("PATH", os.defpath), *map(str, managed.glob("3.*/bin"))]
     found = []
     for minor in range(8, 16):
-        path = shutil.which(f"python3.{minor}")
+        path = shutil.which(f"python3.{minor}", path=os.pathsep.join(reversed(folders)))
         if path and minor != sys.version_info.minor:
             done = subprocess.run([path, "-c", ""], capture_output=True, check=False)
             found += [path] if done.returncode == 0 else []
