@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Unicode
 
-from jupyter_aiinfra.server.handlers import NAMESPACE, STORE_SETTING, AiInfraHandler
-from jupyter_aiinfra.server.health import HealthHandler
-from jupyter_aiinfra.server.shared import SharedStore
+from jupyter_aiinfra.engine import Engine
+from jupyter_aiinfra.server import health
+from jupyter_aiinfra.server.handlers import ENGINE_SETTING, NAMESPACE
+from jupyter_aiinfra.server.routes import Route
+from jupyter_aiinfra.server.shared import SharedEngine
 from jupyter_aiinfra.settings import load_settings
 from jupyter_aiinfra.store import open_store
 
-__all__ = ["AiInfraApp"]
+__all__ = ["ROUTES", "AiInfraApp"]
+
+ROUTES: tuple[Route, ...] = (*health.ROUTES,)
 
 
 class AiInfraApp(ExtensionApp):
     """AI Infra for JupyterLab: GPU pools, distributed training cells and jobs."""
 
     name = "jupyter_aiinfra"
-    handlers_by_path: ClassVar[dict[str, type[AiInfraHandler]]] = {"health": HealthHandler}
 
     home = Unicode(
         "",
@@ -36,22 +38,25 @@ class AiInfraApp(ExtensionApp):
     ).tag(config=True)
 
     def initialize_settings(self) -> None:
-        """Hand the configuration on to settings and kernels, and share one store."""
+        """Hand the configuration on to settings and kernels, and share one engine."""
         # Server, kernels and command line must agree on where jobs are recorded: kernels inherit
         # the environment, and settings are read from it.
         for name in ("home", "database_url"):
             if value := getattr(self, name):
                 os.environ[f"JUPYTER_AIINFRA_{name.upper()}"] = value
         # Nothing is opened yet: a broken database must not keep the server from starting.
-        self.shared_store = SharedStore(lambda: open_store(load_settings()))
-        self.settings[STORE_SETTING] = self.shared_store
+        self.shared_engine = SharedEngine(_open_engine)
+        self.settings[ENGINE_SETTING] = self.shared_engine
 
     def initialize_handlers(self) -> None:
         """Register the handlers below ``/aiinfra``."""
-        self.handlers.extend(
-            (rf"/{NAMESPACE}/{path}", handler) for path, handler in self.handlers_by_path.items()
-        )
+        self.handlers.extend((rf"/{NAMESPACE}/{each.pattern}", each.handler) for each in ROUTES)
 
     async def stop_extension(self) -> None:
-        """Let go of the database."""
-        await self.shared_store.close()
+        """Let go of the engine."""
+        await self.shared_engine.close()
+
+
+def _open_engine() -> Engine:
+    settings = load_settings()
+    return Engine(open_store(settings), settings)

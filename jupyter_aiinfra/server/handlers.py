@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from http.client import responses
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from jupyter_server.base.handlers import APIHandler
 
-from jupyter_aiinfra.errors import AiInfraError
-from jupyter_aiinfra.server.shared import SharedStore
+from jupyter_aiinfra.errors import AiInfraError, UsageError
+from jupyter_aiinfra.model import from_wire, to_wire
+from jupyter_aiinfra.server.shared import SharedEngine
 
-__all__ = ["NAMESPACE", "STORE_SETTING", "AiInfraHandler"]
+__all__ = ["ENGINE_SETTING", "NAMESPACE", "AiInfraHandler"]
+
+T = TypeVar("T")
 
 NAMESPACE = "aiinfra"
-STORE_SETTING = "jupyter_aiinfra_store"
+ENGINE_SETTING = "jupyter_aiinfra_engine"
 
 
 class AiInfraHandler(APIHandler):
@@ -28,10 +32,33 @@ class AiInfraHandler(APIHandler):
     auth_resource = "aiinfra"
 
     @property
-    def store(self) -> SharedStore:
-        """The server's store."""
-        store: SharedStore = self.settings[STORE_SETTING]
-        return store
+    def engine(self) -> SharedEngine:
+        """The server's engine."""
+        engine: SharedEngine = self.settings[ENGINE_SETTING]
+        return engine
+
+    def body(self, kind: type[T]) -> T:
+        """Return the request's body as a wire type; an empty body is an empty object.
+
+        Raises
+        ------
+        UsageError
+            It is not JSON, or not of that type; names the field.
+        """
+        try:
+            return from_wire(json.loads(self.request.body or b"{}"), kind)
+        except ValueError as error:  # msgspec's and json's own both are
+            raise UsageError(f"the request's body is not what is expected: {error}") from error
+
+    def answer(self, value: Any, *, status: int = 200) -> None:
+        """Finish with a wire value as JSON, or with no content for ``None``."""
+        if value is None:
+            self.set_status(204)
+            self.finish()
+            return
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(to_wire(value)))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer with the status of the error, where it is one of ours."""

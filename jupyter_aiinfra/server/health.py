@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from jupyter_server.auth.decorator import authorized
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 from tornado import web
 
 from jupyter_aiinfra.errors import AiInfraError, StoreError
-from jupyter_aiinfra.model import to_wire
 from jupyter_aiinfra.server.handlers import AiInfraHandler
-from jupyter_aiinfra.server.shared import SharedStore
+from jupyter_aiinfra.server.routes import Operation, Route
+from jupyter_aiinfra.server.shared import SharedEngine
 from jupyter_aiinfra.settings import load_settings
-from jupyter_aiinfra.store import Store
+from jupyter_aiinfra.store import Store, shown_url
 
-__all__ = ["Health", "HealthHandler", "JobCounts", "StoreHealth", "check_health", "redacted"]
+__all__ = ["ROUTES", "Health", "HealthHandler", "JobCounts", "StoreHealth", "check_health"]
 
 _PATIENCE_SECONDS = 5.0
-_SECRET_OPTIONS = ("password", "passwd", "pwd", "secret", "token", "key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +50,16 @@ class Health:
 
 
 async def check_health(
-    store: SharedStore, *, url: str, patience_seconds: float = _PATIENCE_SECONDS
+    engine: SharedEngine, *, url: str, patience_seconds: float = _PATIENCE_SECONDS
 ) -> Health:
     """Ask the database at `url` for its counts; a failure becomes part of the answer.
 
     Takes at most `patience_seconds`: a check that hangs helps nobody.
     """
     try:
-        pools, active = await asyncio.wait_for(store.call(_counts), patience_seconds)
+        pools, active = await asyncio.wait_for(
+            engine.call(lambda opened: _counts(opened.store)), patience_seconds
+        )
     except asyncio.TimeoutError:
         silent = StoreError(
             f"the database did not answer within {patience_seconds:g} s",
@@ -72,21 +71,10 @@ async def check_health(
     return Health(
         version=metadata.version("jupyter_aiinfra"),
         status="ok",
-        store=StoreHealth(ok=True, url=redacted(url)),
+        store=StoreHealth(ok=True, url=shown_url(url)),
         pools=pools,
         jobs=JobCounts(active=active),
     )
-
-
-def redacted(url: str) -> str:
-    """Return a database URL without what must not be shown."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return "(not a database URL)"
-    secret = {name for name in parsed.query if any(part in name for part in _SECRET_OPTIONS)}
-    shown = parsed.difference_update_query(secret)
-    return shown.render_as_string(hide_password=True)
 
 
 def _counts(store: Store) -> tuple[int, int]:
@@ -97,7 +85,7 @@ def _degraded(error: AiInfraError, *, url: str) -> Health:
     return Health(
         version=metadata.version("jupyter_aiinfra"),
         status="degraded",
-        store=StoreHealth(ok=False, url=redacted(url), message=error.message, hint=error.hint),
+        store=StoreHealth(ok=False, url=shown_url(url), message=error.message, hint=error.hint),
         pools=None,
         jobs=JobCounts(active=None),
     )
@@ -110,5 +98,14 @@ class HealthHandler(AiInfraHandler):
     @authorized
     async def get(self) -> None:
         """Write the health of this installation."""
-        health = await check_health(self.store, url=load_settings().database)
-        self.finish(to_wire(health))
+        health = await check_health(self.engine, url=load_settings().database)
+        self.answer(health)
+
+
+ROUTES = (
+    Route(
+        path="health",
+        handler=HealthHandler,
+        operations={"get": Operation(summary="Does this installation work?", answer=Health)},
+    ),
+)

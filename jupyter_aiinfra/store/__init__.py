@@ -6,7 +6,8 @@ store: each change is a compare-and-set in one short transaction, and nothing is
 
 from __future__ import annotations
 
+from jupyter_aiinfra.store.database import shown_url
 from jupyter_aiinfra.store.opening import open_store
 from jupyter_aiinfra.store.records import Store
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open_store", "shown_url"]

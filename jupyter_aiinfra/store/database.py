@@ -20,12 +20,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-from sqlalchemy import URL, Connection, Engine, NullPool, Pool, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, NullPool, Pool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from jupyter_aiinfra.errors import MissingExtra, StorageFull, StoreError
 
-__all__ = ["BUSY_SECONDS", "Database"]
+__all__ = ["BUSY_SECONDS", "Database", "shown_url"]
 
 BUSY_SECONDS: Final = 30
 """How long a transaction waits for those of others before it gives up."""
@@ -35,7 +35,7 @@ _LONGEST_PAUSE_SECONDS: Final = 0.016
 _WRITE: Final = "aiinfra_write"
 # Any constant will do, so long as no other program takes the same lock in the same database.
 _ADVISORY_LOCK: Final = 0x6A61_6969_6E66
-_SECRET_PARAMETERS: Final = ("password", "sslpassword")
+_SECRET_PARTS: Final = ("password", "passwd", "pwd", "secret", "token", "key")
 
 # Held while a thread of this process has a connection to an SQLite file, and across a fork. SQLite
 # keeps its locks in process memory: a child forked in mid-transaction would believe that it holds
@@ -59,7 +59,7 @@ class Database:
     """
 
     def __init__(self, url: URL) -> None:
-        self.shown = _shown(url)
+        self.shown = shown_url(url)
         self.is_file = url.get_backend_name() == "sqlite"
         self._secrets = _secrets(url)
         self._engine = _file_engine(url) if self.is_file else _server_engine(url)
@@ -227,14 +227,24 @@ def _begin_on_server(connection: Connection) -> None:
 
 
 def _secrets(url: URL) -> tuple[str, ...]:
-    values = [url.password, *(url.query.get(name) for name in _SECRET_PARAMETERS)]
+    values = [url.password, *(url.query.get(name) for name in _secret_parameters(url))]
     plain = {str(value) for value in values if value}
     spelt = plain | {quote(value, safe="") for value in plain} | {quote_plus(v) for v in plain}
     return tuple(sorted(spelt, key=len, reverse=True))
 
 
-def _shown(url: URL) -> str:
-    return url.difference_update_query(_SECRET_PARAMETERS).render_as_string(hide_password=True)
+def shown_url(url: URL | str) -> str:
+    """Return a database URL without what must not be shown."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return "(not a database URL)"
+    shown = parsed.difference_update_query(_secret_parameters(parsed))
+    return shown.render_as_string(hide_password=True)
+
+
+def _secret_parameters(url: URL) -> tuple[str, ...]:
+    return tuple(name for name in url.query if any(part in name for part in _SECRET_PARTS))
 
 
 @functools.cache

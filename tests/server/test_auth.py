@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,16 +11,16 @@ from jupyter_server.auth import Authorizer
 from tornado.httpclient import HTTPClientError
 from tornado.web import RequestHandler
 
-from jupyter_aiinfra.server import AiInfraApp
+from jupyter_aiinfra.server.app import ROUTES
+from jupyter_aiinfra.server.routes import Route
 
 Fetch = Callable[..., Awaitable[Any]]
 
-VERBS = ("get", "post", "put", "patch", "delete")
+SAMPLES = {"name": "here", "id": "0abc", "rank": "0", "path": "results/history"}
 ENDPOINTS = [
-    (verb.upper(), path)
-    for path, handler in AiInfraApp.handlers_by_path.items()
-    for verb in VERBS
-    if getattr(handler, verb) is not getattr(RequestHandler, verb)
+    (verb.upper(), re.sub(r"\{(\w+)\}", lambda found: SAMPLES[found[1]], route.path))
+    for route in ROUTES
+    for verb in route.operations
 ]
 
 
@@ -27,8 +28,15 @@ def _body(verb: str) -> dict[str, Any]:
     return {"method": verb, "allow_nonstandard_methods": True}
 
 
-def test_there_is_something_to_test() -> None:
-    assert ("GET", "health") in ENDPOINTS
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_table_names_every_verb_that_answers(route: Route) -> None:
+    answers = {
+        verb
+        for verb in ("get", "post", "put", "patch", "delete")
+        if getattr(route.handler, verb) is not getattr(RequestHandler, verb)
+    }
+    # A socket is opened by a GET that is no operation.
+    assert answers - set(route.operations) <= ({"get"} if not route.operations else set())
 
 
 @pytest.mark.parametrize(("verb", "path"), ENDPOINTS)

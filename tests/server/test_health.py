@@ -12,11 +12,12 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from jupyter_aiinfra import __version__
+from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import Job, JobKind, JobSpec, JobState, PoolRecord, from_wire, to_wire
-from jupyter_aiinfra.server.health import Health, check_health, redacted
-from jupyter_aiinfra.server.shared import SharedStore
+from jupyter_aiinfra.server.health import Health, check_health
+from jupyter_aiinfra.server.shared import SharedEngine
 from jupyter_aiinfra.settings import load_settings
-from jupyter_aiinfra.store import Store, open_store
+from jupyter_aiinfra.store import open_store, shown_url
 
 Fetch = Callable[..., Awaitable[Any]]
 
@@ -103,11 +104,15 @@ async def test_bad_setting_is_answered_with_message_and_hint(
     }
 
 
-class SilentStore:
-    """A database that takes its time: until `answer` is set."""
+class SilentEngine:
+    """An engine whose database that takes its time: until `answer` is set."""
 
     def __init__(self) -> None:
         self.answer = threading.Event()
+        self.store = self
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
     def list_pools(self) -> Sequence[PoolRecord]:
         assert self.answer.wait(30), "the test ended without setting it"
@@ -119,8 +124,8 @@ class SilentStore:
 
 
 async def test_silent_database_is_reported_in_time() -> None:
-    silent = SilentStore()
-    shared = SharedStore(lambda: cast("Store", silent))
+    silent = SilentEngine()
+    shared = SharedEngine(lambda: cast("Engine", silent))
     try:
         health = await check_health(shared, url="postgresql://db/x", patience_seconds=0.01)
     finally:
@@ -152,4 +157,4 @@ def test_sample_of_the_wire_is_what_python_writes() -> None:
     ],
 )
 def test_no_password_is_shown(url: str, shown: str) -> None:
-    assert redacted(url) == shown
+    assert shown_url(url) == shown

@@ -1,7 +1,8 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 
-import { parseHealth } from '../api/health';
-import { request } from '../request';
+// Others ask for this token as they start, and it is small.
+// eslint-disable-next-line jupyter/prefer-lazy-imports
+import { ApiClient } from '../api/client';
 import { IAiInfraApi } from '../tokens';
 
 /** The REST endpoints, over the connection that JupyterLab itself has to its server. */
@@ -10,12 +11,7 @@ const plugin: JupyterFrontEndPlugin<IAiInfraApi> = {
   description: 'Provides the REST endpoints of the AI Infra server extension.',
   autoStart: true,
   provides: IAiInfraApi,
-  activate: (app: JupyterFrontEnd): IAiInfraApi => {
-    const settings = app.serviceManager.serverSettings;
-    return {
-      health: () => request('health', { settings, parse: parseHealth })
-    };
-  }
+  activate: (app: JupyterFrontEnd): IAiInfraApi => new ApiClient(app.serviceManager.serverSettings)
 };
 
 export default plugin;

@@ -2,6 +2,7 @@ import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { CommandRegistry } from '@lumino/commands';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { fakeApi } from '../../__tests__/fakes';
 import { RequestError } from '../../request';
 import { CommandIDs, type IAiInfraApi } from '../../tokens';
 import plugin from '../health';
@@ -14,11 +15,14 @@ const HEALTH = {
   jobs: { active: 4 }
 } as const;
 
-function activate(api: IAiInfraApi): { commands: CommandRegistry; addItem: () => void } {
+function activate(methods: Partial<IAiInfraApi>): {
+  commands: CommandRegistry;
+  addItem: () => void;
+} {
   const commands = new CommandRegistry();
   const addItem = vi.fn();
   const app = { commands } as unknown as JupyterFrontEnd;
-  void plugin.activate(app, api, null, { addItem });
+  void plugin.activate(app, fakeApi(methods), null, { addItem });
   return { commands, addItem };
 }
 

@@ -1,0 +1,378 @@
+"""What crosses between server and browser; the OpenAPI file and its TypeScript are made of this.
+
+``None`` means unknown. Times are seconds since the epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+from jupyter_aiinfra.model import Desired, JobKind, JobState, Node
+
+__all__ = [
+    "AttachRequest",
+    "CancelRequest",
+    "EndedNews",
+    "FileItem",
+    "GoneNews",
+    "HelloNews",
+    "JobDetail",
+    "JobItem",
+    "JobNews",
+    "JobPage",
+    "JobsNews",
+    "LineProblem",
+    "LineReport",
+    "LineRequest",
+    "LineWords",
+    "LogNews",
+    "LogRow",
+    "LogRows",
+    "LogSearch",
+    "OptionItem",
+    "PlanText",
+    "PoolItem",
+    "PoolKind",
+    "PoolStatus",
+    "PoolsNews",
+    "Problem",
+    "ProblemNews",
+    "TimelineEntry",
+    "Topic",
+    "WatchRequest",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """The body of every refusal: what is wrong, and what to do about it (may be empty)."""
+
+    message: str
+    hint: str = ""
+
+
+# --- pools ---------------------------------------------------------------------------------------
+
+
+class PoolStatus(str, Enum):
+    """Whether a pool answered when it was last asked; ``UNKNOWN`` before the first time."""
+
+    UNKNOWN = "unknown"
+    LIVE = "live"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolKind:
+    """A kind of pool, and its options as a JSON schema: what the attach form is drawn from."""
+
+    kind: str
+    title: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolItem:
+    """A pool as attached, and as it was when last asked (at ``checked_at``)."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any]
+    created_at: float
+    active_jobs: int
+    status: PoolStatus = PoolStatus.UNKNOWN
+    problem: str = ""
+    checked_at: float | None = None
+    nodes: tuple[Node, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachRequest:
+    """Attach a pool under a name."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobItem:
+    """One line of the list of jobs. ``message`` says what there is to say beside the state."""
+
+    id: str
+    name: str
+    kind: JobKind
+    pool: str
+    state: JobState
+    desired: Desired
+    version: int
+    nodes: int
+    world: int
+    message: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    notebook: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPage:
+    """Jobs, newest first. ``more`` when older ones match; ``before`` the last id asks for them."""
+
+    jobs: tuple[JobItem, ...]
+    more: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineEntry:
+    """Something that happened to a job."""
+
+    at: float
+    kind: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDetail:
+    """One job, whole.
+
+    ``header``, ``ranks`` and ``manifest`` are the traits of the cell's widget
+    (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
+    its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
+    where MLflow has a web address.
+    """
+
+    item: JobItem
+    header: Mapping[str, Any]
+    ranks: tuple[Mapping[str, Any], ...]
+    manifest: Mapping[str, Any]
+    timeline: tuple[TimelineEntry, ...]
+    code: str
+    line: str
+    fetch: tuple[str, ...]
+    tracking_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelRequest:
+    """How long the job may take to end by itself; without it, what it was launched with."""
+
+    grace_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanText:
+    """What each node of a job is told to do, as text."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileItem:
+    """One file of a job's run directory, by its path in there."""
+
+    path: str
+    size_bytes: int
+    modified_at: float
+
+
+# --- logs ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRow:
+    """One row of a log: a line, or a run of equal lines.
+
+    Parameters
+    ----------
+    text
+        The line with its colours (SGR sequences only), as a terminal would have left it.
+    line
+        Its number in the log, from 1.
+    repeat
+        How many equal lines stand here.
+    left_out
+        Bytes of a very long line that are not in `text`.
+    """
+
+    text: str
+    line: int
+    repeat: int = 1
+    left_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRows:
+    """Rows of one rank's log from row ``first`` (from 0), and how much there is in all.
+
+    ``complete`` once the job is over and everything has been read.
+    """
+
+    rank: int
+    first: int
+    rows: tuple[LogRow, ...]
+    total_rows: int
+    total_lines: int
+    total_bytes: int
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSearch:
+    """Rows that hold the text looked for, ascending; ``more`` when the limit cut them."""
+
+    rows: tuple[int, ...]
+    more: bool
+
+
+# --- the launch line -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineRequest:
+    """The words after ``%%accelerate``."""
+
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineProblem:
+    """What is wrong with the characters from ``start`` to ``end`` of a launch line."""
+
+    start: int
+    end: int
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineReport:
+    """Everything found wrong with a launch line; nothing when it may be run."""
+
+    pool: str | None
+    problems: tuple[LineProblem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionItem:
+    """One option, ours or accelerate's, for completion. ``values`` says what its value is."""
+
+    name: str
+    metavar: str = ""
+    help: str = ""
+    values: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineWords:
+    """What may stand in a line of each magic (``accelerate``, ``pool``, ``jobs``)."""
+
+    options: Mapping[str, tuple[OptionItem, ...]]
+    verbs: Mapping[str, tuple[str, ...]]
+
+
+# --- the socket ----------------------------------------------------------------------------------
+#
+# A browser has one socket. It says which topics it watches, always all of them at once, so that
+# saying it again after a reconnect is the same; the server answers each with its state as it is,
+# then with what is new. A page that is hidden watches nothing.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """Something to be watched: the pools, the jobs, one job, or one rank's log of a job."""
+
+    topic: Literal["pools", "jobs", "job", "log"]
+    id: str | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchRequest:
+    """From the browser: watch exactly these topics from now on."""
+
+    topics: tuple[Topic, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HelloNews:
+    """The first message. ``instance`` differs after a restart of the server."""
+
+    version: str
+    instance: str
+    type: Literal["hello"] = "hello"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolsNews:
+    """All pools, as they are now."""
+
+    pools: tuple[PoolItem, ...]
+    type: Literal["pools"] = "pools"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsNews:
+    """Jobs that are new or have changed, and ids of those removed.
+
+    With ``reset`` it is the newest jobs instead, and what was known before counts no longer.
+    ``active`` is how many jobs are not over.
+    """
+
+    changed: tuple[JobItem, ...]
+    removed: tuple[str, ...]
+    active: int
+    reset: bool = False
+    more: bool = False
+    type: Literal["jobs"] = "jobs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobNews:
+    """A watched job, as it is now."""
+
+    detail: JobDetail
+    type: Literal["job"] = "job"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoneNews:
+    """A watched job is not in the record, or no longer."""
+
+    id: str
+    type: Literal["gone"] = "gone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogNews:
+    """A watched log has grown, or is complete: its last rows, and how much there is in all."""
+
+    id: str
+    log: LogRows
+    type: Literal["log"] = "log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndedNews:
+    """A job has come to its end just now; said to whoever watches the jobs."""
+
+    job: JobItem
+    type: Literal["ended"] = "ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemNews:
+    """Something watched cannot be told of just now, or what the browser sent is not understood."""
+
+    message: str
+    hint: str = ""
+    topic: Topic | None = None
+    type: Literal["problem"] = "problem"

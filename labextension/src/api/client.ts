@@ -1,0 +1,191 @@
+/** The endpoints of the server extension, one method each. */
+
+import { URLExt } from '@jupyterlab/coreutils';
+import type { ServerConnection } from '@jupyterlab/services';
+
+import { NAMESPACE, request } from '../request';
+import type { IAiInfraApi, IJobQuery, ILogQuery } from '../tokens';
+import { parseHealth, type Health } from './health';
+import type {
+  AttachRequest,
+  FileItem,
+  JobDetail,
+  JobItem,
+  JobPage,
+  LineReport,
+  LineWords,
+  LogRows,
+  LogSearch,
+  PlanText,
+  PoolItem,
+  PoolKind
+} from './types';
+
+/** The pseudo-rank whose log is what the launcher itself printed. */
+const LAUNCHER = -1;
+
+type Values = Record<string, string | number | boolean | undefined>;
+
+/** Talks REST to the server that `settings` name. */
+export class ApiClient implements IAiInfraApi {
+  constructor(settings: ServerConnection.ISettings) {
+    this._settings = settings;
+  }
+
+  health(): Promise<Health> {
+    return request('health', { settings: this._settings, parse: parseHealth });
+  }
+
+  kinds(): Promise<PoolKind[]> {
+    return this._list('kinds');
+  }
+
+  pools(): Promise<PoolItem[]> {
+    return this._list('pools');
+  }
+
+  attachPool(body: AttachRequest): Promise<PoolItem> {
+    return this._object('pools', 'POST', body);
+  }
+
+  detachPool(name: string, { force = false }: { force?: boolean } = {}): Promise<void> {
+    return this._nothing(join('pools', name) + query({ force: force || undefined }), 'DELETE');
+  }
+
+  checkPool(name: string): Promise<PoolItem> {
+    return this._object(join('pools', name, 'check'), 'POST');
+  }
+
+  jobs(asked: IJobQuery = {}): Promise<JobPage> {
+    return this._object(`jobs${query({ ...asked })}`);
+  }
+
+  job(id: string): Promise<JobDetail> {
+    return this._object(join('jobs', id));
+  }
+
+  cancelJob(id: string, { graceSeconds }: { graceSeconds?: number } = {}): Promise<JobItem> {
+    const body = graceSeconds === undefined ? {} : { grace_seconds: graceSeconds };
+    return this._object(join('jobs', id, 'cancel'), 'POST', body);
+  }
+
+  rerunJob(id: string): Promise<JobItem> {
+    return this._object(join('jobs', id, 'rerun'), 'POST');
+  }
+
+  removeJob(id: string): Promise<void> {
+    return this._nothing(join('jobs', id), 'DELETE');
+  }
+
+  plan(id: string): Promise<PlanText> {
+    return this._object(join('jobs', id, 'plan'));
+  }
+
+  files(id: string): Promise<FileItem[]> {
+    return this._list(join('jobs', id, 'files'));
+  }
+
+  fileUrl(id: string, path: string): string {
+    return this._url(join('jobs', id, 'files', ...path.split('/')));
+  }
+
+  logRows({
+    id,
+    rank,
+    first,
+    count
+  }: ILogQuery & { first: number; count: number }): Promise<LogRows> {
+    return this._object(join('jobs', id, 'logs', rankName(rank), 'rows') + query({ first, count }));
+  }
+
+  searchLog({
+    id,
+    rank,
+    text,
+    from,
+    limit,
+    matchCase
+  }: ILogQuery & {
+    text: string;
+    from?: number;
+    limit?: number;
+    matchCase?: boolean;
+  }): Promise<LogSearch> {
+    const asked = query({ query: text, from, limit, case: matchCase });
+    return this._object(join('jobs', id, 'logs', rankName(rank), 'search') + asked);
+  }
+
+  logUrl({ id, rank }: ILogQuery): string {
+    return this._url(join('jobs', id, 'logs', rankName(rank)));
+  }
+
+  checkLine(line: string): Promise<LineReport> {
+    return this._object('launch-line', 'POST', { line });
+  }
+
+  lineWords(): Promise<LineWords> {
+    return this._object('launch-line');
+  }
+
+  private _object<T extends object>(path: string, method = 'GET', body?: unknown): Promise<T> {
+    return request(path, {
+      settings: this._settings,
+      parse: parseObject<T>,
+      init: init(method, body)
+    });
+  }
+
+  private _list<T>(path: string): Promise<T[]> {
+    return request(path, { settings: this._settings, parse: parseList<T> });
+  }
+
+  private _nothing(path: string, method: string): Promise<void> {
+    return request(path, {
+      settings: this._settings,
+      parse: () => undefined,
+      init: { method }
+    });
+  }
+
+  /** An address that a link may have: the cookie authenticates, no token goes into it. */
+  private _url(path: string): string {
+    return URLExt.join(this._settings.baseUrl, NAMESPACE, path);
+  }
+
+  private _settings: ServerConnection.ISettings;
+}
+
+// The types are made from the server's own OpenAPI file, and both sides come in one package: what
+// is checked here is that an answer came from it, not from a proxy in between.
+
+function parseObject<T extends object>(body: unknown): T {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new Error('the answer is not an object');
+  }
+  return body as T;
+}
+
+function parseList<T>(body: unknown): T[] {
+  if (!Array.isArray(body)) {
+    throw new Error('the answer is not a list');
+  }
+  return body as T[];
+}
+
+function init(method: string, body: unknown): RequestInit {
+  return body === undefined ? { method } : { method, body: JSON.stringify(body) };
+}
+
+function join(...parts: string[]): string {
+  return parts.map(encodeURIComponent).join('/');
+}
+
+function query(values: Values): string {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  return text && `?${text}`;
+}
+
+function rankName(rank: number): string {
+  return rank === LAUNCHER ? 'launcher' : String(rank);
+}

@@ -1,0 +1,32 @@
+/** The wire types under the names we use; `schema.ts` is made from `docs/openapi.json`. */
+
+export type {
+  SchemaAttachRequest as AttachRequest,
+  SchemaEndedNews as EndedNews,
+  SchemaFileItem as FileItem,
+  SchemaGoneNews as GoneNews,
+  SchemaHelloNews as HelloNews,
+  SchemaJobDetail as JobDetail,
+  SchemaJobItem as JobItem,
+  SchemaJobNews as JobNews,
+  SchemaJobPage as JobPage,
+  SchemaJobsNews as JobsNews,
+  SchemaJobState as JobState,
+  SchemaLineProblem as LineProblem,
+  SchemaLineReport as LineReport,
+  SchemaLineWords as LineWords,
+  SchemaLogNews as LogNews,
+  SchemaLogRow as LogRow,
+  SchemaLogRows as LogRows,
+  SchemaLogSearch as LogSearch,
+  SchemaNode as Node,
+  SchemaOptionItem as OptionItem,
+  SchemaPlanText as PlanText,
+  SchemaPoolItem as PoolItem,
+  SchemaPoolKind as PoolKind,
+  SchemaPoolsNews as PoolsNews,
+  SchemaProblemNews as ProblemNews,
+  SchemaTimelineEntry as TimelineEntry,
+  SchemaTopic as Topic,
+  SchemaWatchRequest as WatchRequest
+} from './schema';
