@@ -34,7 +34,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import parcel, supervise
 from jupyter_aiinfra.settings import Settings
-from jupyter_aiinfra.tracking import environment_lock, track_request
+from jupyter_aiinfra.tracking import track_request
 
 __all__ = [
     "Code",
@@ -225,8 +225,8 @@ def _bundle(
         made.append(_json("manifest.json", dict(code.variables)))
     made.append(_json("task.json", task))
     if tracking is not None:
-        artifacts = sorted({code.entry, "requirements.txt", *(["context.py"] * bool(code.context))})
-        made.append(bundle_file("requirements.txt", environment_lock(sys.executable)))
+        # What is installed there the companion writes down itself: it runs in the ranks' Python.
+        artifacts = sorted({code.entry, *(["context.py"] * bool(code.context))})
         params = {**tracking.params, "command": shlex.join(argv)}
         request = track_request(dataclasses.replace(tracking, params=params), artifacts=artifacts)
         made.append(_json("track.json", request))

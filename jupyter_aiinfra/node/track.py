@@ -1,7 +1,5 @@
 """The companion that keeps an MLflow run around a job: ``track.py RUN_DIR``.
 
-(``track.py --lock`` only prints what is installed in the Python that runs it.)
-
 The supervisor starts it beside the job, in the job's own Python, with a pipe as standard input that
 ends when the job does (or when the supervisor is killed). It makes the run, says which one in
 ``track.run.json`` so that rank 0 can join it, logs what describes the job and the machine's system
@@ -982,9 +980,6 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) != 2:  # noqa: PLR2004 - the program and its one argument
         print(__doc__, file=sys.stderr)
         return 2
-    if argv[1] == "--lock":
-        print(environment_lock(), end="")
-        return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     run = supervise.Run(argv[1])
     request = run.json("track.json")

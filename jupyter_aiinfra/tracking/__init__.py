@@ -4,7 +4,7 @@ All of it is decided in the process that launches; the node's companion (``node/
 talking to MLflow. Nothing here imports MLflow, and no secret leaves here in something recorded.
 """
 
-from jupyter_aiinfra.tracking.provenance import environment_lock, git_state
+from jupyter_aiinfra.tracking.provenance import git_state
 from jupyter_aiinfra.tracking.run import (
     Tracking,
     run_params,
@@ -16,7 +16,6 @@ from jupyter_aiinfra.tracking.secrecy import safe_environ
 
 __all__ = [
     "Tracking",
-    "environment_lock",
     "git_state",
     "run_params",
     "run_tags",

@@ -1,4 +1,4 @@
-"""Where a job's code came from, and what was installed: the git state and the environment lock."""
+"""Where a job's code came from: the git state."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import functools
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from jupyter_aiinfra.node import track
 from jupyter_aiinfra.tracking.secrecy import host
 
-__all__ = ["environment_lock", "git_state"]
+__all__ = ["git_state"]
 
 _LOG = logging.getLogger(__name__)
 
 _GIT_SECONDS = 2.0
-_LOCK_SECONDS = 30.0
 
 
 def git_state(
@@ -99,27 +96,3 @@ def _output(
         _LOG.debug("%s: %s", argv[0], error)
         return None
     return done.stdout.decode("utf-8", errors="replace")
-
-
-def environment_lock(python: str | None = None) -> str:
-    """Return what is installed in a Python as sorted ``name==version`` lines.
-
-    For this process's own Python (the default) the answer is kept until something is installed or
-    removed; another one is started to tell, which takes a moment.
-    """
-    if python is None or python == sys.executable:
-        return _lock_here(_sys_path_stamp())
-    text = _output([python, track.__file__, "--lock"], seconds=_LOCK_SECONDS)
-    return f"# {python} did not tell what is installed\n" if text is None else text
-
-
-@functools.lru_cache(maxsize=1)
-def _lock_here(stamp: tuple[tuple[str, int], ...]) -> str:
-    _LOG.debug("reading the packages of %d folders", len(stamp))
-    return track.environment_lock()
-
-
-def _sys_path_stamp() -> tuple[tuple[str, int], ...]:
-    """Return what changes when a package comes or goes: the times of the folders it lies in."""
-    folders = (Path(entry) for entry in sys.path if entry)
-    return tuple((str(path), path.stat().st_mtime_ns) for path in folders if path.exists())

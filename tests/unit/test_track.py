@@ -754,9 +754,12 @@ def test_it_says_how_it_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "no tracking was asked for" in capsys.readouterr().err
 
 
-def test_it_prints_a_lock(capsys: pytest.CaptureFixture[str]) -> None:
-    assert track.main(["track.py", "--lock"]) == 0
-    assert f"pytest=={pytest.__version__}\n" in capsys.readouterr().out
+def test_the_lock_lists_each_installed_package_once_in_order() -> None:
+    lines = track.environment_lock().splitlines()
+    names = [line.partition("==")[0] for line in lines]
+    assert names == sorted(set(names))
+    assert f"pytest=={pytest.__version__}" in lines
+    assert all(line.partition("==")[2] for line in lines)
 
 
 def test_only_one_companion_attends_a_job(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from jupyter_aiinfra.model import Interpreter, TrackingSpec, from_wire, to_wire
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.tracking import (
     Tracking,
-    environment_lock,
     git_state,
     run_params,
     run_tags,
@@ -312,38 +311,6 @@ def test_a_remote_is_recorded_without_credentials(remote: str, shown: str) -> No
     answers = git_that_says(status="# branch.oid 1f0c\n", config=remote)
 
     assert git_state("/x", run=answers)["remote"] == shown
-
-
-# --- environment --------------------------------------------------------------------------------
-
-
-def test_the_lock_lists_each_installed_package_once_in_order() -> None:
-    lines = environment_lock().splitlines()
-
-    names = [line.partition("==")[0] for line in lines]
-    assert names == sorted(set(names))
-    assert f"pytest=={pytest.__version__}" in lines
-    assert all(line.partition("==")[2] for line in lines)
-
-
-def test_the_lock_is_read_again_once_something_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert "freshly-installed" not in environment_lock()
-    assert environment_lock() is environment_lock()
-
-    info = tmp_path / "Freshly_Installed-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Freshly_Installed\nVersion: 1.2\n")
-
-    assert "freshly-installed==1.2\n" in environment_lock(sys.executable)
-
-
-def test_a_python_that_cannot_be_started_gives_a_note_instead_of_a_lock() -> None:
-    assert environment_lock("/nowhere/python") == (
-        "# /nowhere/python did not tell what is installed\n"
-    )
 
 
 # --- secrets ------------------------------------------------------------------------------------

@@ -144,10 +144,7 @@ def test_a_script_keeps_its_arguments() -> None:
     assert (task["argv"], task["cell"]) == (["src/train.py", "--lr", "0.1"], False)
 
 
-def test_a_tracked_job_has_a_companion_and_its_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("jupyter_aiinfra.training.environment_lock", lambda _python: "torch==2\n")
+def test_a_tracked_job_has_a_companion_that_logs_its_code() -> None:
     run = TrackingSpec(uri="sqlite:///x", params={"lr": "0.1"})
     spec, files = composed(LaunchLine(), a_cell(context="import math\n"), tracking=run)
     assert spec.tracking == run
@@ -156,11 +153,10 @@ def test_a_tracked_job_has_a_companion_and_its_environment(
         "${AIINFRA_RUN_DIR}/aiinfra/track.py",
         "${AIINFRA_RUN_DIR}",
     )
-    assert files["requirements.txt"] == "torch==2\n"
     request = json.loads(files["track.json"])
     assert request["params"]["lr"] == "0.1"
     assert request["params"]["command"].startswith("/opt/python ")
-    assert request["artifacts"] == ["cell.py", "context.py", "requirements.txt"]
+    assert request["artifacts"] == ["cell.py", "context.py"]
     assert request == {**request, **tracking.track_request(run), **request}
 
 
