@@ -100,6 +100,7 @@ check-frontend: frontend
 
 integration: setup system ## The other half: real processes, databases, notebooks and packages
 	$(PY) -m pytest -q tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
+	$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
 coverage: $(VENV)/.aiinfra-installed ## Which lines and branches the fast tests do not reach
 	$(BIN)/coverage erase

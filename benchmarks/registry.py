@@ -17,7 +17,7 @@ from benchmarks.figure import Figure
 
 __all__ = ["TOPICS", "Measure", "Run", "Topic", "in_turn", "load_topic"]
 
-TOPICS = {"cell": "benchmarks.cell"}
+TOPICS = {"cell": "benchmarks.cell", "lab": "benchmarks.lab"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -196,21 +196,22 @@ class LabPage:
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def open(self, *, reset: bool = True) -> LabPage:
+    def open(self, *, reset: bool = True, extension: bool = True) -> LabPage:
         """Go to JupyterLab, in a fresh workspace or in the one that was left."""
         self.page.goto(f"{self.lab.url}/lab?token={self.lab.token}{'&reset' if reset else ''}")
-        return self.ready()
+        return self.ready(extension=extension)
 
     def reload(self) -> LabPage:
         """Load the page anew, as F5 does."""
         self.page.reload()
         return self.ready()
 
-    def ready(self) -> LabPage:
-        """Wait until JupyterLab is there, our plugins too."""
+    def ready(self, *, extension: bool = True) -> LabPage:
+        """Wait until JupyterLab is there, and our plugins where the extension is."""
         self.page.wait_for_function("() => window.jupyterapp !== undefined")
         self.page.evaluate("async () => { await jupyterapp.started; await jupyterapp.restored; }")
-        self.page.wait_for_function("() => jupyterapp.commands.hasCommand('aiinfra:check')")
+        if extension:
+            self.page.wait_for_function("() => jupyterapp.commands.hasCommand('aiinfra:check')")
         return self
 
     def command(self, name: str, arguments: Mapping[str, object] | None = None) -> None:
