@@ -16,11 +16,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 DEMO := example_notebooks/quickstart.ipynb
 DEMO_HOME := $(abspath build/demo-home)
+EXTRAS := $(abspath build/extras)
 NOTEBOOK_TESTS := $(wildcard tests/notebooks/test_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lab test check integration fix clean coverage \
-	check-style check-types check-tests check-frontend frontend system
+	check-style check-types check-tests check-frontend frontend system extras
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,7 +99,18 @@ check-frontend: frontend
 	npm run --silent lint
 	npm run --silent test
 
-integration: setup system ## The other half: real processes, databases, notebooks and packages
+# Not in the environment itself: an older kernel beside the newer one, and what changes JupyterLab.
+extras: $(EXTRAS)/.installed
+
+$(EXTRAS)/.installed: $(VENV)/.aiinfra-installed
+	@echo "installing what only some tests need into $(EXTRAS)"
+	@rm -rf $(EXTRAS)
+	$(PY) -m pip install --quiet --no-deps --target $(EXTRAS)/ipykernel6 'ipykernel<7'
+	$(PY) -m pip install --quiet -c constraints.txt --prefix $(EXTRAS)/collaboration \
+	  jupyter-collaboration
+	@touch $@
+
+integration: setup system extras ## The other half: real processes, databases, notebooks and packages
 	$(PY) -m pytest -q tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
 	$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
