@@ -20,7 +20,7 @@ EXTRAS := $(abspath build/extras)
 NOTEBOOK_TESTS := $(wildcard tests/notebooks/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test check integration fix clean coverage \
+.PHONY: help setup demo lab test check integration fix clean coverage screenshots \
 	check-style check-types check-tests check-frontend frontend system extras
 
 help: ## This list
@@ -113,6 +113,9 @@ $(EXTRAS)/.installed: $(VENV)/.aiinfra-installed
 integration: setup system extras ## The other half: real processes, databases, notebooks and packages
 	$(PY) -m pytest -q tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
 	$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
+
+screenshots: setup system ## Take the pictures of the documentation, from the real thing
+	$(PY) -m scripts.screenshots
 
 coverage: $(VENV)/.aiinfra-installed ## Which lines and branches the fast tests do not reach
 	$(BIN)/coverage erase

@@ -1,6 +1,6 @@
 """Take the pictures of the documentation: a real JupyterLab in a headless Chromium, real jobs.
 
-    python scripts/screenshots.py [FOLDER]      (default: docs/images)
+    python -m scripts.screenshots [FOLDER]      (default: docs/images)
 
 It needs what ``make setup`` installs, and a Chromium on the PATH. Settings, jobs and notebooks
 live in a temporary folder, so nothing of the user's own shows up in a picture.
@@ -12,22 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
-import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support.lab import Lab, LabPage, chromium, open_lab
+from tests.support.site import open_site
 
 __all__ = ["main"]
 
@@ -40,8 +34,6 @@ RUNNING = 960  # the training cell and what it has printed after some epochs
 TALL = 1240  # the training cell and all of its output
 LOW = 800
 MOST_BYTES = 200_000
-START_SECONDS = 60.0
-PATIENCE_MS = 90_000
 
 FAILING = """\
 %%accelerate here --procs 2 --mixed-precision no --name digits
@@ -58,7 +50,7 @@ accelerator.wait_for_everyone()
 """
 
 # Each setting keeps something out of the pictures that is not ours, or moves.
-LAB_SETTINGS = {
+LAB_SETTINGS: dict[str, dict[str, object]] = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
         "checkForUpdates": False,
@@ -68,95 +60,24 @@ LAB_SETTINGS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lab:
-    """A running JupyterLab: its address, and the folder whose notebooks it shows.
-
-    ``masks`` says what a picture shows for what is only true of this machine.
-    """
-
-    url: str
-    token: str
-    work: Path
-    masks: Mapping[str, str]
-
-
 # --- the server --------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[Lab]:
     """Run JupyterLab with everything it reads and writes below `folder`; end it afterwards."""
-    work = folder / "work"
-    work.mkdir()
-    overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
-    overrides.parent.mkdir(parents=True)
-    overrides.write_text(json.dumps(LAB_SETTINGS))
-    token, port = secrets.token_hex(16), _free_port()
-    options = [
-        *("--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
-        *("--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"),
-        f"--ServerApp.root_dir={work}",
-        *("--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"),
-        "--LanguageServerManager.autodetect=False",
-    ]
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "jupyter", "lab", *options],
-            env={**os.environ, **_private(folder)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            lab = Lab(url=address, token=token, work=work, masks=_masks(folder))
-            _wait_for_server(lab, server, folder / "server.log")
-            yield lab
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(30)
+    with open_site(folder) as site, open_lab(site, overrides=LAB_SETTINGS) as lab:
+        yield lab
 
 
-def _private(folder: Path) -> dict[str, str]:
-    names = {
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "IPYTHONDIR": "ipython",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "JUPYTER_AIINFRA_HOME": "home",
-    }
-    return {name: str(folder / path) for name, path in names.items()}
-
-
-def _masks(folder: Path) -> dict[str, str]:
+def masks(lab: Lab) -> dict[str, str]:
+    """Return what a picture shows for what is only true of this machine."""
     return {
-        str(folder / "home"): "/home/me/.local/share/jupyter-aiinfra",
-        str(folder / "work"): "/home/me/notebooks",
+        str(lab.site.home): "/home/me/.local/share/jupyter-aiinfra",
+        str(lab.site.work): "/home/me/notebooks",
         sys.prefix: "/home/me/venv",
         f" {socket.gethostname()}": " localhost",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for_server(lab: Lab, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            break
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            address = f"{lab.url}/api/status?token={lab.token}"
-            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 - our own server
-            return
-        time.sleep(0.1)
-    raise SystemExit(f"JupyterLab did not start:\n{log.read_text(errors='replace')}")
 
 
 # --- notebooks ---------------------------------------------------------------------------------
@@ -191,31 +112,18 @@ def _ending(before: Sequence[dict[str, object]], source: str) -> list[dict[str, 
 # --- the browser -------------------------------------------------------------------------------
 
 
-def open_notebook(browser: Browser, lab: Lab, name: str, *, height: int) -> Page:
+@contextlib.contextmanager
+def notebook_window(browser: Browser, lab: Lab, name: str, *, height: int) -> Iterator[LabPage]:
     """Open a notebook in a window of its own, with nothing beside it, its kernel ready."""
-    context = browser.new_context(viewport={"width": WIDTH, "height": height})
-    context.set_default_timeout(PATIENCE_MS)
-    page = context.new_page()
-    page.goto(f"{lab.url}/lab?token={lab.token}&reset")
-    page.wait_for_function("() => window.jupyterapp !== undefined")
-    page.evaluate("async () => { await jupyterapp.started; await jupyterapp.restored; }")
-    _command(page, "docmanager:open", {"path": name, "factory": "Notebook"})
-    page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.evaluate("() => { if (!jupyterapp.shell.leftCollapsed) jupyterapp.shell.collapseLeft(); }")
-    page.wait_for_function(
-        "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-    )
-    return page
-
-
-def _command(page: Page, name: str, arguments: dict[str, object] | None = None) -> None:
-    script = "async ([name, args]) => { await jupyterapp.commands.execute(name, args); }"
-    page.evaluate(script, [name, arguments or {}])
-
-
-def run_all(page: Page) -> None:
-    """Start every cell; do not wait for them."""
-    page.evaluate("() => { void jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    window = LabPage(browser, lab, width=WIDTH, height=height).open()
+    try:
+        window.open_notebook(name)
+        window.page.evaluate(
+            "() => { if (!jupyterapp.shell.leftCollapsed) jupyterapp.shell.collapseLeft(); }"
+        )
+        yield window
+    finally:
+        window.close()
 
 
 def training_cell(page: Page) -> int:
@@ -242,13 +150,6 @@ def frame(page: Page, *, bottom: bool = False) -> None:
     page.mouse.move(WIDTH - 5, 5)
 
 
-def change_theme(page: Page, name: str) -> None:
-    """Switch the theme, for every window from now on."""
-    _command(page, "apputils:change-theme", {"theme": name})
-    page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
-    page.wait_for_timeout(500)  # its style sheet is loaded after the mark is set
-
-
 def wait_for_idle(page: Page) -> None:
     """Wait until no cell is running or waiting."""
     page.wait_for_function(
@@ -259,7 +160,7 @@ def wait_for_idle(page: Page) -> None:
     )
 
 
-def take(page: Page, lab: Lab, path: Path) -> None:
+def take(window: LabPage, path: Path) -> None:
     """Save the window as a PNG, with the names of this machine in it masked.
 
     Raises
@@ -278,8 +179,8 @@ def take(page: Page, lab: Lab, path: Path) -> None:
             }
         }
     }"""
-    page.evaluate(script, list(lab.masks.items()))
-    page.screenshot(path=path, animations="disabled")
+    window.page.evaluate(script, list(masks(window.lab).items()))
+    window.page.screenshot(path=path, animations="disabled")
     size = path.stat().st_size
     print(f"{path.name}: {size / 1000:.0f} kB")
     if size > MOST_BYTES:
@@ -288,62 +189,57 @@ def take(page: Page, lab: Lab, path: Path) -> None:
 
 def quickstart(browser: Browser, lab: Lab, folder: Path) -> None:
     """Take the training cell while it runs and when it is over, in both themes."""
-    page = open_notebook(browser, lab, "quickstart.ipynb", height=RUNNING)
-    run_all(page)
-    page.wait_for_selector(".aiinfra-job")
-    frame(page)
-    page.wait_for_function(
-        "() => /epoch\\s+6 /.test(document.querySelector('.aiinfra-job')?.textContent ?? '')"
-    )
-    take(page, lab, folder / "running.png")
-    page.set_viewport_size({"width": WIDTH, "height": TALL})
-    page.wait_for_selector(".jp-RenderedHTMLCommon .aiinfra-succeeded")
-    wait_for_idle(page)
-    frame(page)
-    take(page, lab, folder / "finished.png")
-    change_theme(page, "JupyterLab Dark")
-    frame(page)
-    take(page, lab, folder / "finished-dark.png")
-    change_theme(page, "JupyterLab Light")
-    page.context.close()
+    with notebook_window(browser, lab, "quickstart.ipynb", height=RUNNING) as window:
+        page = window.page
+        window.begin("notebook:run-all-cells")
+        page.wait_for_selector(".aiinfra-job")
+        frame(page)
+        page.wait_for_function(
+            "() => /epoch\\s+6 /.test(document.querySelector('.aiinfra-job')?.textContent ?? '')"
+        )
+        take(window, folder / "running.png")
+        page.set_viewport_size({"width": WIDTH, "height": TALL})
+        page.wait_for_selector(".aiinfra-job.aiinfra-succeeded")
+        wait_for_idle(page)
+        frame(page)
+        take(window, folder / "finished.png")
+        window.change_theme("JupyterLab Dark")
+        frame(page)
+        take(window, folder / "finished-dark.png")
+        window.change_theme("JupyterLab Light")
 
 
 def failing(browser: Browser, lab: Lab, folder: Path) -> None:
     """Take a cell one of whose ranks raised."""
-    page = open_notebook(browser, lab, "failing.ipynb", height=LOW)
-    run_all(page)
-    page.wait_for_selector(".aiinfra-failed")
-    wait_for_idle(page)
-    frame(page)
-    take(page, lab, folder / "failed.png")
-    page.context.close()
+    with notebook_window(browser, lab, "failing.ipynb", height=LOW) as window:
+        window.begin("notebook:run-all-cells")
+        window.page.wait_for_selector(".aiinfra-failed")
+        wait_for_idle(window.page)
+        frame(window.page)
+        take(window, folder / "failed.png")
 
 
 def dry_run(browser: Browser, lab: Lab, folder: Path) -> None:
     """Take the manifest and the plan of the quickstart's cell."""
-    page = open_notebook(browser, lab, "dry-run.ipynb", height=LOW)
-    run_all(page)
-    page.wait_for_selector("text=dry run: nothing was started")
-    wait_for_idle(page)
-    frame(page, bottom=True)
-    take(page, lab, folder / "dry-run.png")
-    page.context.close()
+    with notebook_window(browser, lab, "dry-run.ipynb", height=LOW) as window:
+        window.begin("notebook:run-all-cells")
+        window.page.wait_for_selector("text=dry run: nothing was started")
+        wait_for_idle(window.page)
+        frame(window.page, bottom=True)
+        take(window, folder / "dry-run.png")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Take every picture."""
     folder = Path(arguments[0]) if arguments else ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        raise SystemExit("no Chromium on the PATH; `make system` installs the distribution's own")
     with (
         tempfile.TemporaryDirectory(prefix="screenshots-") as place,
-        serve(Path(place)) as lab,
+        serve(Path(place) / "site") as lab,
         sync_playwright() as driver,
     ):
-        write_notebooks(lab.work)
-        browser = driver.chromium.launch(executable_path=chromium)
+        write_notebooks(lab.site.work)
+        browser = driver.chromium.launch(executable_path=chromium())
         for picture in (quickstart, failing, dry_run):
             picture(browser, lab, folder)
         browser.close()

@@ -230,6 +230,11 @@ class LabPage:
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
         self.wait_for_kernel("idle")
 
+    def open_notebook_again(self, path: str) -> None:
+        """Bring a notebook to the front whose kernel may be at work."""
+        self.command("docmanager:open", {"path": path, "factory": "Notebook"})
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+
     def wait_for_kernel(self, status: str) -> None:
         """Wait until the kernel of the notebook in front has this status."""
         self.page.wait_for_function(
