@@ -84,7 +84,8 @@ def sources_hash() -> str:
 def _sources() -> Iterator[Path]:
     for name in (*LOCK_FILES, "tsconfig.json"):
         yield ROOT / name
-    for folder in ("src", "style"):
+    yield PACKAGE / "widgets" / "job.css"
+    for folder in ("src", "style", "schema"):
         for path in sorted((ROOT / "labextension" / folder).rglob("*")):
             tested = "__tests__" in path.parts or path.name.endswith(TEST_FILES)
             if path.is_file() and not tested:

@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     environment: 'jsdom',
-    include: ['labextension/src/**/*.{test,spec}.ts'],
+    include: ['labextension/src/**/*.{test,spec}.{ts,tsx}'],
     setupFiles: ['labextension/vitest.setup.ts'],
     restoreMocks: true,
     server: {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from jupyter_aiinfra.bundle import Bundle
-from jupyter_aiinfra.errors import SubmitError, Unreachable
+from jupyter_aiinfra.errors import NotFound, SubmitError, Unreachable, UsageError
 from jupyter_aiinfra.model import (
     Handle,
     Interpreter,
@@ -26,7 +26,7 @@ from jupyter_aiinfra.model import (
     PoolRecord,
     RankStatus,
 )
-from jupyter_aiinfra.pools.base import Pool
+from jupyter_aiinfra.pools.base import FileReader, Pool, RunFile
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import Completed, Shell
 
@@ -107,6 +107,7 @@ class FakeJob:
     submits: int = 1
     logs: dict[int, bytes] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 class FakeCluster:
@@ -239,6 +240,30 @@ class FakePool(Pool):
         self._job(handle)
         return None
 
+    async def files(self, handle: Handle, *, limit: int) -> Sequence[RunFile]:
+        """Return what the test put into the job's files; see :class:`~.pools.base.Browsing`."""
+        files = sorted(self._files(handle), key=lambda path: path.split("/"))
+        return [self._file(handle, path) for path in files[:limit]]
+
+    async def open_file(self, handle: Handle, path: str, *, offset: int = 0) -> FileReader:
+        """Open one of them."""
+        if not path or path.startswith("/") or {"", ".", ".."} & {*path.split("/")} or "\0" in path:
+            raise UsageError(f"{path!r} is not a plain relative path")
+        if path not in self._files(handle):
+            raise NotFound(f"no file {path!r} in the run directory")
+        data = self._files(handle)[path][offset:]
+        return _FakeReader(self._file(handle, path), deque([data] if data else []))
+
+    def _files(self, handle: Handle) -> Mapping[str, bytes]:
+        job = self._job(handle)
+        if job is None:
+            raise NotFound("the run directory of this job is gone")
+        return job.files
+
+    def _file(self, handle: Handle, path: str) -> RunFile:
+        size = len(self._files(handle)[path])
+        return RunFile(path=path, size_bytes=size, modified_at=self.cluster.clock())
+
     async def shells(self, handle: Handle | None = None) -> Sequence[tuple[Node, Shell]]:
         """Return a shell without a transcript on each node."""
         del handle
@@ -254,6 +279,18 @@ class FakePool(Pool):
         if job is not None and not job.state.final:
             raise SubmitError(f"job {job.job.id} is {job.state.value}")
         self.cluster.jobs.pop(handle.data["job"], None)
+
+
+@dataclass
+class _FakeReader:
+    file: RunFile
+    pieces: deque[bytes]
+
+    async def read(self) -> bytes:
+        return self.pieces.popleft() if self.pieces else b""
+
+    async def aclose(self) -> None:
+        self.pieces.clear()
 
 
 def _node() -> Node:

@@ -24,6 +24,8 @@ globalThis.matchMedia = (query: string) =>
   ({
     matches: false,
     media: query,
+    addListener: () => undefined,
+    removeListener: () => undefined,
     addEventListener: () => undefined,
     removeEventListener: () => undefined
   }) as unknown as MediaQueryList;

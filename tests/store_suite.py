@@ -200,6 +200,46 @@ class StoreSuite:
         assert ids(active=True) == ["b", "c", "a"]
         assert ids(pool="here", active=True, limit=1) == ["c"]
         assert ids(pool="nowhere") == []
+        assert ids(states=[JobState.LOST, JobState.FAILED]) == ["d"]
+        assert ids(states=[]) == []
+        assert ids(before="b") == ["d", "c", "a"]
+        assert ids(before="d", limit=1) == ["c"]
+        assert ids(before="a") == []
+        store.remove_job("d")
+        assert ids(before="d") == ["b", "c", "a"], "of a job that is gone only its id is known"
+
+    def test_active_jobs_are_counted_by_pool(self, store: Store) -> None:
+        assert store.count_active() == {}
+        store.add_pool(PoolRecord(name="there", kind="local"))
+        for number, pool in enumerate(["there", "here", "there"]):
+            store.add_job(job(f"j{number}", pool=pool))
+        store.add_job(job("over", state=JobState.LOST))
+        assert store.count_active() == {"there": 2, "here": 1}
+
+    @pytest.mark.parametrize(
+        ("code", "hint"),
+        [
+            ("loader = None", "LOADER = n"),
+            ("100 % x_y", "% x_"),
+            ("Straße", "STRASSE"),
+            ("\u212a", "k"),
+            ("a\\b", "a\\b"),
+            ('say "x"', '"x"'),
+            ("a\tb", "a\tb"),
+        ],
+    )
+    def test_a_hint_leaves_out_no_job_that_has_it(self, store: Store, code: str, hint: str) -> None:
+        spec = JobSpec(kind=JobKind.TRAIN, name="n", argv=(), origin=Origin(code=code))
+        store.add_job(Job(id="with", pool="here", spec=spec))
+        store.add_job(job("without"))
+        assert "with" in [found.id for found in store.list_jobs(hint=hint)]
+
+    def test_a_hint_leaves_out_jobs_without_it(self, store: Store) -> None:
+        for number in range(3):
+            store.add_job(job(f"id{number}"))
+        assert [found.id for found in store.list_jobs(hint="ID1")] == ["id1"]
+        assert len(store.list_jobs(hint="here")) == 3
+        assert store.list_jobs(hint="i_1") == []
 
     def test_bind_is_won_once(self, store: Store, added: Job) -> None:
         assert store.bind(added.id, handle=HANDLE)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from jupyter_aiinfra.cli.serve import serve
 from jupyter_aiinfra.commands.context import Context, Surface
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import exit_status
@@ -51,6 +52,7 @@ def cli() -> None:
 
 cli.add_command(pool)
 cli.add_command(jobs)
+cli.add_command(serve)
 
 
 class _Run(click.Command):

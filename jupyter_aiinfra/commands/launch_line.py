@@ -12,7 +12,17 @@ from jupyter_aiinfra.accelerate import option_table, parse_passed
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.training import LaunchLine
 
-__all__ = ["OPTIONS", "Option", "help_text", "parse_launch", "parse_seconds", "split_script"]
+__all__ = [
+    "OPTIONS",
+    "LaunchProblem",
+    "Option",
+    "help_text",
+    "launch_problems",
+    "parse_launch",
+    "parse_seconds",
+    "pool_word",
+    "split_script",
+]
 
 _Takes = Literal["nothing", "one", "maybe"]
 
@@ -198,6 +208,15 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 _ALIASES = {"--main-process-port": "--port", "-h": "--help"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class LaunchProblem:
+    """What is wrong with the words from number `first` up to number `end`, counted from 0."""
+
+    first: int
+    end: int
+    error: UsageError
+
+
 def parse_launch(words: Sequence[str], *, pool_positional: bool = True) -> LaunchLine:
     """Read the words of a launch line.
 
@@ -209,35 +228,130 @@ def parse_launch(words: Sequence[str], *, pool_positional: bool = True) -> Launc
     UsageError, UnknownOption
         Says which word, what was expected, and the nearest known option.
     """
-    values: dict[str, Any] = {}
-    passed: list[str] = []
-    left = list(words)
-    while left:
-        word = left.pop(0)
-        if word == "--":
-            passed += [word, *left]
-            break
-        flag, equals, attached = word.partition("=")
-        option = _ours(flag, pool_positional=pool_positional)
-        if option is not None:
-            text = attached if equals else None
-            _take(values, option, flag, text, left)
-        elif word.startswith("-"):
-            passed += [word, *_value_words(word, left)]
-        elif pool_positional and "pool" not in values:
-            values["pool"] = word
-        else:
+    reader = _Reader(words, pool_positional=pool_positional)
+    if reader.problems:
+        raise reader.problems[0].error
+    return LaunchLine(**reader.values, passed=tuple(reader.passed))
+
+
+def launch_problems(words: Sequence[str]) -> tuple[LaunchProblem, ...]:
+    """Return all that :func:`parse_launch` would refuse in `words`, by where it stands."""
+    return tuple(_Reader(words, pool_positional=True).problems)
+
+
+def pool_word(words: Sequence[str]) -> int | None:
+    """Return the number of the word that names the pool, from 0, also where others are wrong."""
+    return _Reader(words, pool_positional=True).places.get("pool")
+
+
+class _Reader:
+    """Reads a launch line to its end, whatever is wrong with parts of it.
+
+    ``values`` are the fields of :class:`LaunchLine` that were given, ``places`` the word that gave
+    each, ``passed`` what goes to accelerate.
+    """
+
+    def __init__(self, words: Sequence[str], *, pool_positional: bool) -> None:
+        self.values: dict[str, Any] = {}
+        self.places: dict[str, int] = {}
+        self.passed: list[str] = []
+        self.problems: list[LaunchProblem] = []
+        self._words = words
+        self._at = 0
+        self._read(pool_positional=pool_positional)
+        for name in ("send", "keep", "fetch", "secrets"):
+            self.values[name] = tuple(dict.fromkeys(self.values.get(name, ())))
+        self.values["env"] = dict(self.values.get("env", ()))
+
+    def _read(self, *, pool_positional: bool) -> None:
+        while self._at < len(self._words):
+            first = self._at
+            word = self._next()
+            if word == "--":
+                self.passed += self._words[self._at :]
+                return
+            flag, equals, attached = word.partition("=")
+            option = _ours(flag, pool_positional=pool_positional)
+            try:
+                if option is not None:
+                    self._take(option, flag, attached if equals else None)
+                elif word.startswith("-"):
+                    self._pass(word)
+                else:
+                    self._name_pool(word, allowed=pool_positional)
+            except _AtValue as found:
+                self._refuse(self._at - 1, found.error)
+            except UsageError as error:
+                self._refuse(first, error)
+
+    def _next(self) -> str:
+        self._at += 1
+        return self._words[self._at - 1]
+
+    def _refuse(self, first: int, error: UsageError) -> None:
+        self.problems.append(LaunchProblem(first=first, end=first + 1, error=error))
+
+    def _name_pool(self, word: str, *, allowed: bool) -> None:
+        if not allowed or "pool" in self.values:
             raise UsageError(
                 f"{word!r} is neither an option nor the value of one",
                 hint="the pool comes first: %%accelerate POOL --option …",
             )
-    for name in ("send", "keep", "fetch", "secrets"):
-        values[name] = tuple(dict.fromkeys(values.get(name, ())))
-    values["env"] = dict(values.get("env", ()))
-    if values.get("mlflow") is not None and values.get("no_mlflow"):
-        raise UsageError("--mlflow and --no-mlflow contradict each other")
-    checked = parse_passed(passed, ours=[*_BY_NAME, "--pool", "--help"])
-    return LaunchLine(**values, passed=checked)
+        self.values["pool"], self.places["pool"] = word, self._at - 1
+
+    def _take(self, option: Option, flag: str, text: str | None) -> None:
+        """Read one option of ours, whose value is `text` or the next word."""
+        place = self._at - 1
+        value: Any = True
+        if option.takes == "nothing":
+            if text is not None:
+                raise UsageError(f"{flag} takes no value, got {text!r}")
+        else:
+            if text is None and self._at < len(self._words):
+                text = None if self._words[self._at].startswith("--") else self._next()
+            if text is None:
+                if option.takes == "one":
+                    raise UsageError(f"{flag} needs a value: {flag} {option.metavar}")
+                text = ""
+            try:
+                value = option.convert(flag, text)
+            except UsageError as error:
+                raise _AtValue(error) from None
+            if option.many:
+                value = (*self.values.get(option.field, ()), *value)
+            elif option.field in self.values:
+                raise UsageError(f"{flag} is given twice")
+        self.values[option.field] = value
+        self.places[option.field] = place
+        if self.values.get("mlflow") is not None and self.values.get("no_mlflow"):
+            raise UsageError("--mlflow and --no-mlflow contradict each other")
+
+    def _pass(self, word: str) -> None:
+        """Read one of accelerate's options, and its value where it takes one."""
+        group = [word]
+        info = option_table().get(word.replace("_", "-") if word.startswith("--") else word)
+        takes_one = info is not None and info.takes != "nothing"
+        if "=" not in word and self._at < len(self._words):
+            following = self._words[self._at]
+            # Of an option that nobody knows the next word may be the value: the error names the
+            # option. What looks like the next option is one.
+            unknown = info is None and not following.startswith("-")
+            if unknown or (takes_one and (not following.startswith("--") or " " in following)):
+                group.append(self._next())
+        try:
+            self.passed += parse_passed(group, ours=[*_BY_NAME, "--pool", "--help"])
+        except UsageError as error:
+            if takes_one and len(group) > 1:
+                raise _AtValue(error) from None
+            raise
+
+
+class _AtValue(Exception):
+    """An error about the value of an option, which is the word read last."""
+
+    def __init__(self, error: UsageError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 _POOL = Option(name="--pool", field="pool", metavar="POOL", help="where to run")
@@ -249,39 +363,6 @@ def _ours(flag: str, *, pool_positional: bool) -> Option | None:
     if name == "--pool" and not pool_positional:
         return _POOL
     return _BY_NAME.get(name)
-
-
-def _take(
-    values: dict[str, Any], option: Option, flag: str, text: str | None, left: list[str]
-) -> None:
-    if option.takes == "nothing":
-        if text is not None:
-            raise UsageError(f"{flag} takes no value, got {text!r}")
-        values[option.field] = True
-        return
-    if text is None and left and not left[0].startswith("--"):
-        text = left.pop(0)
-    if text is None:
-        if option.takes == "one":
-            raise UsageError(f"{flag} needs a value: {flag} {option.metavar}")
-        text = ""
-    value = option.convert(flag, text)
-    if option.many:
-        value = (*values.get(option.field, ()), *value)
-    elif option.field in values:
-        raise UsageError(f"{flag} is given twice")
-    values[option.field] = value
-
-
-def _value_words(word: str, left: list[str]) -> list[str]:
-    """Take the value of one of accelerate's options from `left`."""
-    if "=" in word:
-        return []
-    info = option_table().get(word.replace("_", "-") if word.startswith("--") else word)
-    takes_one = info is not None and info.takes != "nothing"
-    # Of an option that nobody knows the next word may be the value: the error names the option.
-    unknown = info is None and left and not left[0].startswith("-")
-    return [left.pop(0)] if left and (takes_one or unknown) else []
 
 
 def split_script(words: Sequence[str]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -48,9 +48,9 @@ def as_typed(text: str) -> str:
 class TerminalSurface:
     """Shows things in a terminal, or in whatever the output was sent to."""
 
-    def __init__(self, session: Session, *, redact: Iterable[str] = ()) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._redact = tuple(redact)
+        self._hidden: tuple[str, ...] = ()
 
     def text(self, text: str) -> None:
         """Print `text`, naming commands as they are typed here."""
@@ -69,11 +69,11 @@ class TerminalSurface:
 
     def hide(self, values: Iterable[str]) -> None:
         """Redact these values in logs from now on."""
-        self._redact = (*self._redact, *values)
+        self._hidden = (*self._hidden, *values)
 
     def watch(self, job: Job, *, fetch: bool) -> Job:
         """Print rank 0's log as it grows, then what the others had to say; see Surface."""
-        screen = _Scroll(self._session, self._redact, stream=sys.stdout)
+        screen = _Scroll(self._session, self._hidden, stream=sys.stdout)
         job = watch(self._session, job, screen)
         screen.finish(job)
         if fetch and job.seen is not None and job.seen.results:
@@ -85,9 +85,9 @@ class TerminalSurface:
 class JsonSurface:
     """Prints one JSON value; what is for a person goes to standard error."""
 
-    def __init__(self, session: Session, *, redact: Iterable[str] = ()) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._redact = tuple(redact)
+        self._hidden: tuple[str, ...] = ()
 
     def text(self, text: str) -> None:
         """Show nothing: the value says it."""
@@ -105,12 +105,12 @@ class JsonSurface:
 
     def hide(self, values: Iterable[str]) -> None:
         """Redact these values in logs from now on."""
-        self._redact = (*self._redact, *values)
+        self._hidden = (*self._hidden, *values)
 
     def watch(self, job: Job, *, fetch: bool) -> Job:
         """Follow the job with its log on standard error; see Surface."""
         del fetch
-        screen = _Scroll(self._session, self._redact, stream=sys.stderr)
+        screen = _Scroll(self._session, self._hidden, stream=sys.stderr)
         job = watch(self._session, job, screen)
         screen.finish(job)
         return job
@@ -129,11 +129,11 @@ def _write(stream: TextIO, data: bytes) -> None:
 class _Scroll:
     """Rank 0 in full as it comes; the other ranks in a line each, unless one of them failed."""
 
-    def __init__(self, session: Session, redact: Sequence[str], *, stream: TextIO) -> None:
+    def __init__(self, session: Session, hidden: Sequence[str], *, stream: TextIO) -> None:
         self._session = session
         self._stream = stream
-        self._hidden = ByteRedactor(redact)
-        self._view = LogView(redact=redact, tail_lines=50)
+        self._redactor = ByteRedactor(hidden)
+        self._view = LogView(redact=hidden, tail_lines=50)
         self._note = ""
         self._offset: int | None = None
 
@@ -142,9 +142,9 @@ class _Scroll:
         for chunk in news.chunks:
             self._view.feed(chunk.rank, chunk.offset, chunk.data)
             if chunk.rank == 0:
-                _write(self._stream, self._hidden.feed(self._unseen(chunk)))
+                _write(self._stream, self._redactor.feed(self._unseen(chunk)))
         if news.complete:
-            _write(self._stream, self._hidden.feed(b"", last=True))
+            _write(self._stream, self._redactor.feed(b"", last=True))
         if note and note != self._note:
             _write(self._stream, f"\n{note}\n".encode())
         self._note = note

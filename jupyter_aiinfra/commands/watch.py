@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -33,15 +34,19 @@ class Screen(Protocol):
         ...
 
 
-def watch(session: Session, job: Job, screen: Screen) -> Job:
+def watch(
+    session: Session, job: Job, screen: Screen, *, is_ending: Callable[[], bool] = lambda: False
+) -> Job:
     """Show `job` until it is over and all of its log is shown; return its last record.
 
     The first interrupt asks the job to end and goes on watching how; the second one detaches.
+    `is_ending` is asked at the first one whether it only came before the end of this very process:
+    then the job goes on without it.
 
     Raises
     ------
     JobFailed
-        The second interrupt: the job is left to end by itself.
+        The second interrupt: the job is left to end by itself. Or this process ends.
     """
     follower = Follower(session.engine, job)
     note, quiet = "", 0
@@ -64,6 +69,8 @@ def watch(session: Session, job: Job, screen: Screen) -> Job:
         except KeyboardInterrupt:  # noqa: PERF203 - interrupts are answered between polls
             if interrupted:
                 raise _detached(job) from None
+            if is_ending():
+                raise _left(job) from None
             interrupted = True
             note = _stop(session, job)
 
@@ -94,6 +101,14 @@ def _detached(job: Job) -> JobFailed:
         f"detached from job {job.id}, which was told to end",
         job_id=job.id,
         hint=f"%jobs attach {job.id} shows how it ends",
+    )
+
+
+def _left(job: Job) -> JobFailed:
+    return JobFailed(
+        f"job {job.id} goes on without this kernel, which ends",
+        job_id=job.id,
+        hint=f"%jobs attach {job.id} shows its output and brings its results",
     )
 
 

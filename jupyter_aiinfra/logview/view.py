@@ -11,13 +11,24 @@ from jupyter_aiinfra.logview.rank import RankStream
 from jupyter_aiinfra.logview.terminal import Row
 from jupyter_aiinfra.model import LAUNCHER
 
-__all__ = ["ByteRedactor", "LogLine", "LogSnapshot", "LogView", "RankLog", "Redactor", "log_text"]
+__all__ = [
+    "HIDDEN",
+    "ByteRedactor",
+    "LogLine",
+    "LogSnapshot",
+    "LogView",
+    "RankLog",
+    "Redactor",
+    "drawn_text",
+    "log_text",
+    "secret_lines",
+]
 
-_HIDDEN = "•••"
+HIDDEN = "•••"
 _SHORTEST_SECRET = 4  # hiding every "1" of a log would hide the log
 
 
-def _secret_lines(values: Iterable[str]) -> list[str]:
+def secret_lines(values: Iterable[str]) -> list[str]:
     """Return what to look for, longest first: a value that holds another is replaced as a whole."""
     lines = {line.strip() for value in values for line in value.splitlines()}
     return sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True)
@@ -31,14 +42,14 @@ class Redactor:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        secret = _secret_lines(values)
+        secret = secret_lines(values)
         self.longest = len(secret[0]) if secret else 0
         pattern = "|".join(re.escape(line) for line in secret)
         self._pattern = re.compile(pattern) if secret else None
 
     def __call__(self, text: str) -> str:
         """Return `text` without the values."""
-        return self._pattern.sub(_HIDDEN, text) if self._pattern else text
+        return self._pattern.sub(HIDDEN, text) if self._pattern else text
 
     def finds(self, text: str) -> bool:
         """Whether a value is in `text`."""
@@ -52,7 +63,7 @@ class ByteRedactor:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        secret = sorted((line.encode() for line in _secret_lines(values)), key=len, reverse=True)
+        secret = sorted((line.encode() for line in secret_lines(values)), key=len, reverse=True)
         self._held_bytes = len(secret[0]) - 1 if secret else 0
         pattern = b"|".join(re.escape(line) for line in secret)
         self._pattern = re.compile(pattern) if secret else None
@@ -68,7 +79,7 @@ class ByteRedactor:
         for found in self._pattern.finditer(data):
             if found.start() >= end:
                 break
-            shown += [data[at : found.start()], _HIDDEN.encode()]
+            shown += [data[at : found.start()], HIDDEN.encode()]
             at = found.end()
         shown.append(data[at:end])
         self._pending = data[max(at, end) :]
@@ -255,25 +266,9 @@ class LogView:
     def _line(self, row: Row) -> LogLine:
         if isinstance(row.drawn, LogLine):
             return row.drawn
-        segments = [(style.sgr, text) for style, text in row.segments]
-        left_out = row.lost_bytes
-        plain = "".join(text for _, text in segments)
-        if self.redactor.finds(plain):
-            # A secret may change colour within: then the line loses its colours, not the secret.
-            segments = [(sgr, self.redactor(text)) for sgr, text in segments]
-            hidden = self.redactor(plain)
-            if "".join(text for _, text in segments) != hidden:
-                segments = [("", hidden)]
-        room = self._width
-        pieces = []
-        for sgr, text in segments:
-            kept = text[:room]
-            room -= len(kept)
-            left_out += len(text[len(kept) :].encode())
-            if kept:
-                pieces.append(f"\x1b[{sgr}m{kept}\x1b[0m" if sgr else kept)
+        text, left_out = drawn_text(row, width=self._width, redactor=self.redactor)
         line = LogLine(
-            text="".join(pieces),
+            text=text,
             repeat=row.repeat,
             left_out_bytes=left_out,
             missing_bytes=row.missing_bytes,
@@ -281,6 +276,38 @@ class LogView:
         )
         row.drawn = line
         return line
+
+
+def drawn_text(
+    row: Row, *, width: int, redactor: Redactor, unfinished: bool = False
+) -> tuple[str, int]:
+    """Return what is shown of `row`, and how many bytes of it are not.
+
+    The text has at most `width` characters beside its colours, and no value of `redactor`; with
+    `unfinished` the line goes on behind what `row` has of it.
+    """
+    segments = [(style.sgr, text) for style, text in row.segments]
+    left_out = row.lost_bytes
+    plain = "".join(text for _, text in segments)
+    if redactor.finds(plain):
+        # A secret may change colour within: then the line loses its colours, not the secret.
+        segments = [(sgr, redactor(text)) for sgr, text in segments]
+        hidden = redactor(plain)
+        if "".join(text for _, text in segments) != hidden:
+            segments = [("", hidden)]
+    room = width
+    if redactor.longest and (unfinished or row.lost_bytes):
+        # The row may end within a value, and hiding others has moved that end to the left.
+        length = sum(len(text) for _, text in segments)
+        room = min(width, max(0, length - redactor.longest + 1))
+    pieces = []
+    for sgr, text in segments:
+        kept = text[:room]
+        room -= len(kept)
+        left_out += len(text[len(kept) :].encode())
+        if kept:
+            pieces.append(f"\x1b[{sgr}m{kept}\x1b[0m" if sgr else kept)
+    return "".join(pieces), left_out
 
 
 def log_text(log: RankLog) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["NotebookSurface", "ShellSurface", "bring_results", "surface_for"]
 
+_ENDING_SECONDS = 0.5  # how soon after its interrupt a kernel that is to end is told so
 
-def surface_for(
-    shell: InteractiveShell, session: Session, *, redact: Iterable[str] = ()
-) -> Surface:
+
+def surface_for(shell: InteractiveShell, session: Session) -> Surface:
     """Return the surface for `shell`: cells where there is a kernel, else the terminal."""
     if hasattr(shell, "kernel"):
-        return NotebookSurface(shell, session, redact=redact)
-    return ShellSurface(shell, session, redact=redact)
+        return NotebookSurface(shell, session)
+    return ShellSurface(shell, session)
 
 
 def bring_results(shell: InteractiveShell, session: Session, job: Job) -> str:
@@ -63,10 +64,8 @@ def bring_results(shell: InteractiveShell, session: Session, job: Job) -> str:
 class ShellSurface(TerminalSurface):
     """IPython in a terminal: as the command line, with results brought into the namespace."""
 
-    def __init__(
-        self, shell: InteractiveShell, session: Session, *, redact: Iterable[str] = ()
-    ) -> None:
-        super().__init__(session, redact=redact)
+    def __init__(self, shell: InteractiveShell, session: Session) -> None:
+        super().__init__(session)
         self._shell = shell
 
     def text(self, text: str) -> None:
@@ -86,12 +85,10 @@ class ShellSurface(TerminalSurface):
 class NotebookSurface:
     """A cell: text tables with an HTML form beside them, and the job widget."""
 
-    def __init__(
-        self, shell: InteractiveShell, session: Session, *, redact: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, shell: InteractiveShell, session: Session) -> None:
         self._shell = shell
         self._session = session
-        self._redact = tuple(redact)
+        self._hidden: tuple[str, ...] = ()
 
     def text(self, text: str) -> None:
         """Print `text` in the cell."""
@@ -116,13 +113,13 @@ class NotebookSurface:
 
     def hide(self, values: Iterable[str]) -> None:
         """Redact these values in logs and errors from now on."""
-        self._redact = (*self._redact, *values)
+        self._hidden = (*self._hidden, *values)
 
     def watch(self, job: Job, *, fetch: bool) -> Job:
         """Draw the job live in the cell, and its last state for good; see Surface."""
-        screen = _Cell(self._session, self._redact)
+        screen = _Cell(self._session, self._hidden)
         try:
-            job = watch(self._session, job, screen)
+            job = watch(self._session, job, screen, is_ending=self._is_ending)
             said = ""
             if fetch and job.state is JobState.SUCCEEDED:
                 said = bring_results(self._shell, self._session, job)
@@ -133,12 +130,29 @@ class NotebookSurface:
             self.text(said)
         return job
 
+    def _is_ending(self) -> bool:
+        """Whether the kernel was told to end just after it was interrupted.
+
+        A restart or the end of the server begins with an interrupt, as a user's own does; the order
+        to end follows at once, and the kernel takes it in another thread.
+        """
+        deadline = time.monotonic() + _ENDING_SECONDS
+        try:
+            while not getattr(self._shell, "exit_now", False):
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_ENDING_SECONDS / 25)
+        except KeyboardInterrupt:
+            return False  # a user who means it
+        return True
+
 
 class _Cell:
     """The widget while the job runs; its static form, which survives everything, after that."""
 
-    def __init__(self, session: Session, redact: Sequence[str]) -> None:
-        self._logs = LogView(redact=redact, tail_lines=session.settings.display_lines)
+    def __init__(self, session: Session, hidden: Sequence[str]) -> None:
+        self._logs = LogView(redact=hidden, tail_lines=session.settings.display_lines)
+        self._hides = bool(hidden)
         self._widget: JobView | None = None
         self._last: tuple[object, ...] | None = None
         self._job: Job | None = None
@@ -163,7 +177,8 @@ class _Cell:
         from jupyter_aiinfra.widgets import JobView  # noqa: PLC0415 - needs ipywidgets
 
         path = log_folder(job)
-        widget = JobView(job, snapshot, log_path=path, redact=self._logs.redactor)
+        redact = self._logs.redactor if self._hides else None
+        widget = JobView(job, snapshot, log_path=path, redact=redact)
         widget.show()
         return widget
 

@@ -51,7 +51,8 @@ def train(magics: AiInfraMagics, asked: LaunchLine, *, line: str, cell: str) -> 
     variables = {name: shell.user_ns.get(name) for name in asked.secrets}
     known = {name: value for name, value in variables.items() if isinstance(value, str)}
     prepared = prepare(session, asked, code, environ={**known, **os.environ})
-    surface = surface_for(shell, session, redact=tuple(prepared.secrets.values()))
+    surface = surface_for(shell, session)
+    surface.hide(prepared.secrets.values())
     if asked.dry_run:
         rows = manifest_rows(captured.manifest)
         surface.table(MANIFEST_COLUMNS, rows, empty="the cell needs nothing of the notebook")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.model import Handle, Job, LogChunk, Node, Observation, Plan
 from jupyter_aiinfra.shell import Shell
 
-__all__ = ["Adopting", "Pool"]
+__all__ = ["Adopting", "Browsing", "FileReader", "Pool", "RunFile"]
 
 
 class Pool(ABC):
@@ -96,4 +97,57 @@ class Adopting(Protocol):
 
     async def adopt(self, handle: Handle) -> None:
         """Start a supervisor for the running job; a no-op where one lives. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """A file of a job's run directory; ``path`` is relative to it, with slashes."""
+
+    path: str
+    size_bytes: int
+    modified_at: float
+
+
+class FileReader(Protocol):
+    """A file of a job, open for reading."""
+
+    @property
+    def file(self) -> RunFile:
+        """The file as it was when it was opened."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return what comes next, 1 MiB at most; nothing at the end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the file. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Browsing(Protocol):
+    """A pool that lets the files of a job be looked at, also while it runs.
+
+    Raises NotFound where the run directory, or the file, is not there; Unreachable as ever.
+    """
+
+    async def files(self, handle: Handle, *, limit: int) -> Sequence[RunFile]:
+        """Return the files a person may want, by path: the first `limit` of them.
+
+        What only the pool's own machinery needs is left out.
+        """
+        ...
+
+    async def open_file(self, handle: Handle, path: str, *, offset: int = 0) -> FileReader:
+        """Open a file from byte `offset` on, one that :meth:`files` tells of; the caller closes it.
+
+        No path leads out of the run directory: not by its parts, and not by links in there.
+
+        Raises
+        ------
+        UsageError
+            A path that cannot be one of a file in there.
+        """
         ...

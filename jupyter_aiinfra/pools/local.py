@@ -10,14 +10,20 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from jupyter_aiinfra.bundle import Bundle, place
-from jupyter_aiinfra.errors import StorageFull, SubmitError, Unreachable, UsageError
+from jupyter_aiinfra.errors import (
+    StorageFull,
+    SubmitError,
+    Unreachable,
+    UsageError,
+    did_you_mean,
+)
 from jupyter_aiinfra.model import (
     LAUNCHER,
     Gpu,
@@ -32,7 +38,8 @@ from jupyter_aiinfra.model import (
     PoolRecord,
 )
 from jupyter_aiinfra.node import describe, supervise
-from jupyter_aiinfra.pools.base import Pool
+from jupyter_aiinfra.pools import browsing
+from jupyter_aiinfra.pools.base import FileReader, Pool, RunFile
 from jupyter_aiinfra.pools.files import observation_from_status, orders
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import LocalShell, Shell
@@ -88,6 +95,11 @@ class LocalPool(Pool):
         UsageError
             An option that is unknown to this kind or of the wrong type; names it.
         """
+        known = [each.name for each in fields(LocalOptions)]
+        for name in record.options:
+            if name not in known:
+                hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+                raise UsageError(f"pool {record.name}: unknown option {name!r}", hint=hint)
         try:
             options = msgspec.convert(dict(record.options), LocalOptions, strict=False)
         except msgspec.ValidationError as error:
@@ -227,6 +239,16 @@ class LocalPool(Pool):
         """Return the results folder in place."""
         folder = Path(handle.data["run_dir"]) / "results"
         return folder if (folder / "manifest.json").exists() else None
+
+    async def files(self, handle: Handle, *, limit: int) -> Sequence[RunFile]:
+        """Return the files of the run directory; see :class:`~.base.Browsing`."""
+        run_dir = Path(handle.data["run_dir"])
+        return await asyncio.to_thread(browsing.list_files, run_dir, limit=limit)
+
+    async def open_file(self, handle: Handle, path: str, *, offset: int = 0) -> FileReader:
+        """Open a file of the run directory; see :class:`~.base.Browsing`."""
+        run_dir = Path(handle.data["run_dir"])
+        return await asyncio.to_thread(browsing.open_file, run_dir, path, offset=offset)
 
     async def shells(self, handle: Handle | None = None) -> Sequence[tuple[Node, Shell]]:
         """Return a shell on this machine."""

@@ -5,19 +5,37 @@ from __future__ import annotations
 import os
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Unicode
+from jupyter_server.serverapp import ServerApp
+from traitlets import Bool, Callable, Type, Unicode
 
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.server import health
-from jupyter_aiinfra.server.handlers import ENGINE_SETTING, NAMESPACE
+from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.pools import open_pool
+from jupyter_aiinfra.server import files, health, jobs, kinds, launchline, plans, pools, stream
+from jupyter_aiinfra.server.background import BACKGROUND_SETTING, Background
+from jupyter_aiinfra.server.events import EventBus
+from jupyter_aiinfra.server.handlers import ENGINE_SETTING, NAMESPACE, POKE_SETTING
+from jupyter_aiinfra.server.hub import Hub
+from jupyter_aiinfra.server.nodelay import without_delay
+from jupyter_aiinfra.server.pools import BOARD_SETTING, PoolBoard
 from jupyter_aiinfra.server.routes import Route
 from jupyter_aiinfra.server.shared import SharedEngine
+from jupyter_aiinfra.server.wire import LogRows
 from jupyter_aiinfra.settings import load_settings
 from jupyter_aiinfra.store import open_store
 
 __all__ = ["ROUTES", "AiInfraApp"]
 
-ROUTES: tuple[Route, ...] = (*health.ROUTES,)
+ROUTES: tuple[Route, ...] = (
+    *health.ROUTES,
+    *kinds.ROUTES,
+    *pools.ROUTES,
+    *jobs.ROUTES,
+    *plans.ROUTES,
+    *files.ROUTES,
+    *launchline.ROUTES,
+    *stream.ROUTES,
+)
 
 
 class AiInfraApp(ExtensionApp):
@@ -37,6 +55,24 @@ class AiInfraApp(ExtensionApp):
         environment. Holds for this server and for the kernels that it starts.""",
     ).tag(config=True)
 
+    pool_opener = Callable(
+        open_pool,
+        help="""Opens a pool from its record and the settings: a function of these two. Set it in a
+        configuration file, to put something else than the registered kinds behind pools.""",
+    ).tag(config=True)
+
+    background_class = Type(
+        Background,
+        klass=Background,
+        help="""What watches the record, refreshes jobs and asks pools while the server runs.""",
+    ).tag(config=True)
+
+    tcp_nodelay = Bool(
+        default_value=True,
+        help="""Send a kernel's answers at once, instead of holding small messages back until the
+        browser has acknowledged the one before: about 40 ms less on every small cell.""",
+    ).tag(config=True)
+
     def initialize_settings(self) -> None:
         """Hand the configuration on to settings and kernels, and share one engine."""
         # Server, kernels and command line must agree on where jobs are recorded: kernels inherit
@@ -45,18 +81,49 @@ class AiInfraApp(ExtensionApp):
             if value := getattr(self, name):
                 os.environ[f"JUPYTER_AIINFRA_{name.upper()}"] = value
         # Nothing is opened yet: a broken database must not keep the server from starting.
-        self.shared_engine = SharedEngine(_open_engine)
+        self.shared_engine = SharedEngine(self._open_engine)
         self.settings[ENGINE_SETTING] = self.shared_engine
+        self.pool_board = PoolBoard(self.shared_engine)
+        self.settings[BOARD_SETTING] = self.pool_board
+        self._initialize_background()
+        if self.tcp_nodelay:
+            name = "kernel_websocket_connection_class"
+            self.settings[name] = without_delay(self.settings[name])
+
+    def _initialize_background(self) -> None:
+        logger = self.serverapp.event_logger if self.serverapp else None
+        assert logger is not None  # noqa: S101 - a server makes it before its extensions
+        self.background = self.background_class(
+            self.shared_engine,
+            hub=Hub(),
+            bus=EventBus(logger),
+            board=self.pool_board,
+            book=_NoBook(),
+            parent=self,
+        )
+        self.settings[BACKGROUND_SETTING] = self.background
+        self.settings[POKE_SETTING] = self.background.poke
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Begin what is done without being asked; called by the server in its loop."""
+        del serverapp
+        self.background.start()
 
     def initialize_handlers(self) -> None:
         """Register the handlers below ``/aiinfra``."""
         self.handlers.extend((rf"/{NAMESPACE}/{each.pattern}", each.handler) for each in ROUTES)
 
     async def stop_extension(self) -> None:
-        """Let go of the engine."""
+        """End what is going on, then let go of the engine."""
+        await self.background.stop()
+        await self.pool_board.close()
         await self.shared_engine.close()
 
+    def _open_engine(self) -> Engine:
+        settings = load_settings()
+        return Engine(open_store(settings), settings, opener=self.pool_opener)
 
-def _open_engine() -> Engine:
-    settings = load_settings()
-    return Engine(open_store(settings), settings)
+
+class _NoBook:  # until server/logs.py is there
+    async def rows(self, job_id: str, rank: int, first: int, count: int) -> LogRows:
+        raise UsageError("logs are not there yet")

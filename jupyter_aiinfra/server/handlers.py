@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from http.client import responses
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from jupyter_server.base.handlers import APIHandler
@@ -14,12 +15,14 @@ from jupyter_aiinfra.errors import AiInfraError, UsageError
 from jupyter_aiinfra.model import from_wire, to_wire
 from jupyter_aiinfra.server.shared import SharedEngine
 
-__all__ = ["ENGINE_SETTING", "NAMESPACE", "AiInfraHandler"]
+__all__ = ["ENGINE_SETTING", "NAMESPACE", "POKE_SETTING", "AiInfraHandler"]
 
 T = TypeVar("T")
 
 NAMESPACE = "aiinfra"
 ENGINE_SETTING = "jupyter_aiinfra_engine"
+POKE_SETTING = "jupyter_aiinfra_poke"
+_CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class AiInfraHandler(APIHandler):
@@ -30,6 +33,8 @@ class AiInfraHandler(APIHandler):
     """
 
     auth_resource = "aiinfra"
+    asks_only: ClassVar[bool] = False
+    """Whether none of its verbs changes anything, not even those by which others do."""
 
     @property
     def engine(self) -> SharedEngine:
@@ -59,6 +64,14 @@ class AiInfraHandler(APIHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(msgspec.json.encode(to_wire(value)))
+
+    def on_finish(self) -> None:
+        """Have the server look at what this request may have changed, at once."""
+        super().on_finish()
+        poke: Callable[[], None] | None = self.settings.get(POKE_SETTING)
+        asked = self.asks_only or self.request.method in _CHANGES_NOTHING
+        if poke is not None and not asked:
+            poke()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer with the status of the error, where it is one of ours."""

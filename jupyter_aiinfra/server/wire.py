@@ -244,7 +244,10 @@ class LineRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class LineProblem:
-    """What is wrong with the characters from ``start`` to ``end`` of a launch line."""
+    """What is wrong with the characters from ``start`` to ``end`` of a launch line.
+
+    They are counted as code points; where both are the same it is the line as a whole.
+    """
 
     start: int
     end: int
@@ -273,7 +276,11 @@ class OptionItem:
 
 @dataclass(frozen=True, kw_only=True)
 class LineWords:
-    """What may stand in a line of each magic (``accelerate``, ``pool``, ``jobs``)."""
+    """What may stand in a line of each magic (``accelerate``, ``pool``, ``jobs``).
+
+    ``options`` go by the magic, or by magic and verb (``jobs logs``). A name without dashes is a
+    word that stands by itself.
+    """
 
     options: Mapping[str, tuple[OptionItem, ...]]
     verbs: Mapping[str, tuple[str, ...]]

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from jupyter_aiinfra.errors import (
     Conflict,
@@ -38,6 +53,7 @@ T = TypeVar("T")
 _FINAL: Final = tuple(state.value for state in JobState if state.final)
 _ORDER: Final = {JobState.PENDING: 0, JobState.STARTING: 1, JobState.RUNNING: 2}
 _CANDIDATES_SHOWN: Final = 5
+_PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
 # What decides whether a job may change; the spec, which may be long, does not.
 _GUARDED: Final[tuple[Column[Any], ...]] = tuple(
     jobs.c[name] for name in ("id", "state", "desired", "version", "handle")
@@ -160,17 +176,41 @@ class Store:
         return _record(row, Job, f"job {row.id!r}")
 
     def list_jobs(
-        self, *, pool: str | None = None, active: bool = False, limit: int | None = None
+        self,
+        *,
+        pool: str | None = None,
+        active: bool = False,
+        limit: int | None = None,
+        states: Collection[JobState] | None = None,
+        before: str | None = None,
+        hint: str | None = None,
     ) -> Sequence[Job]:
-        """Return jobs, newest first: of one pool, only those not over, at most so many."""
+        """Return jobs, newest first: of one pool, only those not over, at most so many.
+
+        Of these, only those in one of `states`, and only those that come after the job `before`:
+        its full id is enough, also when it has been removed since. With `hint`, jobs may be left
+        out that have this text nowhere, in either case; whether others have it is not said.
+        """
         query = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
         if pool is not None:
             query = query.where(jobs.c.pool == pool)
         if active:
             query = query.where(jobs.c.state.not_in(_FINAL))
+        if states is not None:
+            query = query.where(jobs.c.state.in_([state.value for state in states]))
+        if hint is not None and _PLAIN.fullmatch(hint):
+            query = query.where(_may_hold(hint.lower()))
         with self._database.read() as connection:
+            if before is not None:
+                query = query.where(_older(connection, before))
             rows = connection.execute(query).all()
         return [_record(row, Job, f"job {row.id!r}") for row in rows]
+
+    def count_active(self) -> Mapping[str, int]:
+        """Return how many jobs are not over, by pool; a pool without any is left out."""
+        query = select(jobs.c.pool, func.count()).where(jobs.c.state.not_in(_FINAL))
+        with self._database.read() as connection:
+            return {str(pool): n for pool, n in connection.execute(query.group_by(jobs.c.pool))}
 
     def bind(self, job_id: str, *, handle: Handle) -> bool:
         """Note that the pool has accepted the job: a pending one without a handle is starting."""
@@ -292,6 +332,24 @@ def _job_row(connection: Connection, job_id: str) -> Row[Any]:
     if row is None:
         raise JobNotFound(job_id)
     return row
+
+
+def _may_hold(text: str) -> ColumnElement[bool]:
+    """Return a condition that holds for every job that has `text` in it, and for some others."""
+    spec = cast(jobs.c.spec, Text)
+    columns = (jobs.c.id, jobs.c.pool, spec)
+    holds = [func.lower(column).contains(text, autoescape=True) for column in columns]
+    # Letters outside ASCII are escaped in JSON; some of them are ASCII in their other case.
+    return or_(*holds, spec.contains("\\u", autoescape=True))
+
+
+def _older(connection: Connection, job_id: str) -> ColumnElement[bool]:
+    """Return the condition for jobs that come after `job_id`, newest first."""
+    created_at = connection.scalar(select(jobs.c.created_at).where(jobs.c.id == job_id))
+    if created_at is None:
+        # It is gone; its id still tells the second that it was made in.
+        return jobs.c.id < job_id
+    return tuple_(jobs.c.created_at, jobs.c.id) < tuple_(created_at, job_id)
 
 
 def _change(connection: Connection, row: Row[Any], values: Mapping[str, Any]) -> None:

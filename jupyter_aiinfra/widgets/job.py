@@ -25,7 +25,10 @@ from jupyter_aiinfra.widgets.wire import (
     ranks_wire,
 )
 
-__all__ = ["JobView", "render_html", "render_text"]
+__all__ = ["JOB_MIME", "JobView", "render_html", "render_text"]
+
+JOB_MIME = "application/vnd.aiinfra.job+json"
+"""Names the job of an output to a front end that can draw it from the server."""
 
 _HERE = Path(__file__).parent
 _BUILT = _HERE / "static" / "job.js"
@@ -60,7 +63,8 @@ class JobView(anywidget.AnyWidget):
     log_path
         Where the whole log is; without it, the command that prints it is named.
     redact
-        Applied to errors and messages; the logs of `snapshot` are redacted already.
+        Applied to errors and messages; the logs of `snapshot` are redacted already. ``None`` where
+        there is nothing to hide; else the output says so, because the server's log is not redacted.
     clock
         Seconds that only grow, for tests.
     """
@@ -80,14 +84,15 @@ class JobView(anywidget.AnyWidget):
         snapshot: LogSnapshot | None = None,
         *,
         log_path: str | None = None,
-        redact: Callable[[str], str] = str,
+        redact: Callable[[str], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job = job
         self._snapshot = snapshot or LogSnapshot()
         self._note = ""
         self._log_path = log_path
-        self._redact = redact
+        self._redact = redact or str
+        self._hides = redact is not None
         self._clock = clock
         self._number = 0
         self._frames: dict[int, RankFrame] = {}
@@ -140,12 +145,17 @@ class JobView(anywidget.AnyWidget):
             self._handle.update(self.static_bundle(), raw=True)  # type: ignore[no-untyped-call]
         self.close()
 
-    def static_bundle(self) -> dict[str, str]:
-        """Return the static forms by MIME type; empty before there is a job."""
+    def static_bundle(self) -> dict[str, Any]:
+        """Return what needs no kernel, by MIME type; empty before there is a job.
+
+        It is the name of the job for a front end that draws it from the server, and the static
+        forms for all others.
+        """
         if self._job is None:
             return {}
         how: dict[str, Any] = {"note": self._note, "log_path": self._log_path}
         return {
+            JOB_MIME: self._reference(self._job),
             "text/plain": render_text(self._job, self._snapshot, redact=self._redact, **how),
             "text/html": render_html(self._job, self._snapshot, redact=self._redact, **how),
         }
@@ -167,6 +177,15 @@ class JobView(anywidget.AnyWidget):
         made = super()._repr_mimebundle_()
         data, metadata = made or ({}, {})
         return {**data, **self.static_bundle()}, metadata
+
+    def _reference(self, job: Job) -> dict[str, Any]:
+        named: dict[str, Any] = {
+            "id": job.id,
+            "name": job.spec.name,
+            "pool": job.pool,
+            "state": job.state.value,
+        }
+        return {**named, "hides": True} if self._hides else named
 
     def _card(self, job: Job) -> Card:
         return describe(job, note=self._note, log_path=self._log_path, redact=self._redact)

@@ -1,4 +1,35 @@
 import api from './plugins/api';
+import cellbanner from './plugins/cellbanner';
+import celltoolbar from './plugins/celltoolbar';
+import editor from './plugins/editor';
 import health from './plugins/health';
+import insertcell from './plugins/insertcell';
+import jobcommands from './plugins/jobcommands';
+import jobpage from './plugins/jobpage';
+import mime from './plugins/mime';
+import models from './plugins/models';
+import notify from './plugins/notify';
+import panel from './plugins/panel';
+import poolcommands from './plugins/poolcommands';
+import settings from './plugins/settings';
+import statusbar from './plugins/statusbar';
+import stream from './plugins/stream';
 
-export default [api, health];
+export default [
+  api,
+  cellbanner,
+  celltoolbar,
+  editor,
+  health,
+  insertcell,
+  jobcommands,
+  jobpage,
+  mime,
+  models,
+  notify,
+  panel,
+  poolcommands,
+  settings,
+  statusbar,
+  stream
+];

@@ -1,5 +1,8 @@
 /** What our plugins give to each other, and to other extensions. */
 
+import type { Extension } from '@codemirror/state';
+import type { EditorView } from '@codemirror/view';
+import type { CodeEditor } from '@jupyterlab/codeeditor';
 import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
@@ -40,6 +43,8 @@ export const CommandIDs = {
   cancelJob: 'aiinfra:cancel-job',
   rerunJob: 'aiinfra:rerun-job',
   removeJob: 'aiinfra:remove-job',
+  refresh: 'aiinfra:refresh',
+  allowNotifications: 'aiinfra:allow-notifications',
   insertCell: 'aiinfra:insert-cell',
   attachJob: 'aiinfra:attach-job',
   dryRun: 'aiinfra:dry-run',
@@ -112,6 +117,11 @@ export type News =
 /** Whether the socket is open; `sleeping` while the page is hidden or nothing is watched. */
 export type StreamState = 'sleeping' | 'connecting' | 'live' | 'lost';
 
+export interface IWatchOptions {
+  /** Go on while the page is hidden: for what tells the user of something through the browser. */
+  whileHidden?: boolean;
+}
+
 /**
  * The one socket of this page. It reconnects by itself with growing pauses, says again what is
  * watched, and is closed while nothing is watched or the page is hidden.
@@ -121,7 +131,9 @@ export interface IAiInfraStream {
   readonly stateChanged: ISignal<IAiInfraStream, StreamState>;
   readonly news: ISignal<IAiInfraStream, News>;
   /** Watch `topic` until what is returned is disposed. Many may watch the same. */
-  watch(topic: Topic): IDisposable;
+  watch(topic: Topic, options?: IWatchOptions): IDisposable;
+  /** Ask for everything watched again, and do not wait for the next try where the server is lost. */
+  refresh(): void;
 }
 
 export const IAiInfraStream = new Token<IAiInfraStream>(
@@ -129,32 +141,134 @@ export const IAiInfraStream = new Token<IAiInfraStream>(
   'What the AI Infra server extension streams: pools, jobs and logs as they change.'
 );
 
+/** What an error says: what is wrong, and what to do about it (may be empty). */
+export interface IProblem {
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** A job on its way out: it is hidden, and removed when the time to think again is over. */
+export interface IRemoval {
+  /** Take it back. `false` when it is too late. */
+  undo(): boolean;
+  /** Resolves to whether it was removed; rejects where the server refused, and the job is back. */
+  readonly done: Promise<boolean>;
+}
+
 /** The jobs this page knows, newest first, kept up to date while somebody watches. */
 export interface IJobsModel {
   readonly jobs: readonly JobItem[];
   /** How many jobs are not over; `null` before that is known. */
   readonly active: number | null;
+  /** The last of the newest jobs, all of which are known; `null` when there is none. */
+  readonly oldest: JobItem | null;
+  /** Whether the server has older jobs than that. */
+  readonly more: boolean;
+  /** How often all was told anew: what was taken in beyond `oldest` is forgotten then. */
+  readonly resets: number;
+  /** Why there is no news of the jobs just now; `null` when there is. */
+  readonly problem: IProblem | null;
   readonly changed: ISignal<IJobsModel, void>;
   /** A job that has come to its end while this page looked on. */
   readonly ended: ISignal<IJobsModel, JobItem>;
   /** Keep the model up to date until what is returned is disposed. */
-  watch(): IDisposable;
+  watch(options?: IWatchOptions): IDisposable;
   find(id: string): JobItem | undefined;
+  /** Take in what a request has answered. An answer that the stream has overtaken counts less. */
+  take(jobs: readonly JobItem[]): void;
+  /** Stop a job. It reads as stopping at once, and no longer where the server refuses. */
+  cancel(id: string): Promise<void>;
+  /** Launch the same again. */
+  rerun(id: string): Promise<JobItem>;
+  /** Hide a job now and remove it after `seconds`. A page that is left before leaves the job. */
+  remove(id: string, seconds: number): IRemoval;
+}
+
+/** The list of jobs in the panel: commands that are given no job act on what is selected there. */
+export interface IJobSelection {
+  readonly selected: JobItem | null;
+  readonly changed: ISignal<IJobSelection, void>;
+  select(id: string | null): void;
 }
 
 /** The attached pools, kept up to date while somebody watches. `null` before they are known. */
 export interface IPoolsModel {
   readonly pools: readonly PoolItem[] | null;
+  /** Why there is no news of the pools just now; `null` when there is. */
+  readonly problem: IProblem | null;
   readonly changed: ISignal<IPoolsModel, void>;
-  watch(): IDisposable;
+  watch(options?: IWatchOptions): IDisposable;
 }
 
 export interface IAiInfraModels {
   readonly jobs: IJobsModel;
   readonly pools: IPoolsModel;
+  readonly selection: IJobSelection;
 }
 
 export const IAiInfraModels = new Token<IAiInfraModels>(
   'jupyter-aiinfra:IAiInfraModels',
   'The pools and jobs as this page knows them.'
+);
+
+/** What the user may set, by the names in `schema/settings.json`. */
+export interface ISettingValues {
+  notifyWhenDone: boolean;
+  notifyInBrowser: 'never' | 'when hidden' | 'always';
+  showStatusBar: boolean;
+  followLog: boolean;
+  wrapLines: boolean;
+  cellToolbar: boolean;
+  lintLaunchLine: boolean;
+}
+
+/** The user's settings; the defaults until they are loaded, and where nothing keeps settings. */
+export interface IAiInfraSettings {
+  /** Resolves once `get` answers what the user has set, or it is known that nobody keeps that. */
+  readonly ready: Promise<void>;
+  readonly changed: ISignal<IAiInfraSettings, void>;
+  get<K extends keyof ISettingValues>(key: K): ISettingValues[K];
+}
+
+export const IAiInfraSettings = new Token<IAiInfraSettings>(
+  'jupyter-aiinfra:IAiInfraSettings',
+  'The settings of AI Infra, typed.'
+);
+
+/** What is wrong with the text of a cell from `start` up to `end`. */
+export interface ILineProblem {
+  readonly start: number;
+  readonly end: number;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** What the server finds wrong with the launch line of one cell. */
+export interface ILineCheck {
+  /** As of the last answer; positions are those of the text that was checked. */
+  readonly problems: readonly ILineProblem[];
+  readonly changed: ISignal<ILineCheck, void>;
+}
+
+/** An editor whose text begins with `%%accelerate`. */
+export interface ILaunchCell {
+  readonly model: CodeEditor.IModel;
+  readonly view: EditorView;
+  readonly isClosed: boolean;
+  /** Begins to check the line when first asked for, and goes on until the cell is closed. */
+  check(): Promise<ILineCheck>;
+  /** Put `extension` into the editor, in place of what was put there before. */
+  draw(extension: Extension): void;
+}
+
+/** The launch cells in editors of this page; one that is opened later is told of. */
+export interface ILaunchCells {
+  readonly cells: ReadonlySet<ILaunchCell>;
+  readonly opened: ISignal<ILaunchCells, ILaunchCell>;
+  readonly closed: ISignal<ILaunchCells, ILaunchCell>;
+}
+
+export const ILaunchCells = new Token<ILaunchCells>(
+  'jupyter-aiinfra:ILaunchCells',
+  'The editors of this page that hold a %%accelerate cell.'
 );

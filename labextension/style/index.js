@@ -1,1 +1,7 @@
+import '../../jupyter_aiinfra/widgets/job.css';
 import './base.css';
+import './panel.css';
+import './pools.css';
+import './celltoolbar.css';
+import './cell.css';
+import './jobpage.css';

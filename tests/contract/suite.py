@@ -12,7 +12,7 @@ import pytest
 
 from jupyter_aiinfra.aio import collect
 from jupyter_aiinfra.bundle import Bundle
-from jupyter_aiinfra.errors import AiInfraError, Unreachable
+from jupyter_aiinfra.errors import AiInfraError, NotFound, Unreachable, UsageError
 from jupyter_aiinfra.model import (
     Handle,
     Job,
@@ -24,7 +24,7 @@ from jupyter_aiinfra.model import (
     new_job_id,
     to_wire,
 )
-from jupyter_aiinfra.pools.base import Pool
+from jupyter_aiinfra.pools.base import Browsing, Pool
 
 
 class Rig(abc.ABC):
@@ -168,6 +168,37 @@ class PoolContract:
         await pool.remove(handle)
         assert job.id not in {h.data["job"] for h in await pool.jobs()}
         assert (await pool.observe(handle)).state is JobState.LOST
+
+    async def test_files_are_listed_and_read_by_path_and_no_path_leads_out(self, rig: Rig) -> None:
+        _, pool, handle = await self.start(rig, rig.spec(text="written\n"))
+        await self.end(pool, handle)
+        if not isinstance(pool, Browsing):
+            pytest.skip("this pool does not show files")
+        files = await pool.files(handle, limit=100)
+        assert [file.path.split("/") for file in files] == sorted(f.path.split("/") for f in files)
+        assert await pool.files(handle, limit=1) == files[:1]
+        for file in files:
+            whole = await self.content(pool, handle, file.path)
+            assert len(whole) == file.size_bytes
+            assert await self.content(pool, handle, file.path, offset=1) == whole[1:]
+        for path in ("", "/etc/passwd", "..", "../x", "a/../..", "./a", "a//b", "a\0"):
+            with pytest.raises(UsageError):
+                await pool.open_file(handle, path)
+        with pytest.raises(NotFound):
+            await pool.open_file(handle, "not/there")
+        await pool.remove(handle)
+        with pytest.raises(NotFound):
+            await pool.files(handle, limit=1)
+
+    async def content(self, pool: Browsing, handle: Handle, path: str, *, offset: int = 0) -> bytes:
+        reader = await pool.open_file(handle, path, offset=offset)
+        assert reader.file.path == path
+        data = b""
+        while piece := await reader.read():
+            data += piece
+        await reader.aclose()
+        await reader.aclose()
+        return data
 
     async def test_an_unreachable_pool_says_nothing_about_its_jobs(self, rig: Rig) -> None:
         _, pool, handle = await self.start(rig, rig.spec(exit_code=None))

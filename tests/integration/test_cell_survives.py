@@ -77,6 +77,20 @@ def check_delivered(site: Site, job_id: str, kernel: Kernel) -> Cell:
 # --- who launched it is gone ---------------------------------------------------------------------
 
 
+def test_a_restart_of_the_kernel_leaves_the_job_running(site: Site) -> None:
+    # Jupyter interrupts a kernel before it tells it to end: that is no wish to stop the job.
+    with open_kernel(site) as kernel:
+        code = f"%%accelerate here --procs 2 --fetch numbers\n{counting('restarted')}"
+        cell, job_id = kernel.launch(code)
+        kernel.follow(cell, lambda cell: half() in cell.streamed())
+        kernel.shut_down()
+    assert site.status(job_id)["state"] == "running"
+    site.script("restarted", "")
+    assert site.end(job_id)["state"] == "succeeded"
+    with open_kernel(site) as kernel:
+        check_delivered(site, job_id, kernel)
+
+
 @pytest.mark.parametrize("attached", ["while it runs", "when it is over"])
 def test_a_job_outlives_its_kernel(site: Site, attached: str) -> None:
     release = f"kernel-{attached.replace(' ', '-')}"

@@ -38,6 +38,8 @@ def test_a_run_that_succeeds_leaves_what_any_reader_can_show(site: Site) -> None
     assert "said by 0" in job.data["text/plain"]
     assert "said by 1" in job.data["text/html"]
     assert "<script" not in job.data["text/html"]
+    assert job.data["application/vnd.aiinfra.job+json"]["state"] == "succeeded"
+    assert "application/vnd.jupyter.widget-view+json" not in job.data
     assert "text/html" in done.outputs("%jobs")[0].data
 
 

@@ -175,6 +175,13 @@ class Kernel:
         """Interrupt as Jupyter does: the whole process group, not the kernel alone."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def shut_down(self) -> None:
+        """End the kernel as Jupyter does, also before a restart; returns once it is gone."""
+        self.interrupt()
+        self._client.shutdown(restart=True)
+        self.process.wait(30)
+        self._client.stop_channels()
+
     def kill(self) -> None:
         """Kill -9; returns once the kernel is gone."""
         self.process.kill()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from jupyter_aiinfra.accelerate import option_table
 from jupyter_aiinfra.commands.launch_line import (
     OPTIONS,
     help_text,
+    launch_problems,
     parse_launch,
     parse_seconds,
+    pool_word,
     split_script,
 )
+from jupyter_aiinfra.commands.words import split_words
 from jupyter_aiinfra.errors import UnknownOption, UsageError
 from jupyter_aiinfra.training import LaunchLine
 
@@ -182,3 +186,39 @@ def test_the_help_names_every_option_of_ours_and_some_of_accelerates() -> None:
     assert "--pool" not in text
     assert "--pool POOL" in help_text("run", examples=(), pool_option=True)
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(WORDS, max_size=8))
+def test_problems_are_what_the_parser_refuses(words: list[str]) -> None:
+    problems = launch_problems(words)
+    assert all(0 <= each.first < each.end <= len(words) for each in problems)
+    assert sorted(problems, key=lambda each: each.first) == list(problems)
+    if problems:
+        with pytest.raises(UsageError) as caught:
+            parse_launch(words)
+        assert caught.value.message == problems[0].error.message
+        return
+    at = pool_word(words)
+    assert parse_launch(words).pool == (words[at] if at is not None else None)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet=" \t'\"\\ab💡ü\u00a0=-,#", max_size=16))
+def test_words_are_the_shells_and_stand_where_they_say(line: str) -> None:
+    try:
+        expected = shlex.split(line)
+    except ValueError:
+        with pytest.raises(UsageError, match="No ") as caught:
+            split_words(line)
+        assert caught.value.hint == "close the quote"
+        return
+    words = split_words(line)
+    assert [word.text for word in words] == expected
+    at = 0
+    for word in words:
+        assert at <= word.start < word.end <= len(line)
+        assert shlex.split(line[word.start : word.end]) == [word.text]
+        assert not line[at : word.start].strip(" \t")
+        at = word.end
+    assert not line[at:].strip(" \t")

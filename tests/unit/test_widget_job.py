@@ -32,7 +32,7 @@ from jupyter_aiinfra.model import (
     TrackingRun,
 )
 from jupyter_aiinfra.widgets.card import describe, duration_text, plural, size_text
-from jupyter_aiinfra.widgets.job import JobView, render_html, render_text
+from jupyter_aiinfra.widgets.job import JOB_MIME, JobView, render_html, render_text
 from jupyter_aiinfra.widgets.wire import RankFrame, frames, rank_delta, splices
 
 T = 1_700_000_000.0
@@ -564,6 +564,13 @@ def test_the_widget_brings_its_static_forms_along() -> None:
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == view.model_id
     assert "hello" in data["text/plain"]
     assert "hello" in data["text/html"]
+    assert data[JOB_MIME] == {"id": "0abc", "name": "digits", "pool": "here", "state": "running"}
+
+
+def test_the_output_says_where_the_kernel_hides_what_the_server_may_not_know() -> None:
+    view = JobView(job(), redact=LogView(redact=["hf_very_secret"]).redactor)
+    assert view.static_bundle()[JOB_MIME]["hides"] is True
+    assert "hf_very_secret" not in json.dumps(view.static_bundle())
 
 
 def test_when_it_is_over_the_static_form_takes_the_place_of_the_widget(
@@ -597,7 +604,9 @@ def test_when_it_is_over_the_static_form_takes_the_place_of_the_widget(
     assert "application/vnd.jupyter.widget-view+json" in first[1]
     assert (first[0], first[2]) == (last[0], False)
     assert last[2]
-    assert set(last[1]) == {"text/plain", "text/html"}
+    assert set(last[1]) == {JOB_MIME, "text/plain", "text/html"}
+    assert first[1][JOB_MIME]["state"] == "running"
+    assert last[1][JOB_MIME]["state"] == "succeeded"
     assert last[1]["text/plain"].startswith("[succeeded]")
     assert "two" in last[1]["text/html"]
     assert again[1] == last[1]

@@ -41,6 +41,12 @@ export class FakeStream implements IAiInfraStream {
     return handle;
   }
 
+  refreshes = 0;
+
+  refresh(): void {
+    this.refreshes += 1;
+  }
+
   say(news: News): void {
     this.news.emit(news);
   }

@@ -12,6 +12,11 @@ export class HeaderView {
 
   readonly node: HTMLElement;
 
+  /** Put something at the end of the first line. */
+  addTools(tools: HTMLElement): void {
+    this._head.append(tools);
+  }
+
   /** Draw a header as of `now` (milliseconds that only grow). */
   update(header: IHeader, now: number): void {
     this._header = header;

@@ -86,7 +86,8 @@ function noteNode(text: string): HTMLElement {
   return h('div', { class: 'aiinfra-line aiinfra-note' }, text);
 }
 
-function lineNode([text, repeat = 1, leftOut = 0, missing = 0]: Line): HTMLElement {
+/** One line of a log, with what is to be said of it. */
+export function lineNode([text, repeat = 1, leftOut = 0, missing = 0]: Line): HTMLElement {
   if (missing) {
     return noteNode(`⋯ ${count(missing)} bytes are missing here ⋯`);
   }

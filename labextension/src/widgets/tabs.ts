@@ -1,4 +1,3 @@
-/* eslint-disable jupyter/no-untranslated-string -- loaded by anywidget, outside of JupyterLab's translations */
 import { h } from './dom';
 
 /** One tab. `bad` marks a rank that failed. */
@@ -8,13 +7,22 @@ export interface ITab {
   bad: boolean;
 }
 
+export interface ITabOptions {
+  id: string;
+  panel: HTMLElement;
+  onSelect: (key: string) => void;
+  /** What is chosen from; the logs when left out. */
+  label?: string;
+}
+
 /** A row of tabs: arrow keys, Home and End move, and moving selects. */
 export class TabBar {
-  constructor(options: { id: string; panel: HTMLElement; onSelect: (key: string) => void }) {
+  constructor(options: ITabOptions) {
     this._id = options.id;
     this._panel = options.panel;
     this._onSelect = options.onSelect;
-    this.node = h('div', { class: 'aiinfra-tabs', role: 'tablist', 'aria-label': 'logs' });
+    const label = options.label ?? 'logs';
+    this.node = h('div', { class: 'aiinfra-tabs', role: 'tablist', 'aria-label': label });
     this.node.addEventListener('keydown', event => this._onKey(event));
   }
 

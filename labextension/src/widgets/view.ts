@@ -4,6 +4,7 @@ import { plural, sizeText } from './format';
 import { HeaderView } from './header';
 import { LogState, plainText, type IChange } from './log';
 import { LogPane } from './logpane';
+import { manifestNode } from './manifest';
 import { LAUNCHER, type IDelta, type IHeader, type IManifest, type IModel } from './protocol';
 import { TabBar, type ITab } from './tabs';
 
@@ -12,12 +13,24 @@ const SENT = 'sent';
 const COPIED_MILLISECONDS = 1500;
 let views = 0;
 
+/** What a page that can do more than look may add to a view. */
+export interface IViewOptions {
+  /** Stands at the end of the first line. */
+  tools?: HTMLElement;
+  /** Told of the rank whose log is looked at now, the first one too; `null` for none. */
+  onLook?: (rank: number | null) => void;
+}
+
 /** One view of a job in a page; any number of them may look at the same model. */
 export class JobView {
-  constructor(model: IModel, node: HTMLElement) {
+  constructor(model: IModel, node: HTMLElement, options: IViewOptions = {}) {
     const id = `aiinfra-job-${++views}`;
     this._model = model;
     this._node = node;
+    this._onLook = options.onLook;
+    if (options.tools) {
+      this._header.addTools(options.tools);
+    }
     this._pane = new LogPane(`${id}-log`);
     this._tabs = new TabBar({ id, panel: this._pane.panel, onSelect: key => this._select(key) });
     this._copy.addEventListener('click', () => void this._onCopy());
@@ -26,6 +39,7 @@ export class JobView {
     node.replaceChildren(this._header.node, this._bar, this._pane.node, this._foot);
     EVENTS.forEach(event => model.on(event, this._onChange));
     this._timer = setInterval(() => this._header.tick(performance.now()), 1000);
+    this._look();
     this._onChange();
   }
 
@@ -108,6 +122,7 @@ export class JobView {
     this._selected = key;
     this._source = null;
     this._copy.hidden = key === SENT;
+    this._look();
     this._drawTabs(this._model.get('header'));
     if (key === SENT) {
       this._pane.showNode(manifestNode(this._model.get('manifest')));
@@ -115,6 +130,11 @@ export class JobView {
       this._drawLog([]);
       this._pane.follow();
     }
+  }
+
+  private _look(): void {
+    const rank = this._selected === SENT ? null : Number(this._selected);
+    this._onLook?.(rank);
   }
 
   private _emptyNote(): string {
@@ -141,6 +161,7 @@ export class JobView {
   }
 
   private _model: IModel;
+  private _onLook: ((rank: number | null) => void) | undefined;
   private _node: HTMLElement;
   private _header = new HeaderView();
   private _tabs: TabBar;
@@ -164,23 +185,4 @@ function isDelta(delta: IDelta | Record<string, never>): delta is IDelta {
 
 function sameNote(rank: number, source: number): string {
   return rank === source ? '' : `rank ${rank} printed the same as rank ${source}, shown here`;
-}
-
-function manifestNode(manifest: IManifest): HTMLElement {
-  const header = h('tr', {}, ...['name', 'type', 'size', 'how'].map(name => h('th', {}, name)));
-  const rows = manifest.items.map(item =>
-    h(
-      'tr',
-      {},
-      h('td', {}, h('code', { class: 'aiinfra-text' }, item.name)),
-      h('td', {}, item.type),
-      h('td', {}, sizeText(item.size_bytes)),
-      h('td', {}, item.how)
-    )
-  );
-  const more = manifest.count - manifest.items.length;
-  if (more > 0) {
-    rows.push(h('tr', {}, h('td', { colspan: '4' }, `and ${plural(more, 'more name')}`)));
-  }
-  return h('table', { class: 'aiinfra-manifest' }, h('thead', {}, header), h('tbody', {}, ...rows));
 }

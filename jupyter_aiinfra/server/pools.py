@@ -1,0 +1,280 @@
+"""``/aiinfra/pools``: what is attached, and whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from jupyter_aiinfra.engine import Engine, PoolView
+from jupyter_aiinfra.errors import AiInfraError, PoolError
+from jupyter_aiinfra.model import Node, PoolRecord
+from jupyter_aiinfra.server.handlers import AiInfraHandler
+from jupyter_aiinfra.server.queries import flag
+from jupyter_aiinfra.server.routes import Operation, Query, Route
+from jupyter_aiinfra.server.shared import SharedEngine
+from jupyter_aiinfra.server.wire import AttachRequest, PoolItem, PoolStatus
+
+__all__ = ["BOARD_SETTING", "ROUTES", "CheckHandler", "PoolBoard", "PoolHandler", "PoolsHandler"]
+
+BOARD_SETTING = "jupyter_aiinfra_pools"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What a pool said when it was last asked; it counts for this record of it only."""
+
+    record: PoolRecord
+    problem: str | None
+    nodes: tuple[Node, ...] | None
+    checked_at: float
+
+
+class PoolBoard:
+    """What is known of the pools without asking them: the record, and each one's last answer.
+
+    Lives in the server's event loop. A pool that is listed for the first time is asked once in the
+    background, so that it is not unknown for long; after that it is asked when somebody wants it.
+
+    Attributes
+    ----------
+    changed
+        Called, in the server's loop, whenever :meth:`items` would now say something else that the
+        store does not tell of. Add to it and remove from it at any time.
+    """
+
+    def __init__(self, engine: SharedEngine, *, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._answers: dict[str, _Answer] = {}
+        self._asking: dict[str, asyncio.Task[PoolItem]] = {}
+        self._listed: dict[str, PoolRecord] = {}
+        self.changed: list[Callable[[], None]] = []
+
+    async def items(self) -> tuple[PoolItem, ...]:
+        """Return every attached pool, by name, as it was when last asked. Waits for no pool."""
+        records, active = await self._engine.call(_recorded)
+        known = {record.name for record in records}
+        for name in self._listed.keys() - known:
+            self.forget(name)
+        for record in records:
+            if self._listed.get(record.name) != record:
+                self._listed[record.name] = record
+                if self._answer(record) is None and record.name not in self._asking:
+                    self._ask(record.name)
+        return tuple(self._item(record, active.get(record.name, 0)) for record in records)
+
+    async def item(self, name: str) -> PoolItem:
+        """Return one attached pool as it was when last asked, or raise PoolNotFound."""
+
+        def recorded(engine: Engine) -> tuple[PoolRecord, int]:
+            return engine.store.get_pool(name), engine.store.count_active().get(name, 0)
+
+        return self._item(*await self._engine.call(recorded))
+
+    async def check(self, name: str) -> PoolItem:
+        """Ask the pool itself and return what it says; an unreachable one is no error.
+
+        Several callers at once share one question.
+
+        Raises
+        ------
+        PoolNotFound
+            No such pool is attached.
+        """
+        task = self._asking.get(name) or self._ask(name)
+        # A caller that goes away must not take the answer from the others.
+        return await asyncio.shield(task)
+
+    def note(self, view: PoolView) -> PoolItem:
+        """Remember what a pool has just said."""
+        self._listed[view.record.name] = view.record
+        self._note(view)
+        return self._item(view.record, view.active_jobs)
+
+    def _note(self, view: PoolView) -> None:
+        old = self._answers.get(view.record.name)
+        new = _Answer(
+            record=view.record,
+            problem=view.problem,
+            nodes=view.nodes,
+            checked_at=self._clock(),
+        )
+        self._answers[view.record.name] = new
+        if old is None or replace(old, checked_at=new.checked_at) != new:
+            self._tell()
+
+    def forget(self, name: str) -> None:
+        """Forget what is known of a pool that is no longer attached. Idempotent."""
+        # Who still waits for an answer gets it; it counts for nobody else.
+        self._asking.pop(name, None)
+        self._listed.pop(name, None)
+        if self._answers.pop(name, None) is not None:
+            self._tell()
+
+    async def close(self) -> None:
+        """Ask nothing any more. Idempotent."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    def _answer(self, record: PoolRecord) -> _Answer | None:
+        answer = self._answers.get(record.name)
+        # Detached and attached anew, a pool of that name is another one.
+        return answer if answer is not None and answer.record == record else None
+
+    def _item(self, record: PoolRecord, active_jobs: int) -> PoolItem:
+        answer = self._answer(record)
+        status = PoolStatus.UNKNOWN
+        if answer is not None:
+            status = PoolStatus.LIVE if answer.problem is None else PoolStatus.UNREACHABLE
+        return PoolItem(
+            name=record.name,
+            kind=record.kind,
+            options=record.options,
+            created_at=record.created_at,
+            active_jobs=active_jobs,
+            status=status,
+            problem=(answer.problem or "") if answer else "",
+            checked_at=answer.checked_at if answer else None,
+            nodes=answer.nodes if answer else None,
+        )
+
+    def _ask(self, name: str) -> asyncio.Task[PoolItem]:
+        task = asyncio.create_task(self._look(name), name=f"aiinfra-check-{name}")
+        self._asking[name] = task
+        task.add_done_callback(lambda done: self._asked(name, done))
+        return task
+
+    async def _look(self, name: str) -> PoolItem:
+        view = await self._engine.run(lambda engine: _view(engine, name))
+        if self._asking.get(name) is asyncio.current_task():
+            self._note(view)
+        return self._item(view.record, view.active_jobs)
+
+    def _asked(self, name: str, task: asyncio.Task[PoolItem]) -> None:
+        if self._asking.get(name) is task:
+            del self._asking[name]
+        # Looked at here also because nobody may be waiting for it.
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, AiInfraError):
+            _log.error("checking pool %s failed", name, exc_info=error)
+
+    def _tell(self) -> None:
+        for callback in tuple(self.changed):
+            callback()
+
+
+def _recorded(engine: Engine) -> tuple[list[PoolRecord], Mapping[str, int]]:
+    return list(engine.store.list_pools()), engine.store.count_active()
+
+
+async def _view(engine: Engine, name: str) -> PoolView:
+    try:
+        return await engine.show_pool(name)
+    except PoolError as error:
+        # It answered, and not as a pool that can be used does.
+        record = engine.store.get_pool(name)
+        active = engine.store.count_active().get(name, 0)
+        return PoolView(record=record, nodes=None, problem=error.message, active_jobs=active)
+
+
+class _PoolsHandler(AiInfraHandler):
+    @property
+    def board(self) -> PoolBoard:
+        """What is known of the pools."""
+        board: PoolBoard = self.settings[BOARD_SETTING]
+        return board
+
+
+class PoolsHandler(_PoolsHandler):
+    """All pools."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Write them, by name, as they were when last asked."""
+        self.answer(await self.board.items())
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Attach one. Attaching the same again under its name is no error."""
+        asked = self.body(AttachRequest)
+        # A field left empty in a form is an option that was not given.
+        options = {name: value for name, value in asked.options.items() if value != ""}
+        view = await self.engine.run(
+            lambda engine: engine.attach(asked.name, kind=asked.kind, options=options)
+        )
+        self.answer(self.board.note(view), status=201)
+
+
+class PoolHandler(_PoolsHandler):
+    """One pool."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        """Write it, as it was when last asked."""
+        self.answer(await self.board.item(name))
+
+    @web.authenticated
+    @authorized
+    async def delete(self, name: str) -> None:
+        """Detach it; with ``force`` also where jobs on it are not over."""
+        force = flag(self, "force")
+        await self.engine.run(lambda engine: engine.detach(name, force=force))
+        self.board.forget(name)
+        self.answer(None)
+
+
+class CheckHandler(_PoolsHandler):
+    """Whether a pool answers."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, name: str) -> None:
+        """Ask it now, and write what it says."""
+        self.answer(await self.board.check(name))
+
+
+_FORCE = Query(
+    name="force", type="boolean", description="also where jobs on it are not over: they go on"
+)
+
+ROUTES = (
+    Route(
+        path="pools",
+        handler=PoolsHandler,
+        operations={
+            "get": Operation(
+                summary="The attached pools, as they were when last asked",
+                answer=list[PoolItem],
+            ),
+            "post": Operation(
+                summary="Attach a pool", answer=PoolItem, body=AttachRequest, status=201
+            ),
+        },
+    ),
+    Route(
+        path="pools/{name}",
+        handler=PoolHandler,
+        operations={
+            "get": Operation(summary="A pool, as it was when last asked", answer=PoolItem),
+            "delete": Operation(summary="Detach a pool", answer=None, status=204, query=(_FORCE,)),
+        },
+    ),
+    Route(
+        path="pools/{name}/check",
+        handler=CheckHandler,
+        operations={"post": Operation(summary="Ask a pool now", answer=PoolItem)},
+    ),
+)

@@ -1,0 +1,148 @@
+/** The sidebar: what is said above its sections, and the sections. */
+
+import type { ITranslator, TranslationBundle } from '@jupyterlab/translation';
+import { CommandToolbarButton, ReactWidget, SidePanel } from '@jupyterlab/ui-components';
+import type { CommandRegistry } from '@lumino/commands';
+import type { IDisposable } from '@lumino/disposable';
+import { MessageLoop } from '@lumino/messaging';
+import { Widget, type AccordionPanel, type PanelLayout } from '@lumino/widgets';
+import React from 'react';
+
+import type { JobList } from '../../models/joblist';
+import { CommandIDs, type IAiInfraModels, type IAiInfraStream } from '../../tokens';
+import { useSignal } from '../usesignal';
+import { JobsSection } from './jobs';
+import { PoolsSection } from './pools';
+
+export interface IPanelOptions {
+  stream: IAiInfraStream;
+  models: IAiInfraModels;
+  list: JobList;
+  commands: CommandRegistry;
+  translator: ITranslator;
+}
+
+/** Make the panel. Each section keeps its model up to date while it is in sight. */
+export function createPanel(options: IPanelOptions): Widget {
+  const { stream, models, list, commands, translator } = options;
+  const trans = translator.load('jupyter_aiinfra');
+  const panel = new SidePanel({ translator });
+  panel.addClass('aiinfra-Panel-content');
+  for (const id of [CommandIDs.attachPool, CommandIDs.refresh]) {
+    panel.toolbar.addItem(id, new CommandToolbarButton({ commands, id, label: '' }));
+  }
+  panel.toolbar.node.setAttribute('aria-label', trans.__('Pools and jobs'));
+  const banner = ReactWidget.create(<Banner stream={stream} trans={trans} />);
+  (panel.layout as PanelLayout).insertWidget(1, banner);
+
+  const pools = new Section({
+    label: trans.__('Pools'),
+    watch: () => models.pools.watch(),
+    draw: () => <PoolsSection models={models} commands={commands} trans={trans} />
+  });
+  const jobs = new Section({
+    label: trans.__('Jobs'),
+    watch: () => models.jobs.watch(),
+    draw: isVisible => (
+      <JobsSection
+        models={models}
+        list={list}
+        commands={commands}
+        trans={trans}
+        isVisible={isVisible}
+      />
+    )
+  });
+  panel.addWidget(pools);
+  panel.addWidget(jobs);
+  (panel.content as AccordionPanel).setRelativeSizes([1, 2]);
+  followSize(panel.content);
+  return panel;
+}
+
+/** The sections lie where they were put; a banner that comes or goes leaves them another size. */
+function followSize(widget: Widget): void {
+  const observer = new ResizeObserver(() => {
+    if (widget.isVisible) {
+      MessageLoop.postMessage(widget, Widget.ResizeMessage.UnknownSize);
+    }
+  });
+  observer.observe(widget.node);
+  widget.disposed.connect(() => observer.disconnect());
+}
+
+/** What is shown stays when the server is gone; that it is old is said here. */
+export function Banner({
+  stream,
+  trans
+}: {
+  stream: IAiInfraStream;
+  trans: TranslationBundle;
+}): React.JSX.Element {
+  useSignal(stream.stateChanged);
+  return (
+    // In the page all the time, or what is said there later would not be announced.
+    <div className="aiinfra-Panel-banner" role="status">
+      {stream.state === 'lost' && trans.__('Server not reachable, trying again…')}
+    </div>
+  );
+}
+
+/** A section of the panel, which watches while it can be seen. */
+export class Section extends ReactWidget {
+  constructor(options: {
+    label: string;
+    watch: () => IDisposable;
+    draw: (isVisible: boolean) => React.JSX.Element;
+  }) {
+    super();
+    this.addClass('aiinfra-Section');
+    this.title.label = options.label;
+    this._watch = options.watch;
+    this._draw = options.draw;
+  }
+
+  override dispose(): void {
+    this._settle(false);
+    super.dispose();
+  }
+
+  protected override render(): React.JSX.Element {
+    return this._draw(this._watching !== null);
+  }
+
+  protected override onAfterAttach(msg: Parameters<ReactWidget['onAfterAttach']>[0]): void {
+    super.onAfterAttach(msg);
+    this._settle(this.isVisible);
+  }
+
+  protected override onAfterShow(): void {
+    this._settle(this.isVisible);
+  }
+
+  protected override onBeforeHide(): void {
+    this._settle(false);
+  }
+
+  protected override onBeforeDetach(msg: Parameters<ReactWidget['onBeforeDetach']>[0]): void {
+    this._settle(false);
+    super.onBeforeDetach(msg);
+  }
+
+  private _settle(isVisible: boolean): void {
+    if (isVisible === (this._watching !== null)) {
+      return;
+    }
+    if (isVisible) {
+      this._watching = this._watch();
+    } else {
+      this._watching?.dispose();
+      this._watching = null;
+    }
+    this.update();
+  }
+
+  private _watch: () => IDisposable;
+  private _draw: (isVisible: boolean) => React.JSX.Element;
+  private _watching: IDisposable | null = null;
+}

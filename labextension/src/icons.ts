@@ -1,0 +1,15 @@
+/** Our own icon. Its colours are classes of JupyterLab's icons, which follow the theme. */
+
+import { LabIcon } from '@jupyterlab/ui-components';
+
+const PINS =
+  'M8 2h2v3H8zm6 0h2v3h-2zM8 19h2v3H8zm6 0h2v3h-2zM2 8h3v2H2zm0 6h3v2H2zm17-6h3v2h-3zm0 6h3v2h-3z';
+const BOARD =
+  'M7 5h10a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H7a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2zm0 2v10h10V7z';
+const BARS = 'M8.5 12h1.8v3.5H8.5zm2.6-3.5h1.8v7h-1.8zm2.6 2h1.8v5h-1.8z';
+
+/** A processor with a chart on it; the settings editor finds it by its name. */
+export const panelIcon = new LabIcon({
+  name: 'aiinfra:panel',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" fill-rule="evenodd" d="${PINS}${BOARD}${BARS}"/></svg>`
+});

@@ -1,0 +1,25 @@
+/** Makes a job's page; loaded with all it needs when the first one is opened. */
+
+import { MainAreaWidget } from '@jupyterlab/apputils';
+import type { CommandRegistry } from '@lumino/commands';
+
+import { panelIcon } from '../icons';
+import { JobPage, type IJobPageOptions } from './page';
+import { fillToolbar } from './toolbar';
+
+export function createPage(
+  options: IJobPageOptions & { commands: CommandRegistry }
+): MainAreaWidget<JobPage> {
+  const content = new JobPage(options);
+  content.title.icon = panelIcon;
+  content.title.closable = true;
+  const widget = new MainAreaWidget({ content });
+  widget.id = pageId(options.id);
+  fillToolbar(widget.toolbar, { model: content.model, ...options });
+  return widget;
+}
+
+/** The id of the page of a job; there is one page a job. */
+export function pageId(job: string): string {
+  return `aiinfra-job-${job}`;
+}

@@ -1,0 +1,247 @@
+/** The page of one job, in JupyterLab's main area. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { Message } from '@lumino/messaging';
+import { Widget } from '@lumino/widgets';
+
+import type { IAiInfraApi, IAiInfraStream } from '../tokens';
+import { h } from '../widgets/dom';
+import { HeaderView } from '../widgets/header';
+import { manifestNode } from '../widgets/manifest';
+import { TabBar, type ITab } from '../widgets/tabs';
+import { LogSection } from './logsection';
+import { JobPageModel } from './pagemodel';
+import { codeNode, filesNode, fill, note, planNode } from './sections';
+import { timelineNode } from './timeline';
+
+const SECTIONS = ['log', 'sent', 'plan', 'timeline', 'files', 'code'] as const;
+export type Section = (typeof SECTIONS)[number];
+
+export interface IJobPageOptions {
+  api: IAiInfraApi;
+  stream: IAiInfraStream;
+  trans: TranslationBundle;
+  id: string;
+  follow: boolean;
+  wrap: boolean;
+  rank?: number | undefined;
+}
+
+let pages = 0;
+
+/** The head of the job, as the cell's widget has it, and below it one section at a time. */
+export class JobPage extends Widget {
+  constructor(options: IJobPageOptions) {
+    super();
+    const { api, stream, trans, id } = options;
+    const name = `aiinfra-page-${++pages}`;
+    this.node.classList.add('aiinfra-job', 'aiinfra-JobPage');
+    this._trans = trans;
+    this.jobId = id;
+    this.model = new JobPageModel({ api, stream, id });
+    this._panel = h('div', {
+      class: 'aiinfra-JobPage-panel',
+      role: 'tabpanel',
+      id: `${name}-panel`
+    });
+    this._tabs = new TabBar({
+      id: name,
+      panel: this._panel,
+      onSelect: key => this.open(key as Section),
+      label: trans.__('Parts of the job')
+    });
+    this._tabs.node.classList.add('aiinfra-JobPage-sections');
+    const { model } = this;
+    const { follow, wrap, rank } = options;
+    this._log = new LogSection({ id: name, model, trans, follow, wrap, rank });
+    this._panel.append(this._log.node, this._other);
+    this.node.append(this._notice, this._header.node, this._tabs.node, this._panel);
+    this.node.addEventListener('keydown', this._onKey);
+    this.model.changed.connect(() => this._onChange());
+    this._timer = setInterval(() => this._tick(), 1000);
+    this.open('log');
+    this._onChange();
+  }
+
+  readonly jobId: string;
+  readonly model: JobPageModel;
+
+  /** Show one section. What costs a request is asked for each time it is opened. */
+  open(section: Section): void {
+    this._section = section;
+    const isLog = section === 'log';
+    this._log.node.hidden = !isLog;
+    this._other.hidden = isLog;
+    this._log.visible = isLog && this.isVisible;
+    this._drawTabs();
+    this._drawSection(true);
+  }
+
+  override dispose(): void {
+    if (this.isDisposed) {
+      return;
+    }
+    clearInterval(this._timer);
+    this._log.dispose();
+    this.model.dispose();
+    super.dispose();
+  }
+
+  protected override onAfterShow(_message: Message): void {
+    this._log.visible = this._section === 'log';
+  }
+
+  protected override onAfterAttach(_message: Message): void {
+    this._log.visible = this._section === 'log' && this.isVisible;
+  }
+
+  /** A page that is out of sight does not watch the log: it is told all of it again later. */
+  protected override onBeforeHide(_message: Message): void {
+    this._log.visible = false;
+  }
+
+  protected override onBeforeDetach(_message: Message): void {
+    this._log.visible = false;
+  }
+
+  protected override onResize(_message: Widget.ResizeMessage): void {
+    this._log.resize();
+  }
+
+  protected override onActivateRequest(_message: Message): void {
+    if (this._section === 'log') {
+      this._log.focus();
+    } else {
+      this._other.focus();
+    }
+  }
+
+  private _onChange(): void {
+    const { header } = this.model;
+    this._drawState(header?.state ?? null);
+    this._header.node.hidden = header === null;
+    if (header && header !== this._drawn) {
+      this._drawn = header;
+      this._header.update(header, performance.now());
+    }
+    const trans = this._trans;
+    const name = header?.name ?? this.jobId;
+    this.title.label = header ? trans.__('%1 (%2)', name, header.state) : name;
+    this.title.caption = trans.__('Job %1', this.jobId);
+    this._drawNotice();
+    this._drawTabs();
+    this._log.update();
+    this._drawSection(false);
+  }
+
+  /** The state is a class of the whole, which gives the head its colour. */
+  private _drawState(state: string | null): void {
+    if (state !== this._state) {
+      this.node.classList.remove(`aiinfra-${this._state}`);
+      this.node.classList.toggle(`aiinfra-${state}`, state !== null);
+      this._state = state;
+    }
+  }
+
+  private _drawNotice(): void {
+    const trans = this._trans;
+    const { gone, away, problem, detail } = this.model;
+    let text = '';
+    if (gone) {
+      text = detail
+        ? trans.__('This job has been removed; showing what was known.')
+        : trans.__('There is no job %1 in the record: it has been removed.', this.jobId);
+    } else if (away) {
+      text = trans.__('Server not reachable; showing what was known.');
+    } else if (problem) {
+      text = [problem.message, problem.hint].filter(Boolean).join('. ');
+    }
+    if (this._notice.textContent !== text) {
+      this._notice.textContent = text;
+    }
+    this._notice.hidden = text === '';
+  }
+
+  private _drawTabs(): void {
+    const trans = this._trans;
+    const labels: Record<Section, string> = {
+      log: trans.__('Log'),
+      sent: trans.__('Sent'),
+      plan: trans.__('Plan'),
+      timeline: trans.__('Timeline'),
+      files: trans.__('Files'),
+      code: trans.__('Code')
+    };
+    const tabs: ITab[] = SECTIONS.map(key => ({ key, label: labels[key], bad: false }));
+    this._tabs.update(tabs, this._section);
+    this._other.setAttribute('aria-label', labels[this._section]);
+  }
+
+  /** Draw the section beside the log: those made of the job itself also when that has changed. */
+  private _drawSection(opened: boolean): void {
+    const { model, _trans: trans, _other: other } = this;
+    const { detail } = model;
+    const section = this._section;
+    if (section === 'log' || (!opened && (section === 'plan' || section === 'files'))) {
+      return;
+    }
+    if (section === 'plan' || section === 'files') {
+      // An answer that comes after another section was opened must find a place of its own.
+      const place = h('div', { class: 'aiinfra-JobPage-section' });
+      other.replaceChildren(place);
+      void fill(place, () => (section === 'plan' ? planNode : filesNode)(model, trans), trans);
+      return;
+    }
+    if (detail === null || model.manifest === null) {
+      other.replaceChildren(note(trans.__('loading…')));
+      return;
+    }
+    if (!opened && section !== 'timeline') {
+      if (this._drawnWith === section) {
+        return; // it never changes, and what is selected in it stays
+      }
+    }
+    this._drawnWith = section;
+    const nodes = {
+      sent: () =>
+        model.manifest?.count
+          ? manifestNode(model.manifest)
+          : note(trans.__('Nothing was sent with this job but its code.')),
+      timeline: () => timelineNode(detail, Date.now() / 1000, trans),
+      code: () => codeNode(detail, trans)
+    };
+    other.replaceChildren(h('div', { class: 'aiinfra-JobPage-section' }, nodes[section]()));
+  }
+
+  private _tick(): void {
+    if (!this.isVisible || this.model.away || this.model.gone) {
+      return; // nobody knows whether it still runs
+    }
+    this._header.tick(performance.now());
+  }
+
+  private _onKey = (event: KeyboardEvent): void => {
+    const find = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'f';
+    if (find && !event.shiftKey && !event.altKey) {
+      event.preventDefault();
+      event.stopPropagation();
+      if (this._section !== 'log') {
+        this.open('log');
+      }
+      this._log.search();
+    }
+  };
+
+  private _trans: TranslationBundle;
+  private _section: Section = 'log';
+  private _drawnWith: Section | null = null;
+  private _state: string | null = null;
+  private _drawn: unknown = null;
+  private _header = new HeaderView();
+  private _notice = h('div', { class: 'aiinfra-JobPage-notice', role: 'status' });
+  private _tabs: TabBar;
+  private _panel: HTMLElement;
+  private _other = h('div', { class: 'aiinfra-JobPage-other', tabindex: '0', role: 'region' });
+  private _log: LogSection;
+  private _timer: ReturnType<typeof setInterval>;
+}

@@ -1,0 +1,153 @@
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette, Notification as Toast } from '@jupyterlab/apputils';
+import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
+import { bellIcon } from '@jupyterlab/ui-components';
+import type { IDisposable } from '@lumino/disposable';
+
+import type { JobItem } from '../api/types';
+import { CommandIDs, IAiInfraModels, IAiInfraSettings } from '../tokens';
+
+/** A failure is worth reading to the end. */
+const FAILURE_MILLISECONDS = 15_000;
+
+/** Tells of jobs that end while the page looks on: in JupyterLab, and through the browser. */
+const plugin: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-aiinfra:notify',
+  description: 'Tells when a job ends.',
+  autoStart: true,
+  requires: [IAiInfraModels, IAiInfraSettings],
+  optional: [ITranslator, ICommandPalette],
+  activate: (
+    app: JupyterFrontEnd,
+    models: IAiInfraModels,
+    settings: IAiInfraSettings,
+    translator: ITranslator | null,
+    palette: ICommandPalette | null
+  ): void => {
+    const trans = (translator ?? nullTranslator).load('jupyter_aiinfra');
+    const open = (id: string): void => void app.commands.execute(CommandIDs.openJob, { id });
+    models.jobs.ended.connect((_sender, job) => {
+      const text = endText(job, trans);
+      if (settings.get('notifyWhenDone')) {
+        toast(job, { text, open, trans });
+      }
+      if (isBrowserWanted(settings)) {
+        notifyInBrowser(job, { text, open });
+      }
+    });
+    const watching = new Watching(models, settings);
+    addAllowCommand({ app, palette, trans, onAllowed: () => watching.settle() });
+    void Promise.all([app.restored, settings.ready]).then(() => {
+      watching.settle();
+      settings.changed.connect(() => watching.settle());
+      models.jobs.changed.connect(() => watching.settle());
+    });
+  }
+};
+
+/**
+ * Watches the jobs for as long as somebody wants to be told. A hidden page goes on only while
+ * there are jobs whose end it could tell of through the browser.
+ */
+class Watching {
+  constructor(models: IAiInfraModels, settings: IAiInfraSettings) {
+    this._models = models;
+    this._settings = settings;
+  }
+
+  settle(): void {
+    const inBrowser = this._settings.get('notifyInBrowser') !== 'never' && isAllowed();
+    const wanted = inBrowser || this._settings.get('notifyWhenDone');
+    const whileHidden = inBrowser && (this._models.jobs.active ?? 0) > 0;
+    if (this._whileHidden !== whileHidden || wanted !== (this._watch !== null)) {
+      const before = this._watch;
+      this._watch = wanted ? this._models.jobs.watch({ whileHidden }) : null;
+      this._whileHidden = whileHidden;
+      before?.dispose();
+    }
+  }
+
+  private _models: IAiInfraModels;
+  private _settings: IAiInfraSettings;
+  private _watch: IDisposable | null = null;
+  private _whileHidden = false;
+}
+
+function addAllowCommand(options: {
+  app: JupyterFrontEnd;
+  palette: ICommandPalette | null;
+  trans: TranslationBundle;
+  onAllowed: () => void;
+}): void {
+  const { app, palette, trans, onAllowed } = options;
+  app.commands.addCommand(CommandIDs.allowNotifications, {
+    label: trans.__('AI Infra: Allow Browser Notifications'),
+    caption: trans.__('Let the browser ask you whether it may tell you when a job ends'),
+    icon: bellIcon,
+    describedBy: { args: { type: 'object', properties: {} } },
+    // Browsers ask once, and only upon a click or a key.
+    isEnabled: () => 'Notification' in window && Notification.permission === 'default',
+    execute: async () => {
+      await Notification.requestPermission();
+      app.commands.notifyCommandChanged(CommandIDs.allowNotifications);
+      onAllowed();
+    }
+  });
+  palette?.addItem({ command: CommandIDs.allowNotifications, category: trans.__('AI Infra') });
+}
+
+function isAllowed(): boolean {
+  return 'Notification' in window && Notification.permission === 'granted';
+}
+
+function isBrowserWanted(settings: IAiInfraSettings): boolean {
+  const when = settings.get('notifyInBrowser');
+  return isAllowed() && (when === 'always' || (when === 'when hidden' && document.hidden));
+}
+
+function endText(job: JobItem, trans: TranslationBundle): string {
+  const said = job.message ? `: ${job.message}` : '';
+  switch (job.state) {
+    case 'succeeded':
+      return trans.__('“%1” has succeeded on %2', job.name, job.pool);
+    case 'cancelled':
+      return trans.__('“%1” was cancelled on %2', job.name, job.pool);
+    case 'lost':
+      return trans.__('“%1” is lost on %2%3', job.name, job.pool, said);
+    default:
+      return trans.__('“%1” has failed on %2%3', job.name, job.pool, said);
+  }
+}
+
+function toast(
+  job: JobItem,
+  options: { text: string; open: (id: string) => void; trans: TranslationBundle }
+): void {
+  const { text, open, trans } = options;
+  const actions = [{ label: trans.__('Open'), callback: () => open(job.id) }];
+  switch (job.state) {
+    case 'succeeded':
+      Toast.success(text, { actions, autoClose: 5000 });
+      break;
+    case 'cancelled':
+      Toast.warning(text, { actions, autoClose: 5000 });
+      break;
+    default:
+      Toast.error(text, { actions, autoClose: FAILURE_MILLISECONDS });
+  }
+}
+
+function notifyInBrowser(
+  job: JobItem,
+  { text, open }: { text: string; open: (id: string) => void }
+): void {
+  // Of all notifications with one tag the browser shows one: two tabs do not tell it twice.
+  const shown = new Notification('AI Infra', { body: text, tag: `aiinfra-${job.id}` });
+  shown.onclick = () => {
+    window.focus();
+    open(job.id);
+    shown.close();
+  };
+}
+
+export default plugin;

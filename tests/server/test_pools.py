@@ -1,0 +1,417 @@
+"""``/aiinfra/pools`` and ``/aiinfra/kinds``: a real server and database over a fake cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from jupyter_aiinfra import pools
+from jupyter_aiinfra.engine import Engine
+from jupyter_aiinfra.errors import PoolError, PoolNotFound
+from jupyter_aiinfra.model import Node, PoolRecord
+from jupyter_aiinfra.server.kinds import options_schema
+from jupyter_aiinfra.server.pools import BOARD_SETTING, PoolBoard
+from jupyter_aiinfra.server.shared import SharedEngine
+from jupyter_aiinfra.server.wire import PoolStatus
+from jupyter_aiinfra.settings import Settings
+from jupyter_aiinfra.store import open_store
+from jupyter_aiinfra.testing import FakeClock, FakeCluster, FakePool
+from tests.support.engines import EMPTY, a_spec
+from tests.support.served import Api, beside, eventually, opener_of
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+@pytest.fixture
+def aiinfra_config(cluster: FakeCluster) -> dict[str, Any]:
+    return {"pool_opener": opener_of(cluster)}
+
+
+@pytest.fixture
+def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Api:
+    return Api(http_server_client, base_url=jp_base_url, headers=jp_auth_header)
+
+
+@pytest.fixture
+def engine(jp_serverapp: Any, cluster: FakeCluster) -> Iterator[Engine]:
+    engine = beside(cluster)
+    yield engine
+    engine.store.close()
+
+
+class TestList:
+    async def test_is_empty_at_first(self, api: Api) -> None:
+        assert await api.get("pools") == []
+
+    async def test_a_pool_is_told_at_once_and_asked_in_the_background(
+        self, api: Api, engine: Engine, jp_serverapp: Any
+    ) -> None:
+        board: PoolBoard = jp_serverapp.web_app.settings[BOARD_SETTING]
+        told: list[str] = []
+        board.changed.append(lambda: told.append("changed"))
+
+        (pool,) = await api.get("pools")
+        assert (pool["name"], pool["kind"], pool["active_jobs"]) == ("fake", "fake", 0)
+
+        async def live() -> bool:
+            (pool,) = await api.get("pools")
+            return bool(pool["status"] == "live")
+
+        await eventually(live)
+        (pool,) = await api.get("pools")
+        assert pool["nodes"][0]["name"] == "fake0"
+        assert told == ["changed"]
+
+    async def test_counts_jobs_that_are_not_over(
+        self, api: Api, engine: Engine, cluster: FakeCluster
+    ) -> None:
+        job = await engine.launch("fake", a_spec(), EMPTY)
+        assert (await api.get("pools/fake"))["active_jobs"] == 1
+        await engine.cancel(job.id, grace=0.0)
+        await engine.refresh(job.id)
+        assert (await api.get("pools/fake"))["active_jobs"] == 0
+
+
+class TestOne:
+    async def test_unknown_is_not_found_and_the_nearest_is_named(
+        self, api: Api, engine: Engine
+    ) -> None:
+        for verb, path in [("GET", "fke"), ("DELETE", "fke"), ("POST", "fke/check")]:
+            refused = await api.refused(verb, f"pools/{path}")
+            assert refused == (404, "no pool named 'fke'", "did you mean fake?")
+
+    async def test_a_name_may_hold_anything_without_harm(self, api: Api, engine: Engine) -> None:
+        for name in ("..", "%2e%2e", "a%2Fb", "%00", "ü", "'--"):
+            status, _, _ = await api.refused("GET", f"pools/{name}")
+            assert status == 404, name
+
+    async def test_check_asks_and_tells_when(
+        self, api: Api, engine: Engine, cluster: FakeCluster
+    ) -> None:
+        _, pool = await api.ask("POST", "pools/fake/check")
+        assert (pool["status"], pool["problem"]) == ("live", "")
+        cluster.reachable = False
+        first = pool["checked_at"]
+        _, pool = await api.ask("POST", "pools/fake/check")
+        assert (pool["status"], pool["nodes"]) == ("unreachable", None)
+        assert pool["problem"] == "pool fake does not answer"
+        assert pool["checked_at"] >= first
+        assert await api.get("pools/fake") == pool
+        assert await api.get("pools") == [pool]
+
+
+class TestAttach:
+    async def test_answers_with_the_pool_as_it_is(self, api: Api, jp_serverapp: Any) -> None:
+        status, pool = await api.ask("POST", "pools", {"name": "new", "kind": "fake"})
+        assert (status, pool["status"]) == (201, "live")
+        assert await api.get("pools") == [pool]
+
+    async def test_fields_left_empty_are_not_given(self, api: Api, engine: Engine) -> None:
+        options = {"user": "", "port": 0, "keys": [], "ask": False}
+        _, pool = await api.ask(
+            "POST", "pools", {"name": "new", "kind": "fake", "options": options}
+        )
+        assert pool["options"] == {"port": 0, "keys": [], "ask": False}
+        assert engine.store.get_pool("new").options == pool["options"]
+
+    async def test_what_cannot_be_is_refused_and_not_kept(
+        self, api: Api, engine: Engine, cluster: FakeCluster
+    ) -> None:
+        body = {"name": "no way", "kind": "fake"}
+        status, message, hint = await api.refused("POST", "pools", body)
+        assert (status, message) == (400, "'no way' is no name for a pool")
+        assert "letters" in hint
+        taken = {"name": "fake", "kind": "other"}
+        status, _, hint = await api.refused("POST", "pools", taken)
+        assert status == 409
+        assert "another name" in hint
+        cluster.reachable = False
+        status, message, _ = await api.refused("POST", "pools", {"name": "new", "kind": "fake"})
+        assert (status, message) == (503, "pool new does not answer")
+        assert [pool.name for pool in engine.store.list_pools()] == ["fake"]
+
+    @pytest.mark.parametrize(
+        "body", ["", "[]", "null", '{"name": 1, "kind": "x"}', "{", b"\xff", '{"name": "x"}']
+    )
+    async def test_a_body_that_is_none_names_what_is_wrong(self, api: Api, body: Any) -> None:
+        status, message, _ = await api.refused("POST", "pools", body)
+        assert status == 400
+        assert message.startswith("the request's body is not what is expected: ")
+
+    async def test_the_same_again_is_no_error(self, api: Api, jp_serverapp: Any) -> None:
+        body = {"name": "new", "kind": "fake", "options": {"x": "1"}}
+        _, first = await api.ask("POST", "pools", body)
+        status, again = await api.ask("POST", "pools", body)
+        assert (status, again["created_at"]) == (201, first["created_at"])
+
+
+class TestDetach:
+    async def test_forgets_it(self, api: Api, engine: Engine) -> None:
+        assert await api.ask("DELETE", "pools/fake") == (204, None)
+        assert await api.get("pools") == []
+        assert (await api.refused("GET", "pools/fake"))[0] == 404
+
+    async def test_jobs_not_over_hold_it_unless_forced(self, api: Api, engine: Engine) -> None:
+        job = await engine.launch("fake", a_spec(), EMPTY)
+        status, message, hint = await api.refused("DELETE", "pools/fake")
+        assert status == 409
+        assert job.id in message
+        assert hint
+        assert (await api.refused("DELETE", "pools/fake", force="no"))[:2] == (
+            400,
+            "force='no': expected true or false",
+        )
+        assert await api.ask("DELETE", "pools/fake", force="true") == (204, None)
+
+    async def test_attached_anew_it_is_another_pool(
+        self, api: Api, engine: Engine, cluster: FakeCluster
+    ) -> None:
+        await api.ask("POST", "pools/fake/check")
+        # Not by this server: another process does it.
+        engine.store.remove_pool("fake")
+        cluster.reachable = False
+        engine.store.add_pool(PoolRecord(name="fake", kind="fake", options={"other": "1"}))
+        pool = await api.get("pools/fake")
+        assert (pool["status"], pool["nodes"]) == ("unknown", None)
+
+
+class SlowCluster(FakeCluster):
+    """Counts questions, and answers when told to."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=FakeClock())
+        self.asked = 0
+        self.release = threading.Event()
+        self.error: Exception | None = None
+
+    def opener(self, record: PoolRecord, settings: Settings) -> FakePool:
+        return SlowPool(self, name=record.name)
+
+
+class SlowPool(FakePool):
+    cluster: SlowCluster
+
+    async def nodes(self) -> Sequence[Node]:
+        self.cluster.asked += 1
+        # The engine's loop is another one than the test's.
+        assert await asyncio.to_thread(self.cluster.release.wait, 10)
+        if self.cluster.error is not None:
+            raise self.cluster.error
+        return await super().nodes()
+
+
+class TestBoard:
+    """The board by itself, over a pool that takes its time."""
+
+    @pytest.fixture
+    def slow(self) -> SlowCluster:
+        return SlowCluster()
+
+    @pytest.fixture
+    def shared(self, tmp_path: Path, slow: SlowCluster) -> SharedEngine:
+        settings = Settings(home=tmp_path / "home")
+
+        def opener() -> Engine:
+            engine = Engine(open_store(settings), settings, opener=slow.opener)
+            if not engine.store.list_pools():
+                engine.store.add_pool(PoolRecord(name="slow", kind="fake"))
+            return engine
+
+        return SharedEngine(opener)
+
+    async def test_many_who_ask_at_once_share_one_question(
+        self, shared: SharedEngine, slow: SlowCluster
+    ) -> None:
+        board = PoolBoard(shared, clock=FakeClock(5.0))
+        (listed,) = await board.items()
+        assert listed.status is PoolStatus.UNKNOWN
+        assert (await board.items()) == (listed,)
+        impatient = asyncio.create_task(board.check("slow"))
+        asking = [asyncio.create_task(board.check("slow")) for _ in range(5)]
+        await eventually(lambda: _is(slow.asked > 0))
+        impatient.cancel()
+        slow.release.set()
+        answers = await asyncio.gather(*asking)
+        assert slow.asked == 1
+        assert {(each.status, each.checked_at) for each in answers} == {(PoolStatus.LIVE, 5.0)}
+        assert (await board.items()) == (answers[0],)
+        assert slow.asked == 1
+        await board.close()
+        await shared.close()
+
+    async def test_an_answer_that_comes_after_the_detachment_counts_for_nothing(
+        self, shared: SharedEngine, slow: SlowCluster
+    ) -> None:
+        board = PoolBoard(shared)
+        told: list[str] = []
+        board.changed.append(lambda: told.append("changed"))
+        asking = asyncio.create_task(board.check("slow"))
+        await eventually(lambda: _is(slow.asked > 0))
+        board.forget("slow")
+        slow.release.set()
+        await asking
+        assert told == []
+        assert (await board.item("slow")).status is PoolStatus.UNKNOWN
+        await board.close()
+        await shared.close()
+
+    async def test_a_pool_that_answers_wrongly_is_told_as_its_problem(
+        self, shared: SharedEngine, slow: SlowCluster
+    ) -> None:
+        slow.release.set()
+        slow.error = PoolError("no such partition")
+        board = PoolBoard(shared)
+        item = await board.check("slow")
+        assert (item.status, item.problem) == (PoolStatus.UNREACHABLE, "no such partition")
+        with pytest.raises(PoolNotFound):
+            await board.check("other")
+        await board.close()
+        await shared.close()
+
+    async def test_a_defect_in_the_background_is_logged_and_not_repeated(
+        self, shared: SharedEngine, slow: SlowCluster, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        slow.release.set()
+        slow.error = ZeroDivisionError("a defect")
+        board = PoolBoard(shared)
+        await board.items()
+        await eventually(lambda: _is("checking pool slow failed" in caplog.text))
+        await board.items()
+        await board.close()
+        assert slow.asked == 1
+        await shared.close()
+
+
+async def _is(value: bool) -> bool:
+    return value
+
+
+# --- kinds ---------------------------------------------------------------------------------------
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """How to get in."""
+
+    user: str = field(metadata={"help": "who"})
+    deeper: Login | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of a kind that somebody writes later."""
+
+    host_name: str = field(metadata={"help": "where it is"})
+    port: int | None = None
+    share: float = 0.5
+    mode: Literal["a", "b"] = "a"
+    colour: Colour | None = None
+    either: int | str | None = None
+    login: Login | None = field(default=None, metadata={"help": "how to get in"})
+    keys: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class TestKinds:
+    def test_a_schema_is_one_that_forms_can_draw(self) -> None:
+        schema = options_schema(Options)
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert "$ref" not in str(schema)
+        assert "null" not in str(schema)
+        assert schema["required"] == ["host_name"]
+        drawn = schema["properties"]
+        assert drawn["host_name"] == {
+            "type": "string",
+            "title": "Host name",
+            "description": "where it is",
+        }
+        assert drawn["port"] == {"type": "integer", "title": "Port"}
+        assert drawn["share"] == {"type": "number", "default": 0.5, "title": "Share"}
+        assert drawn["mode"]["enum"] == ["a", "b"]
+        assert sorted(drawn["colour"]["enum"]) == ["blue", "red"]
+        assert drawn["either"]["anyOf"] == [{"type": "integer"}, {"type": "string"}]
+        assert drawn["login"]["description"] == "how to get in"
+        assert drawn["login"]["properties"]["deeper"] == {"type": "object"}
+        assert drawn["keys"]["items"] == {"type": "string"}
+        assert drawn["env"]["additionalProperties"] == {"type": "string"}
+
+    async def test_the_local_kind_and_none_that_is_broken(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            pools, "KINDS", {**pools.KINDS, "gone": "no_such_module:Pool", "odd": "json:Nothing"}
+        )
+        (local,) = await api.get("kinds")
+        assert (local["kind"], local["title"]) == ("local", "Local")
+        assert local["schema"] == {
+            "type": "object",
+            "properties": {
+                "python": {
+                    "type": "string",
+                    "title": "Python",
+                    "description": "interpreter the ranks run with",
+                },
+                "max_procs": {
+                    "type": "integer",
+                    "title": "Max procs",
+                    "description": "most ranks a job may have",
+                },
+            },
+            "required": [],
+        }
+
+
+class TestLocal:
+    """The real kind behind the same endpoints."""
+
+    @pytest.fixture
+    def aiinfra_config(self) -> dict[str, Any]:
+        return {}
+
+    async def test_attaches_this_machine(self, api: Api, jp_serverapp: Any) -> None:
+        body = {"name": "here", "kind": "local", "options": {"python": "", "max_procs": 3}}
+        status, pool = await api.ask("POST", "pools", body)
+        assert (status, pool["status"]) == (201, "live")
+        assert pool["nodes"][0]["max_procs"] == 3
+
+    @pytest.mark.parametrize(
+        ("body", "message", "hint"),
+        [
+            ({"kind": "lokal"}, "there is no pool kind 'lokal'", "did you mean local?"),
+            (
+                {"kind": "local", "options": {"pyton": "x"}},
+                "pool here: unknown option 'pyton'",
+                "did you mean python?",
+            ),
+            (
+                {"kind": "local", "options": {"max_procs": "x"}},
+                "pool here: Expected `int | null`, got `str` - at `$.max_procs`",
+                "",
+            ),
+            (
+                {"kind": "local", "options": {"max_procs": 0}},
+                "pool here: --max-procs 0 leaves no rank",
+                "give a number from 1 on",
+            ),
+        ],
+    )
+    async def test_options_are_refused_with_the_kinds_own_words(
+        self, api: Api, jp_serverapp: Any, body: dict[str, Any], message: str, hint: str
+    ) -> None:
+        assert await api.refused("POST", "pools", {"name": "here", **body}) == (400, message, hint)
