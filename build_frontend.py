@@ -4,13 +4,14 @@ Hatchling calls :func:`build` for every wheel, sdist and editable install; ``mak
 run this file. What was built carries the hash of what it was built from, so a build with nothing
 to do takes no time and needs no Node: that is how an sdist installs without it.
 
-    python build_frontend.py             build what is out of date
+    python build_frontend.py             build what is out of date, here and in this environment
     python build_frontend.py --install   only bring node_modules up to date
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -42,6 +43,24 @@ def build(target_name: str, version: str, **_options: object) -> None:
     if missing:
         raise SystemExit(f"the front end was built without error, but made no {', '.join(missing)}")
     SOURCES_HASH.write_text(sources_hash(), encoding="ascii")
+
+
+def refresh_installed() -> None:
+    """Bring this environment's copy of the extension up to date, where it has one.
+
+    An editable install copies what was built, as any install does. A link that
+    ``jupyter-builder develop`` made needs nothing.
+    """
+    name = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["name"]
+    installed = Path(sys.prefix) / "share" / "jupyter" / "labextensions" / name
+    built = SOURCES_HASH.parent
+    if installed.is_symlink() or not installed.is_dir():
+        return
+    if _read(installed / SOURCES_HASH.name) != _read(SOURCES_HASH):
+        kept = (installed / "install.json").read_bytes()
+        shutil.rmtree(installed)
+        shutil.copytree(built, installed)
+        (installed / "install.json").write_bytes(kept)
 
 
 def is_current() -> bool:
@@ -110,5 +129,6 @@ if __name__ == "__main__":
         install()
     elif not sys.argv[1:]:
         build("development", "this checkout")
+        refresh_installed()
     else:
         raise SystemExit(__doc__)

@@ -9,18 +9,27 @@ from jupyter_server.serverapp import ServerApp
 from traitlets import Bool, Callable, Type, Unicode
 
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.pools import open_pool
-from jupyter_aiinfra.server import files, health, jobs, kinds, launchline, plans, pools, stream
+from jupyter_aiinfra.server import (
+    files,
+    health,
+    jobs,
+    kinds,
+    launchline,
+    logs,
+    plans,
+    pools,
+    stream,
+)
 from jupyter_aiinfra.server.background import BACKGROUND_SETTING, Background
 from jupyter_aiinfra.server.events import EventBus
 from jupyter_aiinfra.server.handlers import ENGINE_SETTING, NAMESPACE, POKE_SETTING
 from jupyter_aiinfra.server.hub import Hub
+from jupyter_aiinfra.server.logs import BOOK_SETTING, LogBook
 from jupyter_aiinfra.server.nodelay import without_delay
 from jupyter_aiinfra.server.pools import BOARD_SETTING, PoolBoard
 from jupyter_aiinfra.server.routes import Route
 from jupyter_aiinfra.server.shared import SharedEngine
-from jupyter_aiinfra.server.wire import LogRows
 from jupyter_aiinfra.settings import load_settings
 from jupyter_aiinfra.store import open_store
 
@@ -33,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *plans.ROUTES,
     *files.ROUTES,
+    *logs.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )
@@ -67,6 +77,18 @@ class AiInfraApp(ExtensionApp):
         help="""What watches the record, refreshes jobs and asks pools while the server runs.""",
     ).tag(config=True)
 
+    pool_board_class = Type(
+        PoolBoard,
+        klass=PoolBoard,
+        help="""What knows how the pools were when they were last asked.""",
+    ).tag(config=True)
+
+    log_book_class = Type(
+        LogBook,
+        klass=LogBook,
+        help="""What reads logs for pages: their rows, their bytes and where a text is in them.""",
+    ).tag(config=True)
+
     tcp_nodelay = Bool(
         default_value=True,
         help="""Send a kernel's answers at once, instead of holding small messages back until the
@@ -83,8 +105,10 @@ class AiInfraApp(ExtensionApp):
         # Nothing is opened yet: a broken database must not keep the server from starting.
         self.shared_engine = SharedEngine(self._open_engine)
         self.settings[ENGINE_SETTING] = self.shared_engine
-        self.pool_board = PoolBoard(self.shared_engine)
+        self.pool_board = self.pool_board_class(self.shared_engine)
         self.settings[BOARD_SETTING] = self.pool_board
+        self.log_book = self.log_book_class(self.shared_engine)
+        self.settings[BOOK_SETTING] = self.log_book
         self._initialize_background()
         if self.tcp_nodelay:
             name = "kernel_websocket_connection_class"
@@ -98,7 +122,7 @@ class AiInfraApp(ExtensionApp):
             hub=Hub(),
             bus=EventBus(logger),
             board=self.pool_board,
-            book=_NoBook(),
+            book=self.log_book,
             parent=self,
         )
         self.settings[BACKGROUND_SETTING] = self.background
@@ -122,8 +146,3 @@ class AiInfraApp(ExtensionApp):
     def _open_engine(self) -> Engine:
         settings = load_settings()
         return Engine(open_store(settings), settings, opener=self.pool_opener)
-
-
-class _NoBook:  # until server/logs.py is there
-    async def rows(self, job_id: str, rank: int, first: int, count: int) -> LogRows:
-        raise UsageError("logs are not there yet")

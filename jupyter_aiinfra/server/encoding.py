@@ -29,6 +29,6 @@ def _whole(value: Any) -> Any:
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
         return {_whole(key): _whole(each) for key, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_whole(each) for each in value]
     return value

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
-from jupyter_aiinfra.model import to_wire
+from jupyter_aiinfra.server.encoding import encode
 from jupyter_aiinfra.server.wire import JobItem, JobsNews, ProblemNews
 
 __all__ = ["NEWEST", "Feed", "JobsFeed", "StateFeed", "encode"]
@@ -20,11 +18,6 @@ NEWEST = 100
 """How many jobs the list begins with; older ones are asked for by REST."""
 _REMEMBERED = 500
 """How many changed jobs are remembered for readers that are behind; others begin anew."""
-
-
-def encode(news: Any) -> bytes:
-    """Return a message as it crosses: once, for all who watch."""
-    return msgspec.json.encode(to_wire(news))
 
 
 class Feed(Protocol):

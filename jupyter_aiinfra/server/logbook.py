@@ -151,12 +151,10 @@ class LogBook:
     async def size(self, job_id: str, rank: int) -> tuple[Job, int]:
         """Return the job, and the size of the log in bytes as of now."""
         log = self._log(job_id, rank)
-        known = log.index.total_bytes
-        if await self._catch_up(log, 0.0):
-            known = log.index.total_bytes
-        look = self._looked(log)
-        if look.pool is None or look.job.handle is None:
-            return look.job, 0
+        more = await self._catch_up(log, 0.0)
+        look, known = self._looked(log), log.index.total_bytes
+        if not more or look.pool is None or look.job.handle is None:
+            return look.job, known
         pool, handle = look.pool, look.job.handle
         size = await self._engine.run(lambda _: log_end(pool, handle, rank=rank, known=known))
         return look.job, size
@@ -244,7 +242,11 @@ class LogBook:
             log.begin_anew()
             return True
         if len(news.data) > _SMALL_BYTES:
-            await asyncio.shield(asyncio.to_thread(index.feed, news.data))
+            try:
+                await asyncio.to_thread(index.feed, news.data)
+            except asyncio.CancelledError:
+                log.begin_anew()  # the thread goes on with the index as it was
+                raise
         else:
             index.feed(news.data)
         log.tail = (tail + news.data)[-_TAIL_BYTES:] if news.data else tail

@@ -9,6 +9,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 from tornado.iostream import StreamClosedError
 
+from jupyter_aiinfra.errors import NotFound
 from jupyter_aiinfra.model import LAUNCHER, Job
 from jupyter_aiinfra.server.handlers import AiInfraHandler
 from jupyter_aiinfra.server.logbook import MOST_MATCHES, MOST_ROWS, LogBook
@@ -23,6 +24,7 @@ BOOK_SETTING = "jupyter_aiinfra_logs"
 _PLAIN = "text/plain; charset=utf-8"
 _RANGE = re.compile(r"\s*bytes\s*=\s*(?:([0-9]{1,18})\s*-\s*([0-9]{1,18})?|-\s*([0-9]{1,18}))\s*")
 _FARTHEST = 10**15
+_MOST_DIGITS = 9
 _ROWS = 200
 _MATCHES = 1000
 
@@ -57,9 +59,7 @@ class LogHandler(_LogHandler):
         self.set_header("Accept-Ranges", "bytes")
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
-        headers = self.request.headers
-        # Without a validator of ours, a condition on one cannot hold: then it is the whole log.
-        asked = None if "If-Range" in headers else _RANGE.fullmatch(headers.get("Range", ""))
+        asked = self._asked()
         part = _part(asked, size) if asked else _Part(0, size)
         if part is None:
             self.set_header("Content-Range", f"bytes */{size}")
@@ -75,6 +75,16 @@ class LogHandler(_LogHandler):
             await self._send(id, number, part)
         except StreamClosedError:
             self.log.debug("who downloaded the log of job %s is gone", id)
+
+    def _asked(self) -> re.Match[str] | None:
+        """Return the range that is asked for; one that is none is passed over, and so are many."""
+        headers = self.request.headers
+        asked = _RANGE.fullmatch(headers.get("Range", ""))
+        if asked is None or "If-Range" in headers:
+            # We give no validator, so a condition on one cannot hold.
+            return None
+        first, last, _ = asked.groups()
+        return None if last and int(last) < int(first) else asked
 
     async def _send(self, job_id: str, rank: int, part: _Part) -> None:
         sent = 0
@@ -123,7 +133,11 @@ class SearchHandler(_LogHandler):
 
 
 def _number(rank: str) -> int:
-    return LAUNCHER if rank == "launcher" else int(rank)
+    if rank == "launcher":
+        return LAUNCHER
+    if len(rank) > _MOST_DIGITS:
+        raise NotFound(f"no job has a rank {rank[:_MOST_DIGITS]}…")
+    return int(rank)
 
 
 def _part(asked: re.Match[str], size: int) -> _Part | None:
@@ -133,8 +147,6 @@ def _part(asked: re.Match[str], size: int) -> _Part | None:
         begin, end = max(0, size - int(suffix)), size
     else:
         begin, end = int(first), min(size, int(last) + 1) if last else size
-        if last and int(last) < begin:
-            return _Part(0, size)  # not a range at all, and so not asked for
     return _Part(begin, end) if begin < end else None
 
 

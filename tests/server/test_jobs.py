@@ -189,6 +189,16 @@ class TestOne:
         assert detail["tracking_url"] is None
         assert (await api.get("jobs"))["jobs"] == [item]
 
+    async def test_half_a_character_in_an_error_is_no_reason_to_fail(
+        self, api: Api, engine: Engine
+    ) -> None:
+        job = add(engine.store, "0abc", 1.0)
+        engine.store.fail_pending(job.id, reason="byte \udcff of a log")
+        detail = await api.get("jobs/0abc")
+        assert detail["item"]["message"] == "byte ? of a log"
+        assert detail["header"]["error"]["title"] == "byte ? of a log"
+        assert (await api.get("jobs"))["jobs"] == [detail["item"]]
+
     async def test_unknown_or_half_an_id_is_not_found(self, api: Api, engine: Engine) -> None:
         add(engine.store, "0abc1", 1.0, state=JobState.FAILED)
         add(engine.store, "0abd2", 2.0, state=JobState.FAILED)

@@ -268,6 +268,42 @@ class TestOneJob:
         assert (await page.until("gone"))["id"] == job.id[:-1]
 
 
+class TestLog:
+    async def test_is_told_by_its_last_rows_until_it_is_complete(
+        self, page: Page, elsewhere: Engine, cluster: FakeCluster
+    ) -> None:
+        job = await launch(elsewhere)
+        cluster.write(job.id, b"one\ntwo\n")
+        await page.watch(log(job))
+        while (news := await page.until("log", id=job.id))["log"]["total_rows"] < 2:
+            pass
+        assert [row["text"] for row in news["log"]["rows"]] == ["one", "two"]
+
+        cluster.write(job.id, b"".join(b"line %d\n" % number for number in range(1000)))
+        while (news := await page.until("log"))["log"]["total_rows"] < 1002:
+            pass
+        assert (news["log"]["first"], len(news["log"]["rows"])) == (802, 200)
+        assert news["log"]["rows"][-1]["text"] == "line 999"
+        assert not news["log"]["complete"]
+
+        cluster.end(job.id, JobState.SUCCEEDED)
+        while not (await page.until("log"))["log"]["complete"]:
+            pass
+
+    async def test_rank_that_says_nothing_is_told_too(self, page: Page, elsewhere: Engine) -> None:
+        job = await launch(elsewhere)
+
+        await page.watch(log(job, 0), log(job, -1))
+
+        told = {(await page.until("log"))["log"]["rank"] for _ in range(2)}
+        assert told == {0, -1}
+
+    async def test_log_of_no_job_is_gone(self, page: Page, elsewhere: Engine) -> None:
+        await page.watch({"topic": "log", "id": "0nothing", "rank": 0})
+
+        assert (await page.hear())["type"] == "gone"
+
+
 class TestKeepAlive:
     @pytest.fixture
     def pinged(self, jp_serverapp: Any) -> None:

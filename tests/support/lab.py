@@ -194,7 +194,7 @@ class LabPage:
         self.context = browser.new_context(viewport={"width": width, "height": height})
         self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
 
     def open(self, *, reset: bool = True, extension: bool = True) -> LabPage:
         """Go to JupyterLab, in a fresh workspace or in the one that was left."""

@@ -687,6 +687,173 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/aiinfra/jobs/{id}/logs/{rank}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                rank: string;
+            };
+            cookie?: never;
+        };
+        /** A rank's log as a file, or a range of its bytes; the rank may be launcher */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                    rank: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": unknown;
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/jobs/{id}/logs/{rank}/rows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                rank: string;
+            };
+            cookie?: never;
+        };
+        /** Rows of a rank's log */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description the first row, from 0; a negative one counts from the end */
+                    first?: number;
+                    /** @description how many rows, up to 2,000; 200 without it */
+                    count?: number;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                    rank: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LogRows"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/jobs/{id}/logs/{rank}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                rank: string;
+            };
+            cookie?: never;
+        };
+        /** The rows of a rank's log that hold a text */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description the text */
+                    query?: string;
+                    /** @description the first row to look in */
+                    from?: number;
+                    /** @description how many rows, up to 10,000; 1,000 without it */
+                    limit?: number;
+                    /** @description whether capital and small letters differ */
+                    case?: boolean;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                    rank: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LogSearch"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/aiinfra/launch-line": {
         parameters: {
             query?: never;

@@ -123,7 +123,7 @@ function Rows(
     0,
     rows.findIndex(({ id }) => id === selected)
   );
-  useFocusKept(grid, rows, selected);
+  const focus = useFocusKept(grid, rows, selected);
   const onSelect = useCallback((id: string) => selection.select(id), [selection]);
   const onCommand = useCallback(
     (command: string, id: string) => void commands.execute(command, { id }),
@@ -152,6 +152,7 @@ function Rows(
       role="grid"
       aria-label={trans.__('Jobs')}
       onKeyDown={onKeyDown}
+      {...focus}
     >
       {rows.map((job, index) => (
         <JobRow
@@ -192,26 +193,35 @@ function focusRow(grid: HTMLElement | null, index: number): void {
   }
 }
 
-/** When the row that has the focus goes, the one in its place gets it. */
+/**
+ * When what has the focus goes, its row gets it, or the one in that row's place.
+ *
+ * What is returned belongs to the list. A user who clicks elsewhere takes the focus away by an
+ * event; what is no longer drawn loses it without one.
+ */
 function useFocusKept(
   grid: React.RefObject<HTMLElement>,
   rows: readonly JobItem[],
   selected: string | null
-): void {
-  const last = useRef({ index: 0, id: null as string | null, hadFocus: false });
+): { onFocus: () => void; onBlur: () => void } {
+  const hasFocus = useRef(false);
+  const last = useRef({ index: 0, id: null as string | null });
   useEffect(() => {
-    const index = rows.findIndex(({ id }) => id === last.current.id);
-    if (last.current.hadFocus && index < 0 && document.activeElement === document.body) {
-      focusRow(grid.current, Math.min(last.current.index, rows.length - 1));
+    const { id, index } = last.current;
+    if (hasFocus.current && document.activeElement === document.body) {
+      const found = rows.findIndex(row => row.id === id);
+      focusRow(grid.current, found < 0 ? Math.min(index, rows.length - 1) : found);
     }
+    last.current = { index: rows.findIndex(row => row.id === selected), id: selected };
   });
-  useEffect(() => {
-    last.current = {
-      index: rows.findIndex(({ id }) => id === selected),
-      id: selected,
-      hadFocus: grid.current?.contains(document.activeElement) ?? false
-    };
-  });
+  return {
+    onFocus: () => {
+      hasFocus.current = true;
+    },
+    onBlur: () => {
+      hasFocus.current = false;
+    }
+  };
 }
 
 /** Seconds since the epoch, anew each second while `isTicking` and the page is in sight. */

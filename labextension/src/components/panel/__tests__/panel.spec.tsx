@@ -220,6 +220,16 @@ describe('the keyboard', () => {
     expect(focused()).toBe('1');
   });
 
+  it('stays in the row whose button is gone, and is not taken back from elsewhere', () => {
+    act(() => within(row('3')).getByRole('button', { name: 'Cancel name of 3' }).focus());
+    say(jobsNews([job('3', { desired: 'stop', version: 2 })], { active: 1 }));
+    expect(focused()).toBe('3');
+
+    act(() => row('3').blur());
+    say(jobsNews([ended('3')]));
+    expect(document.activeElement).toBe(document.body);
+  });
+
   it('clears the filter by Escape', () => {
     const box = screen.getByRole<HTMLInputElement>('searchbox');
     fireEvent.change(box, { target: { value: 'name of 2' } });
