@@ -8,6 +8,7 @@ from http.client import responses
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
+import msgspec
 from jupyter_server.base.handlers import APIHandler
 
 from jupyter_aiinfra.errors import AiInfraError, UsageError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -270,7 +269,7 @@ class CancelHandler(AiInfraHandler):
     async def post(self, id: str) -> None:  # noqa: A002
         """Ask for it; a job that is over is left as it is."""
         grace = self.body(CancelRequest).grace_seconds
-        if grace is not None and not (math.isfinite(grace) and grace >= 0):
+        if grace is not None and grace < 0:
             raise UsageError(f"grace_seconds={grace}: expected a number of seconds from 0 on")
 
         async def cancel(engine: Engine) -> JobItem:

@@ -36,7 +36,8 @@ _JOB_SECONDS = 0.5  # how long the record of a job counts: a log is asked for mo
 _TAIL_BYTES = 64
 _STEP_BYTES = 4 << 20
 _PIECE_BYTES = 1 << 20
-_SMALL_BYTES = 64 << 10  # what is computed at once: another thread would cost more
+_SLICE_BYTES = 256 << 10
+_SMALL_BYTES = 32 << 10  # what is computed at once: another thread would cost more
 _CATCH_UP_SECONDS = 0.25
 _DRAW_SECONDS = 2.0
 _SEARCH_SECONDS = 1.0
@@ -131,20 +132,21 @@ class LogBook:
         behind = await self._catch_up(log, _CATCH_UP_SECONDS)
         finder = RowFinder(query, self._drawer(log), match_case=match_case)
         while len(found) <= limit:
+            async with log.lock:
+                spans = _some(log.index, first)
+            if not (spans or behind):
+                break
             patience = _SEARCH_SECONDS if found else _FRUITLESS_SECONDS
             if time.monotonic() - begun_at > patience:
                 return LogSearch(rows=tuple(found), more=True)
-            async with log.lock:
-                spans = _some(log.index, first)
             if not spans:
-                if not behind:
-                    break
                 behind = await self._catch_up(log, _CATCH_UP_SECONDS)
                 continue
             pieces = await self._pieces(log, spans)
             if pieces is None:
                 raise _changing(log)
-            found += await asyncio.to_thread(_found, finder, spans, pieces, first)
+            for span, each in zip(spans, pieces, strict=True):
+                found += await asyncio.to_thread(finder.find, span, each, first=first)
             first = spans[-1].end.row
         return LogSearch(rows=tuple(found[:limit]), more=len(found) > limit)
 
@@ -241,14 +243,11 @@ class LogBook:
         if news.replaced:
             log.begin_anew()
             return True
-        if len(news.data) > _SMALL_BYTES:
-            try:
-                await asyncio.to_thread(index.feed, news.data)
-            except asyncio.CancelledError:
-                log.begin_anew()  # the thread goes on with the index as it was
-                raise
-        else:
-            index.feed(news.data)
+        try:
+            await _feed(index, news.data)
+        except asyncio.CancelledError:
+            log.begin_anew()  # part of it may be in, or a thread still be putting it in
+            raise
         log.tail = (tail + news.data)[-_TAIL_BYTES:] if news.data else tail
         log.complete = look.job.state.final and not news.more
         return news.more
@@ -319,6 +318,15 @@ class LogBook:
         return await self._engine.run(lambda _: read_range(pool, handle, rank=rank, reads=reads))
 
 
+async def _feed(index: RowIndex, data: bytes) -> None:
+    if len(data) <= _SMALL_BYTES:
+        index.feed(data)
+        return
+    for at in range(0, len(data), _SLICE_BYTES):
+        # A slice a time: a thread that computes without a pause would keep the loop waiting.
+        await asyncio.to_thread(index.feed, data[at : at + _SLICE_BYTES])
+
+
 def _recorded(engine: Engine, job_id: str) -> tuple[Job, Pool | None]:
     job = recorded_job(engine, job_id)
     return job, engine.pool(job.pool) if job.handle is not None else None
@@ -364,12 +372,3 @@ def _drawn(
     for span, each in zip(spans, pieces, strict=True):
         rows += span.rows(each, drawer, first=first, end=end)
     return rows
-
-
-def _found(
-    finder: RowFinder, spans: Sequence[Span], pieces: Sequence[list[bytes]], first: int
-) -> list[int]:
-    found: list[int] = []
-    for span, each in zip(spans, pieces, strict=True):
-        found += finder.find(span, each, first=first)
-    return found

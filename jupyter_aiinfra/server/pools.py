@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
@@ -100,16 +100,13 @@ class PoolBoard:
         return self._item(view.record, view.active_jobs)
 
     def _note(self, view: PoolView) -> None:
-        old = self._answers.get(view.record.name)
-        new = _Answer(
+        self._answers[view.record.name] = _Answer(
             record=view.record,
             problem=view.problem,
             nodes=view.nodes,
             checked_at=self._clock(),
         )
-        self._answers[view.record.name] = new
-        if old is None or replace(old, checked_at=new.checked_at) != new:
-            self._tell()
+        self._tell()
 
     def forget(self, name: str) -> None:
         """Forget what is known of a pool that is no longer attached. Idempotent."""

@@ -19,7 +19,7 @@ from jupyter_aiinfra.model import Event, Job, JobState
 from jupyter_aiinfra.server.events import EventBus
 from jupyter_aiinfra.server.feeds import NEWEST
 from jupyter_aiinfra.server.hub import JOBS, Hub
-from jupyter_aiinfra.server.jobs import job_detail, job_item
+from jupyter_aiinfra.server.jobs import job_detail, job_item, recorded_job
 from jupyter_aiinfra.server.shared import SharedEngine
 from jupyter_aiinfra.server.wire import GoneNews, JobItem, JobNews, ProblemNews, Topic
 
@@ -150,11 +150,13 @@ class RecordWatch:
             self._version = reading.version
             self._take(reading.jobs)
             for event in reading.events:
-                self._bus.tell(event, reading.jobs.get(event.subject))
                 if _is_end(event):
                     self._end(reading.jobs.get(event.subject))
             if reading.events:
                 self.on_change()
+            # Last: what others have put behind the bus may fail, and our own pages are told by now.
+            for event in reading.events:
+                self._bus.tell(event, reading.jobs.get(event.subject))
             more = len(reading.events) == _EVENTS_AT_ONCE
 
     def _begin(self, reading: _Reading) -> None:
@@ -237,11 +239,9 @@ def _item(engine: Engine, job_id: str) -> JobItem | None:
 
 def _job(engine: Engine, job_id: str) -> Job | None:
     try:
-        job = engine.store.get_job(job_id)
+        return recorded_job(engine, job_id)
     except JobNotFound:
         return None
-    # A whole id is meant here, never the beginning of another.
-    return job if job.id == job_id else None
 
 
 def _newest(engine: Engine) -> list[JobItem]:

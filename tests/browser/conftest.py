@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
-from tests.support.lab import Lab, LabPage, chromium, open_lab
+from tests.support.lab import PATIENCE_MS, Lab, LabPage, chromium, open_lab
 from tests.support.site import Site, open_site
 
 SHOTS = Path(os.environ.get("AIINFRA_SCREENSHOTS") or "build/screenshots")
+
+
+# Two cores run the server, its kernels, the ranks and the browser.
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")

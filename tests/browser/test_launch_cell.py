@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.bench import wait_until
 from tests.support.lab import Lab, LabPage, notebook
 from tests.support.site import Site
 
@@ -44,6 +45,11 @@ def _completions(page: LabPage) -> list[str]:
     offered = page.page.locator(".jp-Completer:not(.lm-mod-hidden) .jp-Completer-match")
     offered.first.wait_for()
     found: list[str] = offered.all_text_contents()
+    return found
+
+
+def _jobs(lab: Lab) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = lab.ask("GET", "/aiinfra/jobs")["jobs"]
     return found
 
 
@@ -101,7 +107,7 @@ def test_a_line_is_made_right_while_the_kernel_is_busy(
     shots(page, "dry-run")
     page.page.keyboard.press("Escape")
     dialog.wait_for(state="detached")
-    assert lab.ask("GET", "/aiinfra/jobs")["jobs"] == []
+    assert _jobs(lab) == []
     assert page.page.locator(".jp-OutputArea-output").count() == 0
 
 
@@ -110,7 +116,7 @@ def test_the_cell_of_a_job_is_inserted_and_completed(
 ) -> None:
     site.attach()
     site.attach(name="there")
-    cell = "%%accelerate here --cpu --procs 1 --detach\nprint(1)"
+    cell = "%%accelerate here --cpu --procs 1\nprint(1)"
     lab.write("train.ipynb", notebook("%load_ext jupyter_aiinfra\nscale = 3", cell, "x = 1"))
     page = window()
     page.command("aiinfra:insert-cell", {"id": "0abc"})
@@ -119,9 +125,9 @@ def test_the_cell_of_a_job_is_inserted_and_completed(
     page.open_notebook("train.ipynb")
     page.run_cell(0)
     page.run_cell(1)
-    page.page.locator(".jp-OutputArea-output pre", has_text="shows its output").wait_for()
+    wait_until(lambda: [job["state"] for job in _jobs(lab)] == ["succeeded"], seconds=90)
     page.wait_for_kernel("idle")
-    [job] = lab.ask("GET", "/aiinfra/jobs")["jobs"]
+    [job] = _jobs(lab)
     page.command("aiinfra:insert-cell", {"id": job["id"]})
     assert _source(page, 2) == f"{cell}\n"
 

@@ -8,6 +8,7 @@ from typing import Any
 from playwright.sync_api import expect
 
 from tests.support.axe import faults
+from tests.support.bench import wait_until
 from tests.support.lab import Lab, LabPage, notebook
 
 Window = Callable[..., LabPage]
@@ -127,14 +128,7 @@ def test_jobs_are_found_removed_and_brought_back(lab: Lab, window: Window, shots
     row(page, jobs["alpha"]).focus()
     page.page.keyboard.press("Delete")
     expect(row(page, jobs["alpha"])).to_have_count(0)
-    page.page.wait_for_function(
-        """async id => {
-            const page = await fetch('/aiinfra/jobs').then(answer => answer.json());
-            return !page.jobs.some(job => job.id === id);
-        }""",
-        arg=jobs["alpha"],
-    )
-    assert [job.id for job in lab.site.jobs()] == [jobs["beta"]]
+    wait_until(lambda: [job.id for job in lab.site.jobs()] == [jobs["beta"]], seconds=60)
 
 
 def test_the_panel_recovers_when_the_server_is_back(lab: Lab, window: Window) -> None:

@@ -232,7 +232,7 @@ class TestVerbs:
         status, item = await api.ask("POST", f"jobs/{job.id}/cancel", {"grace_seconds": None})
         assert (status, item["state"]) == (200, "cancelled")
 
-    @pytest.mark.parametrize("grace", ["-1", "NaN", "Infinity", '"soon"', "true"])
+    @pytest.mark.parametrize("grace", ["-1", "NaN", "Infinity", "1e999", '"soon"', "true"])
     async def test_a_grace_that_is_none_is_refused(
         self, api: Api, engine: Engine, cluster: FakeCluster, grace: str
     ) -> None:
@@ -240,7 +240,7 @@ class TestVerbs:
         body = f'{{"grace_seconds": {grace}}}'
         status, message, _ = await api.refused("POST", f"jobs/{job.id}/cancel", body)
         assert status == 400
-        assert "grace_seconds" in message
+        assert message.startswith(("grace_seconds=", "the request's body is not"))
         assert not cluster.jobs[job.id].told_to_stop
 
     async def test_a_wish_is_kept_where_the_pool_is_silent(

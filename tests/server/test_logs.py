@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.errors import JobNotFound, NotFound, Unreachable, UsageError
-from jupyter_aiinfra.model import LAUNCHER, Handle, Job, JobState, PoolRecord
+from jupyter_aiinfra.errors import Conflict, JobNotFound, NotFound, Unreachable, UsageError
+from jupyter_aiinfra.logview.rows import RowIndex
+from jupyter_aiinfra.model import LAUNCHER, Handle, Job, JobState, LogChunk, PoolRecord
 from jupyter_aiinfra.pools import open_pool
+from jupyter_aiinfra.server import logbook
 from jupyter_aiinfra.server.logbook import LogBook
 from jupyter_aiinfra.server.shared import SharedEngine
 from jupyter_aiinfra.server.wire import LogRows
 from jupyter_aiinfra.settings import load_settings
 from jupyter_aiinfra.store import open_store
-from jupyter_aiinfra.testing import FakeCluster
+from jupyter_aiinfra.testing import FakeCluster, FakePool
 from tests.support.engines import EMPTY, POOL, a_spec, orphaned
 from tests.support.served import Api, beside, opener_of
 
@@ -48,14 +51,15 @@ def shared(engine: Engine, cluster: FakeCluster) -> SharedEngine:
 
 
 @pytest.fixture
-async def book(shared: SharedEngine) -> AsyncIterator[LogBook]:
+def book(shared: SharedEngine, jp_asyncio_loop: asyncio.AbstractEventLoop) -> Iterator[LogBook]:
     yield LogBook(shared)
-    await shared.close()
+    jp_asyncio_loop.run_until_complete(shared.close())
 
 
 @pytest.fixture
-async def job(engine: Engine, cluster: FakeCluster) -> Job:
-    job = await engine.launch(POOL, a_spec(secrets=("API_KEY",)), EMPTY)
+def job(engine: Engine, cluster: FakeCluster, jp_asyncio_loop: asyncio.AbstractEventLoop) -> Job:
+    launched = engine.launch(POOL, a_spec(secrets=("API_KEY",)), EMPTY)
+    job = jp_asyncio_loop.run_until_complete(launched)
     cluster.begin(job.id)
     return job
 
@@ -217,19 +221,112 @@ class TestBook:
         assert _texts(await book.rows(job.id, 0, 0, 9)) == ["rank 0"]
 
     async def test_who_goes_away_leaves_a_log_that_others_can_read(
-        self, book: LogBook, cluster: FakeCluster, job: Job
+        self,
+        book: LogBook,
+        cluster: FakeCluster,
+        job: Job,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        cluster.write(job.id, b"".join(b"%d\n" % number for number in range(1_000_000)))
-        for turns in range(0, 40, 4):
-            asking = asyncio.create_task(book.rows(job.id, 0, -5, 5))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-        while (rows := await book.rows(job.id, 0, -5, 5)).total_lines < 1_000_000:
-            pass
-        assert _texts(rows)[-1] == "999999"
+        cluster.write(job.id, b"".join(b"%d\n" % number for number in range(100_000)))
+        begun, go = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+        feed = RowIndex.feed
+
+        def slowly(index: RowIndex, data: bytes) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            assert go.wait(20)
+            feed(index, data)
+
+        monkeypatch.setattr(RowIndex, "feed", slowly)
+        asking = asyncio.create_task(book.rows(job.id, 0, -5, 5))
+        await begun.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        monkeypatch.undo()
+        other = asyncio.create_task(book.rows(job.id, 0, -5, 5))
+        go.set()
+        rows = await other
+        assert (_texts(rows)[-1], rows.total_lines) == ("99999", 100_000)
         assert rows.total_bytes == len(cluster.jobs[job.id].logs[0])
+
+    @pytest.mark.parametrize("times", [1, 2])
+    async def test_a_log_replaced_while_it_is_read(
+        self,
+        book: LogBook,
+        cluster: FakeCluster,
+        job: Job,
+        monkeypatch: pytest.MonkeyPatch,
+        times: int,
+    ) -> None:
+        catch_up = LogBook._catch_up
+        logs = [b"one\ntwo\nthree\n", b"a\nb\n", b"c\n"]
+
+        async def replaced(book: LogBook, log: Any, seconds: float) -> bool:
+            more = await catch_up(book, log, seconds)
+            if logs:
+                cluster.jobs[job.id].logs[0] = logs.pop(0)
+            return more
+
+        cluster.write(job.id, b"long ago there was more in it\n" * 3)
+        monkeypatch.setattr(LogBook, "_catch_up", replaced)
+        del logs[times:]
+        if times == 1:
+            assert _texts(await book.rows(job.id, 0, 0, 9)) == ["one", "two", "three"]
+        else:
+            with pytest.raises(Conflict, match="become another"):
+                await book.rows(job.id, 0, 0, 9)
+        assert len(_texts(await book.rows(job.id, 0, 0, 9))) == (3 if times == 1 else 2)
+
+    async def test_what_takes_long_is_answered_in_part(
+        self,
+        book: LogBook,
+        cluster: FakeCluster,
+        job: Job,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        lines = [b"%d %s\n" % (number, b"x" * 20_000) for number in range(300)]
+        cluster.write(job.id, b"".join(lines))
+        while (await book.rows(job.id, 0, -1, 1)).total_rows < 300:
+            pass
+        monkeypatch.setattr(logbook, "_DRAW_SECONDS", -1)
+        monkeypatch.setattr(logbook, "_SEARCH_SECONDS", -1)
+        rows = await book.rows(job.id, 0, 0, 300)
+        assert 0 < len(rows.rows) < 300
+        assert [row.line for row in rows.rows] == list(range(1, len(rows.rows) + 1))
+        found = await book.search(job.id, 0, "x", first=0, limit=1000, match_case=False)
+        assert 0 < len(found.rows) < 300
+        assert found.more
+        rest = await book.search(
+            job.id, 0, "x", first=found.rows[-1] + 1, limit=1000, match_case=False
+        )
+        assert rest.rows[0] == found.rows[-1] + 1
+
+    async def test_a_search_reads_on_in_a_log_that_is_not_indexed_yet(
+        self,
+        book: LogBook,
+        cluster: FakeCluster,
+        job: Job,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(logbook, "_CATCH_UP_SECONDS", 0)
+        monkeypatch.setattr(logbook, "_STEP_BYTES", 100_000)
+        cluster.write(job.id, b"".join(b"line %d\n" % number for number in range(100_000)))
+        asked: dict[str, Any] = {"first": 0, "limit": 5, "match_case": False}
+        for pool in (FakePool.logs, _in_pieces):
+            monkeypatch.setattr(FakePool, "logs", pool)
+            fresh = LogBook(book._engine)
+            found = await fresh.search(job.id, 0, "line 99999", **asked)
+            assert (found.rows, found.more) == ((99_999,), False)
+            assert (await fresh.size(job.id, 0))[1] == len(cluster.jobs[job.id].logs[0])
+
+
+async def _in_pieces(
+    pool: FakePool, handle: Handle, *, rank: int = 0, offset: int = 0, follow: bool = False
+) -> AsyncIterator[LogChunk]:
+    del follow
+    data = pool.cluster.jobs[handle.data["job"]].logs[rank]
+    for at in range(offset, len(data), 1000):
+        yield LogChunk(rank=rank, offset=at, data=data[at : at + 1000])
 
 
 class TestEndpoints:
@@ -296,6 +393,34 @@ class TestEndpoints:
         empty = await api.fetch("GET", f"jobs/{job.id}/logs/launcher")
         assert (empty.code, empty.body) == (200, b"")
         assert empty.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+    async def test_a_download_that_cannot_be_whole_is_cut_off(
+        self,
+        api: Api,
+        jp_fetch: Any,
+        cluster: FakeCluster,
+        job: Job,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        cluster.write(job.id, b"x" * 3_000_000)
+
+        async def size(*_: Any) -> tuple[Job, int]:
+            return job, 4_000_000
+
+        monkeypatch.setattr(LogBook, "size", size)
+        with pytest.raises(HTTPClientError, match="closed"):
+            await jp_fetch("aiinfra", "jobs", job.id, "logs", "0")
+
+    async def test_ranges_with_a_secret_are_right(
+        self, jp_fetch: Any, cluster: FakeCluster, job: Job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("API_KEY", "hunter22")
+        cluster.write(job.id, b"-" * ((1 << 20) - 4) + b"hunter22 and on")
+        answer = await jp_fetch("aiinfra", "jobs", job.id, "logs", "0")
+        assert answer.body == b"-" * ((1 << 20) - 4) + b"******** and on"
+        headers = {"Range": "bytes=-10"}
+        answer = await jp_fetch("aiinfra", "jobs", job.id, "logs", "0", headers=headers)
+        assert answer.body == b"*** and on"[-10:]
 
     async def test_ranges_are_those_of_the_file(
         self, jp_fetch: Any, cluster: FakeCluster, job: Job

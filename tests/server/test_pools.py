@@ -276,6 +276,21 @@ class TestBoard:
         await board.close()
         await shared.close()
 
+    async def test_a_pool_detached_elsewhere_is_forgotten(
+        self, shared: SharedEngine, slow: SlowCluster
+    ) -> None:
+        slow.release.set()
+        board = PoolBoard(shared)
+        await board.check("slow")
+        await board.items()
+        told: list[str] = []
+        board.changed.append(lambda: told.append("changed"))
+        await shared.call(lambda engine: engine.store.remove_pool("slow"))
+        assert await board.items() == ()
+        assert told == ["changed"]
+        await board.close()
+        await shared.close()
+
     async def test_a_pool_that_answers_wrongly_is_told_as_its_problem(
         self, shared: SharedEngine, slow: SlowCluster
     ) -> None:

@@ -261,11 +261,12 @@ class TestOneJob:
         assert (await page.hear())["type"] == "gone"
 
     async def test_beginning_of_an_id_is_no_job(self, page: Page, elsewhere: Engine) -> None:
-        job = await launch(elsewhere)
+        one, two = await launch(elsewhere), await launch(elsewhere)
 
-        await page.watch({"topic": "job", "id": job.id[:-1]})
-
-        assert (await page.until("gone"))["id"] == job.id[:-1]
+        for part in (one.id[:-1], one.id[:2]):  # of one job, and of both
+            assert two.id.startswith(one.id[:2])
+            await page.watch({"topic": "job", "id": part}, JOBS)
+            assert (await page.until("gone"))["id"] == part
 
 
 class TestLog:

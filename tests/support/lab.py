@@ -258,6 +258,8 @@ class LabPage:
         self.command("apputils:change-theme", {"theme": name})
         # The mark on the body is set before the colours are loaded.
         self.page.wait_for_function(_THEME_COUNTS, arg=[name, "Dark" in name])
+        # JupyterLab removes its splash once for each switch, even when there is one for two.
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
     def screenshot(self, path: Path) -> None:
         """Save the window as a PNG, with nothing moving in it."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -162,17 +162,12 @@ def test_a_link_put_there_in_between_is_refused(
         open_file(run_dir, "results/history")
 
 
-def test_what_is_no_plain_file_is_neither_listed_nor_waited_for(
-    run_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_plain_file_is_neither_listed_nor_waited_for(run_dir: Path) -> None:
     os.mkfifo(run_dir / "pipe")
-    monkeypatch.chdir(run_dir)  # a socket's whole path has to be short
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind("socket")
-        assert paths(run_dir) == ["cell.py", "results/history"]
-        for path in ("pipe", "socket", "results"):
-            with pytest.raises(NotFound):
-                open_file(run_dir, path)
+    assert paths(run_dir) == ["cell.py", "results/history"]
+    for path in ("pipe", "results"):
+        with pytest.raises(NotFound):
+            open_file(run_dir, path)
 
 
 async def test_names_of_any_letters_but_no_text_are_served(run_dir: Path) -> None:
@@ -198,6 +193,20 @@ async def test_a_file_ends_where_it_did_when_it_was_opened(run_dir: Path) -> Non
     assert sizes == [1 << 20, 1 << 20, 2_500_000 - 10 - (2 << 20)]
     await file.aclose()
     await file.aclose()
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path.endswith("results"):
+            raise PermissionError(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert paths(run_dir) == ["cell.py"]
 
 
 def test_a_run_directory_that_is_gone_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -17,7 +18,13 @@ from jupyter_aiinfra.logview.search import RowFinder
 
 DRAW = LineDrawer(Redactor())
 # Small, so that a small log has what otherwise only a large one has.
-SMALL = {"_LONG_BYTES": 24, "_MARK_ROWS": 4, "_MARK_BYTES": 40, "_BLOCK_BYTES": 64}
+SMALL: dict[str, Any] = {
+    "_LONG_BYTES": 24,
+    "_MARK_ROWS": 4,
+    "_MARK_BYTES": 40,
+    "_BLOCK_BYTES": 64,
+    "_SPAN_BYTES": 50,
+}
 
 
 def _index(data: bytes, cuts: tuple[int, ...] = ()) -> RowIndex:

@@ -1,6 +1,5 @@
 /** Attach a notebook's kernel to a job again: its output goes on in a cell, its results come back. */
 
-import type { ISessionContext } from '@jupyterlab/apputils';
 import type { CodeCell } from '@jupyterlab/cells';
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import { OutputArea } from '@jupyterlab/outputarea';
@@ -31,12 +30,16 @@ export function placeOf(widget: Widget, panels: readonly NotebookPanel[]): IPlac
 }
 
 /** Why the kernel cannot attach to a job just now; empty when it can. */
-export function hindrance(sessionContext: ISessionContext, trans: TranslationBundle): string {
-  const kernel = sessionContext.session?.kernel;
+export function hindrance(panel: NotebookPanel, trans: TranslationBundle): string {
+  const kernel = panel.sessionContext.session?.kernel;
   if (!kernel) {
     return trans.__('No kernel: start one to attach it to the job');
   }
-  switch (kernel.status) {
+  // A kernel that answers a widget reads as idle although it runs a cell.
+  const isRunning = panel.content.widgets.some(
+    cell => isCodeCell(cell) && cell.model.executionState === 'running'
+  );
+  switch (isRunning ? 'busy' : kernel.status) {
     case 'idle':
       return '';
     case 'dead':
@@ -48,7 +51,7 @@ export function hindrance(sessionContext: ISessionContext, trans: TranslationBun
 
 /** The button that attaches the notebook's kernel to job `id`, its output going into the cell. */
 export function attachTool(id: string, place: IPlace, trans: TranslationBundle): ITool {
-  const problem = hindrance(place.panel.sessionContext, trans);
+  const problem = hindrance(place.panel, trans);
   return {
     label: trans.__('Re-attach'),
     title:
@@ -113,7 +116,7 @@ export async function attachInNotebook(
   if (!isJobId(id)) {
     return trans.__('“%1” is not the id of a job', String(id));
   }
-  const problem = hindrance(panel.sessionContext, trans);
+  const problem = hindrance(panel, trans);
   if (problem) {
     return problem;
   }

@@ -43,7 +43,12 @@ export class JobBanner extends Panel {
       this._live = new LiveJob({ ...options, id: detail.item.id });
       this._live.model.take(detail);
       this._live.model.changed.connect(this._draw);
-      this.addWidget(this._live);
+      if (hidesValues(detail)) {
+        // The server does not know what its kernel hides, so the log is not shown.
+        this._live.model.look(null);
+      } else {
+        this.addWidget(this._live);
+      }
     }
     place.panel.sessionContext.statusChanged.connect(this._draw);
     place.panel.sessionContext.kernelChanged.connect(this._draw);
@@ -61,6 +66,7 @@ export class JobBanner extends Panel {
     panel.sessionContext.kernelChanged.disconnect(this._draw);
     cell.model.stateChanged.disconnect(this._leaveIfShown);
     cell.model.outputs?.changed.disconnect(this._leaveIfShown);
+    this._live?.dispose();
     super.dispose();
   }
 
@@ -108,7 +114,7 @@ export class JobBanner extends Panel {
     if (this._live?.model.knowledge !== 'absent') {
       tools.push(attachTool(id, place, trans));
     }
-    if (!this._live && commands.hasCommand(CommandIDs.openJob)) {
+    if (this._live?.parent !== this && commands.hasCommand(CommandIDs.openJob)) {
       tools.push({
         label: trans.__('Open'),
         title: trans.__('Show the job on a page of its own: all of its log, its files and plan'),
@@ -142,4 +148,9 @@ export class JobBanner extends Panel {
   private _tools: Tools;
   private _live: LiveJob | null = null;
   private _sight: () => void = () => undefined;
+}
+
+/** Whether the job was given secrets, whose values its log may hold. */
+function hidesValues({ line }: JobDetail): boolean {
+  return /(^|\s)--secret(=|\s)/.test(line);
 }

@@ -5,7 +5,8 @@ import { Signal, type ISignal } from '@lumino/signaling';
 
 import { h } from '../widgets/dom';
 import type { LogModel } from './logmodel';
-import { columnsOf, RowView, type IHighlight } from './rowview';
+import { RowList } from './rowlist';
+import { columnsOf, type IHighlight, type RowView } from './rowview';
 import { ScrollMap } from './scrollmap';
 
 /** As in `jobpage.css`. */
@@ -48,7 +49,7 @@ export class VirtualLog {
       this.region.focus();
     });
     this._sizer.append(this._window);
-    this._window.append(this._list);
+    this._window.append(this._list.node);
     this.region.append(this._sizer);
     this.node = h('div', { class: 'aiinfra-VirtualLog' }, this.region, this._jump);
     this.region.addEventListener('scroll', this._onScroll);
@@ -189,7 +190,7 @@ export class VirtualLog {
     this._offset = position - this._row * ROW_PIXELS;
     this._endInSight = Math.min(total, Math.ceil((position + view) / ROW_PIXELS));
     this._fill(this._row, this._endInSight);
-    this._list.style.transform = `translateY(${-this._offset}px)`;
+    this._list.node.style.transform = `translateY(${-this._offset}px)`;
   }
 
   /** Rows are as high as they turn out: draw more than enough, measure, and place them. */
@@ -202,7 +203,9 @@ export class VirtualLog {
     // Near the end the rows before are needed to fill the view.
     const from = Math.max(0, last === total ? Math.min(anchor - up, total - back) : anchor - up);
     this._fill(from, last);
-    const heights = this._rows.map(({ node }) => node.getBoundingClientRect().height || ROW_PIXELS);
+    const heights = this._list.rows.map(
+      ({ node }) => node.getBoundingClientRect().height || ROW_PIXELS
+    );
     const whole = heights.reduce((sum, height) => sum + height, 0);
     const above = heights.slice(0, anchor - from).reduce((sum, height) => sum + height, 0);
     const lowest = last === total ? Math.max(0, whole - view) : Infinity;
@@ -230,7 +233,7 @@ export class VirtualLog {
       at += 1;
     }
     this._endInSight = from + at;
-    this._list.style.transform = `translateY(${-top}px)`;
+    this._list.node.style.transform = `translateY(${-top}px)`;
   }
 
   /** Guess how high the log is from the rows that were measured, and do not guess again too soon. */
@@ -242,47 +245,10 @@ export class VirtualLog {
     }
   }
 
-  /** Have exactly these rows in the page; what stays is not touched, so that a selection stays. */
+  /** Have exactly these rows in the page, as they are now. */
   private _fill(first: number, end: number): void {
-    const spare: RowView[] = [];
-    while (this._rows.length > 0 && this._first < first) {
-      spare.push(...this._rows.splice(0, 1));
-      this._first += 1;
-    }
-    while (this._rows.length > 0 && this._first + this._rows.length > end) {
-      spare.push(...this._rows.splice(-1));
-    }
-    if (this._rows.length === 0) {
-      this._first = first;
-    }
-    while (this._rows.length > 0 && this._first > first) {
-      const row = spare.pop() ?? new RowView();
-      this._list.prepend(row.node);
-      this._rows.unshift(row);
-      this._first -= 1;
-    }
-    if (this._rows.length === 0) {
-      // None of them stays: they are drawn again where they are.
-      spare.sort((one, other) => order(one.node, other.node));
-    }
-    while (this._first + this._rows.length < end) {
-      const row = spare.shift() ?? new RowView();
-      if (row.node.parentNode !== this._list || this._rows.length > 0) {
-        this._place(row);
-      }
-      this._rows.push(row);
-    }
-    spare.forEach(({ node }) => node.remove());
-    this._rows.forEach((row, at) => this._drawRow(row, first + at));
-  }
-
-  /** Put a row after those that are there, unless it stands there already. */
-  private _place({ node }: RowView): void {
-    const last = this._rows[this._rows.length - 1]?.node;
-    const next = last ? last.nextSibling : this._list.firstChild;
-    if (next !== node) {
-      this._list.insertBefore(node, next);
-    }
+    this._list.fill(first, end);
+    this._list.rows.forEach((row, at) => this._drawRow(row, first + at));
   }
 
   private _drawRow(view: RowView, index: number): void {
@@ -305,7 +271,7 @@ export class VirtualLog {
       style.minWidth = width;
     }
     this._window.style.height = `${this._map.view}px`;
-    this._list.style.setProperty('--aiinfra-gutter', `${Math.max(3, digits)}ch`);
+    this._list.node.style.setProperty('--aiinfra-gutter', `${Math.max(3, digits)}ch`);
     const bar = this._map.toBar(this._position);
     if (Math.abs(bar - this._bar) >= 1) {
       this.region.scrollTop = bar;
@@ -321,7 +287,7 @@ export class VirtualLog {
       return;
     }
     this._revealed = null;
-    const found = this._rows[row - this._first]?.node.querySelector('mark');
+    const found = this._list.at(row)?.node.querySelector('mark');
     if (found && !this._wrap) {
       const box = this.region.getBoundingClientRect();
       const { left, right } = found.getBoundingClientRect();
@@ -427,7 +393,7 @@ export class VirtualLog {
     }
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key.toLowerCase() === 'a') {
-      getSelection()?.selectAllChildren(this._list);
+      getSelection()?.selectAllChildren(this._list.node);
     } else if (command && event.key !== 'Home' && event.key !== 'End') {
       return;
     } else if (event.key === 'End') {
@@ -475,18 +441,11 @@ export class VirtualLog {
   private _dragging = false;
   private _highlight: IHighlight | null = null;
   private _revealed: number | null = null;
-  /** The number of the first of the rows in the page. */
-  private _first = 0;
-  private _rows: RowView[] = [];
-  private _list = h('div', { class: 'aiinfra-VirtualLog-list' });
+  private _list = new RowList();
   private _window = h('div', { class: 'aiinfra-VirtualLog-window' });
   private _sizer = h('div', { class: 'aiinfra-VirtualLog-sizer' });
   private _jump: HTMLButtonElement;
   private _frame: number | undefined;
   private _resized: ResizeObserver;
   private _followingChanged = new Signal<VirtualLog, boolean>(this);
-}
-
-function order(one: Node, other: Node): number {
-  return one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1;
 }

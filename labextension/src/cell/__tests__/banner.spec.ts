@@ -16,6 +16,7 @@ import { jobDetail, SightOfTests } from './jobs';
 class PlaceOfTests {
   readonly executed: string[] = [];
   readonly shows: unknown[] = [];
+  readonly others: unknown[] = [];
   readonly kernel = {
     status: 'idle',
     requestExecute: ({ code }: { code: string }): unknown => {
@@ -53,7 +54,10 @@ class PlaceOfTests {
     const kernelChanged = new Signal<object, void>({});
     const sessionContext = { session: { kernel }, statusChanged, kernelChanged };
     const cell = { model: this.model, outputArea: {}, outputHidden: true, isDisposed: false };
-    return { panel: { sessionContext }, cell } as unknown as IPlace;
+    return {
+      panel: { sessionContext, content: { widgets: this.others } },
+      cell
+    } as unknown as IPlace;
   }
 }
 
@@ -141,6 +145,10 @@ describe('the banner of a cell whose job it does not show', () => {
     expect(button('Re-attach')?.title).toContain('busy');
     button('Re-attach')?.click();
     expect(at.executed).toEqual([]);
+    at.others.push({ model: { type: 'code', executionState: 'running' } });
+    at.turn('idle');
+    expect(button('Re-attach')?.getAttribute('aria-disabled')).toBe('true');
+    at.others.pop();
     at.turn('idle');
     expect(button('Re-attach')?.getAttribute('aria-disabled')).toBe('false');
   });
@@ -181,6 +189,15 @@ describe('the banner of a cell whose job it does not show', () => {
     expect(said()).toContain('its results: history, state');
     expect(button('Open')).toBeDefined();
     expect(stream.watched).toEqual([]);
+  });
+
+  it('shows no log of a job that was given secrets, and follows it all the same', () => {
+    show(jobDetail({}, { line: 'here --secret HF_TOKEN' }));
+    expect(banner.node.querySelector('.aiinfra-job')).toBeNull();
+    expect(stream.watched.map(({ topic }) => topic)).toEqual(['job']);
+    expect(button('Open')).toBeDefined();
+    stream.say({ type: 'job', detail: jobDetail({ state: 'failed', version: 2 }) });
+    expect(said()).toContain('is over: failed');
   });
 
   it('says so when the job is removed', () => {

@@ -1,4 +1,4 @@
-import type { ILabShell, ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
+import type { ILabShell, JupyterFrontEnd } from '@jupyterlab/application';
 import { CommandRegistry } from '@lumino/commands';
 import { Widget } from '@lumino/widgets';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -37,7 +37,7 @@ function activate(): IActivated {
     models,
     null,
     palette,
-    { add: restored } as unknown as ILayoutRestorer
+    { add: restored }
   );
   const panel = shell.add.mock.calls[0]?.[0] as Widget;
   return { panel, commands, stream, shell, restored, inPalette };
