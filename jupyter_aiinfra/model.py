@@ -6,7 +6,10 @@ seconds since the epoch (UTC) as ``float`` unless a name says otherwise.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +47,7 @@ __all__ = [
     "TrackingRun",
     "TrackingSpec",
     "from_wire",
+    "learn",
     "new_job_id",
     "to_wire",
 ]
@@ -460,7 +464,32 @@ def from_wire(data: Any, kind: type[T]) -> T:
     msgspec.ValidationError
         When a field is missing or of the wrong type; the message holds its path.
     """
+    learn(kind)
     return msgspec.convert(data, kind)
+
+
+def learn(kind: type[Any]) -> None:
+    """Have msgspec know `kind`; from then on any thread may convert to it.
+
+    It builds what it knows of a type when it first meets it, and ends the whole process with a
+    segmentation fault where two threads have it build the same at once (0.22).
+    """
+    if kind in _learnt:
+        return
+    with _learning:
+        with contextlib.suppress(msgspec.ValidationError):
+            msgspec.convert(None, kind)
+        _learnt.add(kind)
+
+
+_learnt: set[type[Any]] = set()
+_learning = threading.RLock()
+# A child that is forked meanwhile must not wait for a thread that it does not have.
+os.register_at_fork(
+    before=_learning.acquire,
+    after_in_parent=_learning.release,
+    after_in_child=_learning.release,
+)
 
 
 def _shown(argv: tuple[str, ...]) -> str:

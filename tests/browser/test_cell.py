@@ -120,7 +120,7 @@ def test_a_restarted_kernel_is_offered_its_job_again(
     assert lab.site.status(job)["state"] == "running"
     shots(page, "cell-reattach")
     attach.click()
-    page.wait_for_kernel("busy")
+    page.wait_for_prompt(1, "*")
     stop(lab, job)
     expect(shown(page)).to_contain_text("that was all")
     page.wait_for_kernel("idle")

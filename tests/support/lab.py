@@ -253,6 +253,18 @@ class LabPage:
         }"""
         self.page.evaluate(script, index)
 
+    def wait_for_prompt(self, index: int, text: str) -> None:
+        """Wait until a cell of the notebook in front says ``[text]``: ``*`` while it runs.
+
+        JupyterLab's own word for the kernel may be idle then: with ipykernel 7 its widgets talk
+        to another thread of it, and each end there counts.
+        """
+        self.page.wait_for_function(
+            "([index, text]) => jupyterapp.shell.currentWidget.content.widgets[index].node"
+            ".querySelector('.jp-InputPrompt').textContent.includes(`[${text}]`)",
+            arg=[index, text],
+        )
+
     def change_theme(self, name: str) -> None:
         """Switch the theme; returns once its style sheet counts."""
         self.command("apputils:change-theme", {"theme": name})

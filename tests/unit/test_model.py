@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 import time
 
 import msgspec
@@ -159,3 +161,27 @@ def test_ids_sort_by_time(times: tuple[int, int]) -> None:
             made.append(new_job_id()[:7])
     assert made == sorted(made)
     assert (made[0] == made[1]) is (times[0] == times[1])
+
+
+def test_threads_that_meet_a_type_at_once_do_not_end_the_process() -> None:
+    # In processes of their own: what went wrong here ended them, and only the first time counts.
+    script = """
+import sys, threading
+from jupyter_aiinfra.model import Job, JobKind, JobSpec, from_wire, to_wire
+sys.setswitchinterval(1e-6)
+data = to_wire(Job(id="a", pool="b", spec=JobSpec(kind=JobKind.TRAIN, name="x", argv=("a",))))
+together = threading.Barrier(4)
+read = []
+def convert():
+    together.wait()
+    read.append(from_wire(data, Job))
+threads = [threading.Thread(target=convert) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(read) == 4
+"""
+    for _ in range(4):
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stderr

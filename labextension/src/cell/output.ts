@@ -38,7 +38,7 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
     } else if (this._live?.model.id !== named.id) {
       this._live?.dispose();
       this._live = this._open(named);
-      this._live.model.setActive(this._inSight);
+      this._live.model.setActive(this._inSight === true);
     }
     this._live?.refresh();
     await this._settle();
@@ -49,6 +49,7 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
     this._sight = watchSight(this.node, inSight => {
       this._inSight = inSight;
       this._live?.model.setActive(inSight);
+      void this._settle();
     });
     this._follow(placeOf(this, this._options.panels()));
     void this._settle();
@@ -56,7 +57,7 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
 
   protected override onBeforeDetach(message: Message): void {
     this._sight?.dispose();
-    this._inSight = false;
+    this._inSight = null;
     this._live?.model.setActive(false);
     this._follow(null);
     super.onBeforeDetach(message);
@@ -65,14 +66,14 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
   override dispose(): void {
     this._sight?.dispose();
     this._follow(null);
+    // Not a child of this while there is nothing to draw.
+    this._live?.dispose();
     super.dispose();
   }
 
   private _open({ id }: IJobReference): LiveJob {
     const live = new LiveJob({ ...this._options, id, tools: () => this._tools() });
-    live.hide();
     live.model.changed.connect(this._onModelChanged, this);
-    this.insertWidget(0, live);
     return live;
   }
 
@@ -111,13 +112,19 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
   private async _settle(): Promise<void> {
     const model = this._live?.model;
     const isKnown = model?.knowledge === 'known';
-    this._live?.setHidden(!isKnown);
+    if (this._live && !isKnown) {
+      this._live.parent = null;
+    } else if (this._live && this._live.parent !== this) {
+      this.insertWidget(0, this._live);
+    }
     if (isKnown) {
       this._fallback?.dispose();
       this._fallback = null;
       return;
     }
-    const isWaiting = model?.knowledge === 'loading' && model.problem === null;
+    // Out of sight nothing is asked; the other form keeps the place, or scrolling would jump.
+    const isWaiting =
+      model?.knowledge === 'loading' && model.problem === null && this._inSight !== false;
     if (!isWaiting && this.isAttached && (this._isStale || !this._fallback)) {
       await this._fallBack();
     }
@@ -152,7 +159,8 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
   private _isStale = false;
   private _place: IPlace | null = null;
   private _sight: IDisposable | null = null;
-  private _inSight = false;
+  /** `null` until the page has said. */
+  private _inSight: boolean | null = null;
 }
 
 /** The registry of the output area around `widget`: it knows the notebook's kernel's widgets. */

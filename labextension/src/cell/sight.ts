@@ -11,9 +11,11 @@ const MARGIN = '200px';
  * A notebook in another tab, and a cell that is scrolled away, are out of sight.
  */
 export function watchSight(node: Element, told: (inSight: boolean) => void): IDisposable {
+  // The margin of what scrolls within the window is newer than TypeScript's idea of a browser.
+  const options = { rootMargin: MARGIN, scrollMargin: MARGIN };
   const observer = new IntersectionObserver(
     entries => told(entries.at(-1)?.isIntersecting ?? false),
-    { rootMargin: MARGIN }
+    options
   );
   observer.observe(node);
   return new DisposableDelegate(() => observer.disconnect());

@@ -41,3 +41,24 @@ export class ScrollMap {
     return Math.min(Math.max(0, position), this.end);
   }
 }
+
+/** Which of some rows, one below the other, are in a view of `view` pixels from `top` on. */
+export function inSight(
+  heights: readonly number[],
+  top: number,
+  view: number
+): { first: number; offset: number; end: number } {
+  let first = 0;
+  let y = 0;
+  while (first < heights.length - 1 && y + (heights[first] ?? 0) <= top) {
+    y += heights[first] ?? 0;
+    first += 1;
+  }
+  const offset = top - y;
+  let end = first;
+  while (end < heights.length && y < top + view) {
+    y += heights[end] ?? 0;
+    end += 1;
+  }
+  return { first, offset, end };
+}

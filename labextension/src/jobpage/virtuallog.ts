@@ -4,10 +4,11 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Signal, type ISignal } from '@lumino/signaling';
 
 import { h } from '../widgets/dom';
+import { BarGrip } from './bargrip';
 import type { LogModel } from './logmodel';
 import { RowList } from './rowlist';
 import { columnsOf, type IHighlight, type RowView } from './rowview';
-import { ScrollMap } from './scrollmap';
+import { inSight, ScrollMap } from './scrollmap';
 
 /** As in `jobpage.css`. */
 export const ROW_PIXELS = 18;
@@ -55,7 +56,7 @@ export class VirtualLog {
     this.region.addEventListener('scroll', this._onScroll);
     // Not passive: where the browser cannot scroll as far as the log goes, it must not try.
     this.region.addEventListener('wheel', this._onWheel, { passive: false });
-    this.region.addEventListener('pointerdown', this._onPointerDown);
+    this._grip = new BarGrip(this.region);
     this.region.addEventListener('keydown', this._onKey);
     this._resized = new ResizeObserver(() => this.update());
     this._resized.observe(this.region);
@@ -151,7 +152,7 @@ export class VirtualLog {
       cancelAnimationFrame(this._frame);
     }
     this._resized.disconnect();
-    this._stopDragging();
+    this._grip.dispose();
     this._model?.changed.disconnect(this._onChange);
     Signal.clearData(this);
   }
@@ -210,30 +211,17 @@ export class VirtualLog {
     const above = heights.slice(0, anchor - from).reduce((sum, height) => sum + height, 0);
     const lowest = last === total ? Math.max(0, whole - view) : Infinity;
     const top = this._following ? lowest : above + this._offset + this._pending;
-    this._settle(from, heights, Math.min(Math.max(0, top), lowest), view);
+    const shown = Math.min(Math.max(0, top), lowest);
+    const sight = inSight(heights, shown, view);
+    this._row = from + sight.first;
+    this._offset = sight.offset;
+    this._endInSight = from + sight.end;
+    this._list.node.style.transform = `translateY(${-shown}px)`;
     this._remember(total, heights, whole);
     this._map = new ScrollMap(total * this._average, view);
     const part = this._offset / (heights[this._row - from] ?? ROW_PIXELS);
     const atEnd = last === total && top >= lowest;
     this._position = atEnd ? this._map.end : (this._row + part) * this._average;
-  }
-
-  /** Find the row at the top of the view, `top` pixels below the top of the first one drawn. */
-  private _settle(from: number, heights: number[], top: number, view: number): void {
-    let at = 0;
-    let y = 0;
-    while (at < heights.length - 1 && y + (heights[at] ?? 0) <= top) {
-      y += heights[at] ?? 0;
-      at += 1;
-    }
-    this._row = from + at;
-    this._offset = top - y;
-    while (at < heights.length && y < top + view) {
-      y += heights[at] ?? 0;
-      at += 1;
-    }
-    this._endInSight = from + at;
-    this._list.node.style.transform = `translateY(${-top}px)`;
   }
 
   /** Guess how high the log is from the rows that were measured, and do not guess again too soon. */
@@ -344,7 +332,7 @@ export class VirtualLog {
       return;
     }
     this._bar = bar;
-    if (this._anchored && !this._dragging && Math.abs(moved) < this._map.view) {
+    if (this._anchored && !this._grip.held && Math.abs(moved) < this._map.view) {
       // A finger: as far as it moved, not as far as the bar would go.
       this._moveBy(moved);
       return;
@@ -371,20 +359,6 @@ export class VirtualLog {
     } else if (event.deltaY < 0) {
       this._setFollowing(false);
     }
-  };
-
-  private _onPointerDown = (event: PointerEvent): void => {
-    if (event.target === this.region && event.offsetX >= this.region.clientWidth) {
-      this._dragging = true;
-      window.addEventListener('pointerup', this._stopDragging);
-      window.addEventListener('pointercancel', this._stopDragging);
-    }
-  };
-
-  private _stopDragging = (): void => {
-    this._dragging = false;
-    window.removeEventListener('pointerup', this._stopDragging);
-    window.removeEventListener('pointercancel', this._stopDragging);
   };
 
   private _onKey = (event: KeyboardEvent): void => {
@@ -438,7 +412,7 @@ export class VirtualLog {
   private _map = new ScrollMap(0, 0);
   /** Where the scroll bar was when last looked at. */
   private _bar = 0;
-  private _dragging = false;
+  private _grip: BarGrip;
   private _highlight: IHighlight | null = null;
   private _revealed: number | null = null;
   private _list = new RowList();

@@ -41,7 +41,11 @@ function model(reference: object = REFERENCE, html = '<b>the static form</b>'): 
   });
 }
 
-async function render(methods: Partial<IAiInfraApi>, shown = model()): Promise<void> {
+async function render(
+  methods: Partial<IAiInfraApi>,
+  shown = model(),
+  inSight = true
+): Promise<void> {
   output = new JobOutput({
     api: fakeApi({ logRows: () => new Promise(() => undefined), ...methods }),
     stream,
@@ -52,7 +56,7 @@ async function render(methods: Partial<IAiInfraApi>, shown = model()): Promise<v
   });
   await output.renderModel(shown);
   Widget.attach(output, document.body);
-  SightOfTests.see(true);
+  SightOfTests.see(inSight);
   await settled();
 }
 
@@ -124,6 +128,17 @@ describe('the output of a training cell', () => {
   it('shows a hostile reference as what else the output holds', async () => {
     await render({}, model({ id: '../../api/shutdown' }));
     expect(text()).toContain('the static form');
+  });
+
+  it('keeps its place by the static form until it is seen', async () => {
+    const job = vi.fn(() => Promise.resolve(jobDetail()));
+    await render({ job }, model(), false);
+    expect(text()).toContain('the static form');
+    expect(job).not.toHaveBeenCalled();
+    SightOfTests.see(true);
+    await settled();
+    expect(text()).not.toContain('the static form');
+    expect(output.node.querySelectorAll('.aiinfra-job')).toHaveLength(1);
   });
 
   it('asks for nothing while nobody sees it', async () => {
