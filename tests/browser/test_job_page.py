@@ -229,10 +229,10 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(lab: Lab, window: Win
     lab.site.end(job)
     expect(row(page, "that was all")).to_be_visible()
 
-    # JupyterLab tells of the server that was away, too, and its dialog takes the keys.
+    # JupyterLab may tell of the server that was away, too, and its dialog takes the keys.
     dialog = page.page.locator(".jp-Dialog").get_by_role("button", name="Close")
-    expect(dialog).to_be_visible()
-    dialog.click()
+    if dialog.is_visible():
+        dialog.click()
     press(page, "Home")
     expect(row(page, "step 1")).to_be_visible()
     seen: list[str] = []
