@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
@@ -46,8 +46,8 @@ __all__ = [
     "Severity",
     "TrackingRun",
     "TrackingSpec",
+    "from_json",
     "from_wire",
-    "learn",
     "new_job_id",
     "to_wire",
 ]
@@ -456,19 +456,46 @@ def to_wire(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-def from_wire(data: Any, kind: type[T]) -> T:
-    """Build a `kind` from plain JSON types.
+def from_wire(
+    data: Any,
+    kind: type[T],
+    *,
+    strict: bool = True,
+    decode: Callable[[type[Any], Any], Any] | None = None,
+) -> T:
+    """Build a `kind` from plain JSON types; any thread may.
+
+    Parameters
+    ----------
+    strict
+        Whether a number or a truth value may not be given as text.
+    decode
+        Makes, from the type and what was given, what msgspec does not know how to make.
 
     Raises
     ------
     msgspec.ValidationError
         When a field is missing or of the wrong type; the message holds its path.
     """
-    learn(kind)
-    return msgspec.convert(data, kind)
+    _learn(kind)
+    return msgspec.convert(data, kind, strict=strict, dec_hook=decode)
 
 
-def learn(kind: type[Any]) -> None:
+def from_json(text: bytes, kind: type[T]) -> T:
+    """Build a `kind` from JSON; any thread may. Takes no ``NaN`` and no half a character.
+
+    Raises
+    ------
+    ValueError
+        When it is not JSON, or not of that type; the message holds the path of what is wrong.
+    RecursionError
+        When it is nested too deep.
+    """
+    _learn(kind)
+    return msgspec.json.decode(text, type=kind)
+
+
+def _learn(kind: type[Any]) -> None:
     """Have msgspec know `kind`; from then on any thread may convert to it.
 
     It builds what it knows of a type when it first meets it, and ends the whole process with a

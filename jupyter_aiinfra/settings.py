@@ -17,7 +17,7 @@ import msgspec
 import platformdirs
 
 from jupyter_aiinfra.errors import UsageError, did_you_mean
-from jupyter_aiinfra.model import learn
+from jupyter_aiinfra.model import from_wire
 
 __all__ = ["Settings", "load_settings"]
 
@@ -86,10 +86,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         text = environ.get(_PREFIX + field.name.upper())
         if text is not None:
             values[field.name] = text
-    learn(Settings)  # the server asks for settings from more than one thread
     try:
-        settings = msgspec.convert(
-            {**values, "home": str(values["home"])}, Settings, strict=False, dec_hook=_decode
+        settings = from_wire(
+            {**values, "home": str(values["home"])}, Settings, strict=False, decode=_decode
         )
     except msgspec.ValidationError as error:
         raise UsageError(f"a setting has a wrong value: {error}") from error

@@ -625,14 +625,16 @@ class _Stopper:
         return [who for who in left if who != wrapper]
 
     def _signal(self, processes: Iterable[Json], number: int) -> None:
+        # Read before anything is sent: a rank that ends of the signal may be written down as gone
+        # before we look again. And only once: SIGKILL is sent until nothing is left.
+        if number not in self.sent:
+            self.sent[number] = self._living()
         for who in processes:
             send(who, number)
-        living = {
-            rank
-            for rank, report in self.run.reports().items()
-            if rank in self.ranks and rank not in self.run.exits()
-        }
-        self.sent[number] = sorted(living)
+
+    def _living(self) -> list[int]:
+        reports, exits = self.run.reports(), self.run.exits()
+        return sorted(rank for rank in reports if rank in self.ranks and rank not in exits)
 
     def ended_by(self) -> dict[str, list[int]]:
         """Return which signal was the last sent to each rank that was still there."""

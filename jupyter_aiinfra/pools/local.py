@@ -36,6 +36,7 @@ from jupyter_aiinfra.model import (
     Observation,
     Plan,
     PoolRecord,
+    from_wire,
 )
 from jupyter_aiinfra.node import describe, supervise
 from jupyter_aiinfra.pools import browsing
@@ -101,7 +102,7 @@ class LocalPool(Pool):
                 hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
                 raise UsageError(f"pool {record.name}: unknown option {name!r}", hint=hint)
         try:
-            options = msgspec.convert(dict(record.options), LocalOptions, strict=False)
+            options = from_wire(dict(record.options), LocalOptions, strict=False)
         except msgspec.ValidationError as error:
             raise UsageError(f"pool {record.name}: {error}") from error
         if options.python is not None and not os.access(options.python, os.X_OK):

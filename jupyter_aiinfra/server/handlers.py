@@ -8,10 +8,10 @@ from http.client import responses
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
-import msgspec
 from jupyter_server.base.handlers import APIHandler
 
 from jupyter_aiinfra.errors import AiInfraError, UsageError
+from jupyter_aiinfra.model import from_json
 from jupyter_aiinfra.server.encoding import encode
 from jupyter_aiinfra.server.shared import SharedEngine
 
@@ -52,7 +52,7 @@ class AiInfraHandler(APIHandler):
         """
         try:
             # Stricter than json: no NaN, and no half a character, which no database would take.
-            return msgspec.json.decode(self.request.body or b"{}", type=kind)
+            return from_json(self.request.body or b"{}", kind)
         except (ValueError, RecursionError) as error:  # a DecodeError is a ValueError
             raise UsageError(f"the request's body is not what is expected: {error}") from error
 

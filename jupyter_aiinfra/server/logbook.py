@@ -117,7 +117,7 @@ class LogBook:
     ) -> LogSearch:
         """Return the rows from `first` on that hold `query` in what is shown of them.
 
-        Takes a second, and as long as nothing is found, ten. ``more`` when there may be others.
+        Takes a second, and as long as nothing is found, ten. ``next`` where there may be others.
 
         Raises
         ------
@@ -136,19 +136,29 @@ class LogBook:
                 spans = _some(log.index, first)
             if not (spans or behind):
                 break
-            patience = _SEARCH_SECONDS if found else _FRUITLESS_SECONDS
-            if time.monotonic() - begun_at > patience:
-                return LogSearch(rows=tuple(found), more=True)
-            if not spans:
+            if spans:
+                found += await self._find(log, finder, spans, first)
+                first = spans[-1].end.row
+            else:
                 behind = await self._catch_up(log, _CATCH_UP_SECONDS)
-                continue
-            pieces = await self._pieces(log, spans)
-            if pieces is None:
-                raise _changing(log)
-            for span, each in zip(spans, pieces, strict=True):
-                found += await asyncio.to_thread(finder.find, span, each, first=first)
-            first = spans[-1].end.row
-        return LogSearch(rows=tuple(found[:limit]), more=len(found) > limit)
+            # After a step, however long it took: who asks again gets on.
+            patience = _SEARCH_SECONDS if found else _FRUITLESS_SECONDS
+            if time.monotonic() - begun_at > patience and len(found) <= limit:
+                return LogSearch(rows=tuple(found), more=True, next=first)
+        if len(found) > limit:
+            return LogSearch(rows=tuple(found[:limit]), more=True, next=found[limit - 1] + 1)
+        return LogSearch(rows=tuple(found), more=False, next=None)
+
+    async def _find(
+        self, log: _Log, finder: RowFinder, spans: Sequence[Span], first: int
+    ) -> list[int]:
+        pieces = await self._pieces(log, spans)
+        if pieces is None:
+            raise _changing(log)
+        found: list[int] = []
+        for span, each in zip(spans, pieces, strict=True):
+            found += await asyncio.to_thread(finder.find, span, each, first=first)
+        return found
 
     async def size(self, job_id: str, rank: int) -> tuple[Job, int]:
         """Return the job, and the size of the log in bytes as of now."""

@@ -226,10 +226,15 @@ class LogRows:
 
 @dataclass(frozen=True, kw_only=True)
 class LogSearch:
-    """Rows that hold the text looked for, ascending; ``more`` when the limit cut them."""
+    """Rows that hold the text looked for, ascending.
+
+    ``next`` is the row to go on from where there may be more of them, and None when all rows there
+    were have been searched. A search that takes long is cut too, perhaps before it found any.
+    """
 
     rows: tuple[int, ...]
     more: bool
+    next: int | None
 
 
 # --- the launch line -----------------------------------------------------------------------------

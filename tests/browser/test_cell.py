@@ -72,11 +72,10 @@ def test_the_quickstart_streams_in_its_cell_and_in_the_panel(
     expect(shown(page)).to_contain_text("epoch 20")
     done = page.page.locator(f"{PANEL} .aiinfra-JobRow-state", has_text="succeeded")
     expect(done).to_be_visible()
+    expect(page.page.locator(".Toastify__toast", has_text="digits")).to_have_count(1)
     expect(page.page.get_by_text("accuracy on held-out data: 0.9")).to_be_visible()
     assert shown(page).count() == 1
     shots(page, "cell-finished")
-    toast = page.page.locator(".Toastify__toast", has_text="digits")
-    expect(toast).to_have_count(1)
 
 
 def test_a_reload_in_mid_run_loses_and_doubles_nothing(
@@ -148,7 +147,7 @@ def test_a_saved_notebook_can_be_read_without_us(lab: Lab, window: Window) -> No
     page = window()
     job = begin(lab, page)
     stop(lab, job)
-    page.wait_for_kernel("idle")
+    page.wait_for_prompt(1, "2")
     page.command("docmanager:save")
 
     saved = json.loads((lab.site.work / "steps.ipynb").read_text())

@@ -296,10 +296,34 @@ class TestBook:
         found = await book.search(job.id, 0, "x", first=0, limit=1000, match_case=False)
         assert 0 < len(found.rows) < 300
         assert found.more
-        rest = await book.search(
-            job.id, 0, "x", first=found.rows[-1] + 1, limit=1000, match_case=False
-        )
-        assert rest.rows[0] == found.rows[-1] + 1
+        assert found.next == found.rows[-1] + 1
+        rest = await book.search(job.id, 0, "x", first=found.next, limit=1000, match_case=False)
+        assert rest.rows[0] == found.next
+
+    async def test_a_search_that_finds_nothing_for_long_can_be_gone_on_with(
+        self,
+        book: LogBook,
+        cluster: FakeCluster,
+        job: Job,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        lines = [b"%d %s\n" % (number, b"\xc3\xa9" * 10_000) for number in range(600)]
+        cluster.write(job.id, b"".join([*lines, b"here\n"]))
+        while (await book.rows(job.id, 0, -1, 1)).total_rows < 601:
+            pass
+        monkeypatch.setattr(logbook, "_FRUITLESS_SECONDS", -1)
+        monkeypatch.setattr(logbook, "_STEP_BYTES", 1 << 20)
+        first: int | None = 0
+        begins, rows = [], list[int]()
+        while first is not None and first <= 601:
+            begins.append(first)
+            found = await book.search(job.id, 0, "here", first=first, limit=9, match_case=True)
+            rows += found.rows
+            first = found.next
+        assert rows == [600]
+        assert (found.more, found.next) == (False, None)
+        assert begins == sorted(set(begins))
+        assert len(begins) > 3
 
     async def test_a_search_reads_on_in_a_log_that_is_not_indexed_yet(
         self,
@@ -354,7 +378,11 @@ class TestEndpoints:
             "complete": False,
         }
         assert (await api.get(f"{path}/launcher/rows"))["rank"] == -1
-        assert await api.get(f"{path}/0/search", query="B") == {"rows": [0, 1], "more": False}
+        assert await api.get(f"{path}/0/search", query="B") == {
+            "rows": [0, 1],
+            "more": False,
+            "next": None,
+        }
         assert (await api.get(f"{path}/0/search", query="B", case="true"))["rows"] == []
         assert (await api.get(f"{path}/0/search", query="b", **{"from": 1, "limit": 1})) == {
             "rows": [1],

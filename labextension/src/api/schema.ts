@@ -1226,11 +1226,15 @@ export interface components {
         };
         /**
          * LogSearch
-         * @description Rows that hold the text looked for, ascending; ``more`` when the limit cut them.
+         * @description Rows that hold the text looked for, ascending.
+         *
+         *         ``next`` is the row to go on from where there may be more of them, and None when all rows there
+         *         were have been searched. A search that takes long is cut too, perhaps before it found any.
          */
         LogSearch: {
             rows: number[];
             more: boolean;
+            next: number | null;
         };
         /**
          * PlanText

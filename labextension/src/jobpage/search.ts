@@ -2,6 +2,7 @@
 
 import { Signal, type ISignal } from '@lumino/signaling';
 
+import type { LogSearch } from '../api/types';
 import { RequestError } from '../request';
 import type { IAiInfraApi } from '../tokens';
 import type { LogModel } from './logmodel';
@@ -113,7 +114,7 @@ export class LogSearcher {
     const searchedRows = log.totalRows;
     try {
       for (let start: number | null = from; start !== null;) {
-        const { rows, more } = await this._api.searchLog({
+        const answer = await this._api.searchLog({
           id: log.id,
           rank: log.rank,
           ...asked,
@@ -123,7 +124,7 @@ export class LogSearcher {
         if (generation !== this._generation) {
           return;
         }
-        start = this._take(rows, more);
+        start = this._take(answer);
       }
       this._searchedRows = searchedRows;
     } catch (error) {
@@ -141,15 +142,13 @@ export class LogSearcher {
   }
 
   /** Take matches; returns where to go on, or `null` at the end. */
-  private _take(rows: readonly number[], more: boolean): number | null {
+  private _take({ rows, more, next }: LogSearch): number | null {
     const known = this._rows[this._rows.length - 1] ?? -1;
     this._rows.push(...rows.filter(row => row > known));
     this._more = more;
     this._jumpNear(false);
     this._changed.emit();
-    const last = rows[rows.length - 1];
-    // An answer that is cut and yet empty would be asked for for ever.
-    return more && last !== undefined && this._rows.length < MOST_MATCHES ? last + 1 : null;
+    return this._rows.length < MOST_MATCHES ? next : null;
   }
 
   /** Jump to the first match from where the reader stood, as soon as it is known. */

@@ -402,7 +402,7 @@ describe('the toolbar', () => {
 
 describe('the search bar', () => {
   it('opens with Ctrl+F, jumps from match to match and closes with Escape', async () => {
-    const searchLog = vi.fn(() => Promise.resolve({ rows: [3, 490], more: false }));
+    const searchLog = vi.fn(() => Promise.resolve({ rows: [3, 490], more: false, next: null }));
     const { node } = await open({ searchLog });
     const event = new KeyboardEvent('keydown', {
       key: 'f',
