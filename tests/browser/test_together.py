@@ -84,9 +84,10 @@ def test_two_people_in_one_notebook_see_one_job(shared_lab: Lab, browser: Any) -
     lab.write("both.ipynb", notebook("%load_ext jupyter_aiinfra", cell("shared")))
     people = [LabPage(browser, lab).open() for _ in range(2)]
     for page in people:
-        page.command("docmanager:open", {"path": "RTC:both.ipynb", "factory": "Notebook"})
+        page.command("docmanager:open", {"path": "both.ipynb", "factory": "Notebook"})
         page.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.wait_for_kernel("idle")
+        assert page.page.evaluate("() => jupyterapp.shell.currentWidget.context.model.collaborative")
 
     job = begin(lab, people[0], "shared")
 
