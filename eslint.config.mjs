@@ -4,7 +4,16 @@ import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['lib/**', 'build/**', 'labextension/src/api/schema.ts', 'jupyter_aiinfra/**', 'node_modules/**', '.venv/**'] },
+  {
+    ignores: [
+      'lib/**',
+      'build/**',
+      'labextension/src/api/schema.ts',
+      'jupyter_aiinfra/**',
+      'node_modules/**',
+      '.venv/**'
+    ]
+  },
   js.configs.recommended,
   {
     files: ['**/*.ts', '**/*.tsx', '**/*.mts'],

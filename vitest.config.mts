@@ -6,6 +6,8 @@ export default defineConfig({
     include: ['labextension/src/**/*.{test,spec}.{ts,tsx}'],
     setupFiles: ['labextension/vitest.setup.ts'],
     restoreMocks: true,
+    // Longer than a wait within a test, so that the wait says what did not come.
+    testTimeout: 20_000,
     server: {
       // Published as ES modules that import style sheets and each other without extensions.
       deps: { inline: [/@jupyterlab\//, /@jupyter\//, /@lumino\//, /@rjsf\//, /@microsoft\//] }

@@ -169,7 +169,7 @@ def take(window: LabPage, path: Path) -> None:
         The file is too big for a repository.
     """
     script = """masks => {
-        for (const output of document.querySelectorAll('.jp-OutputArea-output')) {
+        for (const output of document.querySelectorAll('.jp-OutputArea-output, .aiinfra-JobPage')) {
             const texts = document.createTreeWalker(output, NodeFilter.SHOW_TEXT);
             while (texts.nextNode()) {
                 const text = texts.currentNode;
@@ -209,6 +209,30 @@ def quickstart(browser: Browser, lab: Lab, folder: Path) -> None:
         window.change_theme("JupyterLab Light")
 
 
+def overview(browser: Browser, lab: Lab, folder: Path) -> None:
+    """Take the panel beside a training cell at work, then the page of that job."""
+    window = LabPage(browser, lab, width=WIDTH, height=RUNNING).open()
+    page = window.page
+    window.command("aiinfra:show-panel")
+    window.open_notebook("quickstart.ipynb")
+    window.begin("notebook:run-all-cells")
+    page.wait_for_selector(".aiinfra-job.aiinfra-running")
+    page.wait_for_function(
+        "() => /epoch\\s+6 /.test(document.querySelector('.aiinfra-job')?.textContent ?? '')"
+    )
+    frame(page)
+    take(window, folder / "lab.png")
+    window.command("aiinfra:open-job", {"id": lab.site.newest().id})
+    page.wait_for_selector(".aiinfra-JobPage .aiinfra-row")
+    page.wait_for_selector(".aiinfra-JobPage :text('succeeded')")
+    page.set_viewport_size({"width": WIDTH, "height": LOW})
+    page.evaluate("() => jupyterapp.shell.collapseLeft()")
+    window.change_theme("JupyterLab Dark")
+    take(window, folder / "job-page.png")
+    window.change_theme("JupyterLab Light")
+    window.close()
+
+
 def failing(browser: Browser, lab: Lab, folder: Path) -> None:
     """Take a cell one of whose ranks raised."""
     with notebook_window(browser, lab, "failing.ipynb", height=LOW) as window:
@@ -240,7 +264,7 @@ def main(arguments: Sequence[str]) -> int:
     ):
         write_notebooks(lab.site.work)
         browser = driver.chromium.launch(executable_path=chromium())
-        for picture in (quickstart, failing, dry_run):
+        for picture in (overview, quickstart, failing, dry_run):
             picture(browser, lab, folder)
         browser.close()
     return 0

@@ -69,10 +69,8 @@ def watch(
         except KeyboardInterrupt:  # noqa: PERF203 - interrupts are answered between polls
             if interrupted:
                 raise _detached(job) from None
-            if is_ending():
-                raise _left(job) from None
             interrupted = True
-            note = _stop(session, job)
+            note = _answer(session, job, is_ending)
 
 
 def _pause(spent_seconds: float, *, quiet: int) -> float:
@@ -82,6 +80,20 @@ def _pause(spent_seconds: float, *, quiet: int) -> float:
     """
     pause = max(_PAUSE_FOR_EACH_SECOND * spent_seconds, _PAUSE_SECONDS)
     return _QUIET_PAUSE_SECONDS if quiet >= _QUIET_POLLS else min(pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _answer(session: Session, job: Job, is_ending: Callable[[], bool]) -> str:
+    """Answer the first interrupt; return what to say of it.
+
+    Nothing of it is lost by a second one that comes meanwhile: the job is asked to end.
+    """
+    try:
+        if is_ending():
+            raise _left(job) from None
+    except KeyboardInterrupt:
+        session.submit(session.engine.cancel(job.id))
+        raise _detached(job) from None
+    return _stop(session, job)
 
 
 def _stop(session: Session, job: Job) -> str:

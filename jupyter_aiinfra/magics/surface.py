@@ -137,13 +137,10 @@ class NotebookSurface:
         to end follows at once, and the kernel takes it in another thread.
         """
         deadline = time.monotonic() + _ENDING_SECONDS
-        try:
-            while not getattr(self._shell, "exit_now", False):
-                if time.monotonic() >= deadline:
-                    return False
-                time.sleep(_ENDING_SECONDS / 25)
-        except KeyboardInterrupt:
-            return False  # a user who means it
+        while not getattr(self._shell, "exit_now", False):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_ENDING_SECONDS / 25)
         return True
 
 

@@ -7,6 +7,7 @@ anything. A file is opened part by part, and no link is followed but those that 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import stat
@@ -18,7 +19,7 @@ from jupyter_aiinfra.errors import NotFound, UsageError
 from jupyter_aiinfra.node import receive
 from jupyter_aiinfra.pools.base import RunFile
 
-__all__ = ["LocalFile", "list_files", "open_file"]
+__all__ = ["LocalFile", "list_files", "open_file", "open_plain"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -76,6 +77,33 @@ def open_file(run_dir: Path, path: str, *, offset: int = 0) -> LocalFile:
     except (OSError, ValueError) as error:  # ValueError: characters no file name can have
         raise _no_file(path) from error
     return LocalFile(descriptor, _described(path, descriptor), offset=offset)
+
+
+def open_plain(path: Path) -> int:
+    """Open a file that only a supervisor should have made, and return its descriptor.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there.
+    NotFound
+        It, or the folder it is in, is something else, which the job has put there: a link, a pipe.
+    """
+    try:
+        folder = os.open(path.parent, _FOLDER)
+        try:
+            descriptor = os.open(path.name, _FILE, dir_fd=folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        # A link; no folder; a socket or a device that cannot be opened.
+        if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:
+            raise _no_file(path.name) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(path.name)
+    return descriptor
 
 
 class LocalFile:

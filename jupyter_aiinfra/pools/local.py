@@ -18,6 +18,7 @@ import msgspec
 
 from jupyter_aiinfra.bundle import Bundle, place
 from jupyter_aiinfra.errors import (
+    NotFound,
     StorageFull,
     SubmitError,
     Unreachable,
@@ -320,17 +321,20 @@ async def _new_bytes(path: Path, offset: int) -> bytes:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0
 
 
 def _read(path: Path, offset: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            return os.pread(file.fileno(), _CHUNK_BYTES, offset)
-    except FileNotFoundError:
+        descriptor = browsing.open_plain(path)
+    except (FileNotFoundError, NotFound):
         return b""
+    try:
+        return os.pread(descriptor, _CHUNK_BYTES, offset)
+    finally:
+        os.close(descriptor)
 
 
 def _node(facts: Mapping[str, Any], *, max_procs: int | None) -> Node:

@@ -40,6 +40,7 @@ __all__ = ["BACKGROUND_SETTING", "Background", "Board", "Book"]
 
 BACKGROUND_SETTING = "jupyter_aiinfra_background"
 
+_FAILED_PAUSE_SECONDS = 1.0  # doubled with each failure in a row
 _LONGEST_PAUSE_SECONDS = 60.0
 _REST_SECONDS = 3600.0  # until woken
 _REFRESH_SHARE = 0.01
@@ -202,7 +203,7 @@ class Background(LoggingConfigurable):
             except Exception as error:  # noqa: BLE001 - nothing may end a loop
                 self._fails(name, error)
                 failures += 1
-                pause = min(2.0 ** (failures - 1), _LONGEST_PAUSE_SECONDS)
+                pause = min(_FAILED_PAUSE_SECONDS * 2.0 ** (failures - 1), _LONGEST_PAUSE_SECONDS)
 
     def _fails(self, name: str, error: Exception) -> None:
         """Log a failure, with its stack; the same again is not worth a second line."""

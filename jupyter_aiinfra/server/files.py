@@ -72,7 +72,7 @@ class FileHandler(AiInfraHandler):
         try:
             await self._send(reader)
         except StreamClosedError:
-            self.log.debug("who downloaded %s of job %s is gone", path, id)
+            self.log.debug("who downloaded %r of job %s is gone", path, id)
         finally:
             await self.engine.run(lambda _: reader.aclose())
 
@@ -87,9 +87,15 @@ class FileHandler(AiInfraHandler):
         self.set_header("Cache-Control", "no-cache")
         await self.flush()
         # A piece at a time: the next is read when this one is on its way.
+        left = reader.file.size_bytes
         while data := await self.engine.run(lambda _: reader.read()):
+            left -= len(data)
             self.write(data)
             await self.flush()
+        if left:
+            self.log.warning("the file %r became shorter while it was downloaded", name)
+            self.detach().close()  # nothing else tells the other side that this is not all
+            return
         await self.finish(set_content_type=_BYTES)
 
 

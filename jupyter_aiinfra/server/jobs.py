@@ -79,14 +79,14 @@ def job_detail(job: Job, events: Sequence[Event]) -> JobDetail:
         item=_item(job, card),
         header=header_wire(card),
         ranks=tuple(ranks_wire(card)),
-        manifest=manifest_wire(job.spec),
+        manifest=_hidden(manifest_wire(job.spec), redact),
         timeline=tuple(
-            TimelineEntry(at=event.at, kind=event.kind, detail=_redacted(event.detail, redact))
+            TimelineEntry(at=event.at, kind=event.kind, detail=_hidden(event.detail, redact))
             for event in events
         ),
-        code=job.spec.origin.code,
-        line=job.spec.origin.line,
-        fetch=job.spec.fetch,
+        code=_hidden(job.spec.origin.code, redact),
+        line=_hidden(job.spec.origin.line, redact),
+        fetch=_hidden(job.spec.fetch, redact),
         tracking_url=_tracking_url(job.seen),
     )
 
@@ -96,10 +96,15 @@ def secret_values(spec: JobSpec) -> Redactor:
     return Redactor(os.environ[name] for name in spec.secrets if name in os.environ)
 
 
-def _redacted(detail: Mapping[str, Any], redact: Redactor) -> dict[str, Any]:
-    return {
-        name: redact(value) if isinstance(value, str) else value for name, value in detail.items()
-    }
+def _hidden(value: Any, redact: Redactor) -> Any:
+    """Return `value` with the texts in it redacted, however deep; the keys are ours."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {name: _hidden(each, redact) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_hidden(each, redact) for each in value)
+    return value
 
 
 def _item(job: Job, card: Card) -> JobItem:

@@ -11,6 +11,7 @@ from tornado import web
 
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.errors import NotFound
+from jupyter_aiinfra.logview import Redactor
 from jupyter_aiinfra.model import Handle, NodePlan, from_wire
 from jupyter_aiinfra.pools.base import Browsing, Pool
 from jupyter_aiinfra.server.handlers import AiInfraHandler
@@ -38,8 +39,19 @@ async def _plan(engine: Engine, job_id: str) -> PlanText:
     pool = engine.pool(job.pool)
     plan = await pool.plan(job)
     orders = await _orders(pool, job.handle) if job.handle else None
-    as_run = replace(plan, nodes=tuple(_as_run(node, orders) for node in plan.nodes))
-    return PlanText(text=secret_values(job.spec)(as_run.text))
+    hide = secret_values(job.spec)
+    nodes = tuple(_hidden(_as_run(node, orders), hide) for node in plan.nodes)
+    return PlanText(text=hide(replace(plan, nodes=nodes).text))
+
+
+def _hidden(node: NodePlan, hide: Redactor) -> NodePlan:
+    """Return `node` without secrets: in its text a shell's quotes may stand within one."""
+    return replace(
+        node,
+        argv=tuple(hide(word) for word in node.argv),
+        env={name: hide(value) for name, value in node.env.items()},
+        cwd=hide(node.cwd),
+    )
 
 
 def _as_run(node: NodePlan, orders: _Orders | None) -> NodePlan:
@@ -64,7 +76,7 @@ async def _orders(pool: Pool, handle: Handle) -> _Orders | None:
         await reader.aclose()
     try:
         return from_wire(json.loads(text), _Orders)
-    except ValueError:  # the job may have written over it
+    except (ValueError, RecursionError):  # the job may have written over it
         return None
 
 

@@ -67,6 +67,7 @@ def test_the_quickstart_streams_in_its_cell_and_in_the_panel(
     expect(shown(page)).to_contain_text("epoch  3")
     expect(shown(page)).to_have_class(r"aiinfra-job aiinfra-running")
     assert faults(page.page, ".jp-Notebook .aiinfra-job") == []
+    shown(page).scroll_into_view_if_needed()
     shots(page, "cell-running")
 
     expect(shown(page)).to_contain_text("epoch 20")
@@ -75,7 +76,15 @@ def test_the_quickstart_streams_in_its_cell_and_in_the_panel(
     expect(page.page.locator(".Toastify__toast", has_text="digits")).to_have_count(1)
     expect(page.page.get_by_text("accuracy on held-out data: 0.9")).to_be_visible()
     assert shown(page).count() == 1
+    shown(page).scroll_into_view_if_needed()
     shots(page, "cell-finished")
+
+    # The widget has brought its style sheet along; the page of the job keeps its own shape.
+    shown(page).get_by_role("button", name="Open").click()
+    sections = page.page.locator(".aiinfra-JobPage").get_by_role("tablist").first
+    expect(sections).to_be_visible()
+    assert sections.bounding_box()["height"] < 50
+    shots(page, "job-quickstart")
 
 
 def test_a_reload_in_mid_run_loses_and_doubles_nothing(

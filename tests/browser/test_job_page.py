@@ -97,6 +97,7 @@ def test_a_log_of_300_000_lines(lab: Lab, window: Window, shots: Shots) -> None:
     open_page(page, job)
     job_page = page.page.locator(PAGE)
 
+    expect(job_page.get_by_role("search")).to_be_hidden()
     # The rank that failed comes first.
     tabs = job_page.get_by_role("tablist", name="Logs").get_by_role("tab")
     expect(tabs.first).to_have_text("rank 1")

@@ -87,7 +87,9 @@ def test_two_people_in_one_notebook_see_one_job(shared_lab: Lab, browser: Any) -
         page.command("docmanager:open", {"path": "both.ipynb", "factory": "Notebook"})
         page.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.wait_for_kernel("idle")
-        assert page.page.evaluate("() => jupyterapp.shell.currentWidget.context.model.collaborative")
+        assert page.page.evaluate(
+            "() => jupyterapp.shell.currentWidget.context.model.collaborative"
+        )
 
     job = begin(lab, people[0], "shared")
 

@@ -18,6 +18,7 @@ from traitlets.config import Config
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.errors import JobNotFound, Unreachable
 from jupyter_aiinfra.model import JobState
+from jupyter_aiinfra.server import background
 from jupyter_aiinfra.server.background import Background
 from jupyter_aiinfra.server.events import EventBus
 from jupyter_aiinfra.server.hub import JOBS, POOLS, Hub, Subscriber
@@ -139,7 +140,7 @@ async def test_job_is_brought_to_its_end_with_nobody_watching(house: House) -> N
 async def test_silent_pool_holds_up_no_other_and_is_asked_less_and_less(house: House) -> None:
     engine = house.attached()
     asked: list[float] = []
-    async with open_room(house) as room:
+    async with open_room(house, refresh_seconds=0.02) as room:
         job = await engine.launch(POOL, a_spec(), EMPTY)
         await eventually(lambda: job.id in room.background.record.active)
         room.cluster.reachable = False
@@ -233,8 +234,9 @@ async def test_log_that_cannot_be_read_is_told_and_tried_again(
 
 
 async def test_failing_loop_is_logged_once_goes_on_and_says_when_it_works(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(background, "_FAILED_PAUSE_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
     async with open_room(house) as room:
         room.background.log.addHandler(caplog.handler)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from tornado.httpclient import HTTPClientError
 from tornado.httputil import HTTPHeaders
 
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.model import Job, JobKind, JobSpec, PoolRecord
+from jupyter_aiinfra.model import Handle, Job, JobKind, JobSpec, PoolRecord
 from jupyter_aiinfra.node import supervise
-from jupyter_aiinfra.pools.base import Pool
+from jupyter_aiinfra.pools.base import Pool, RunFile
 from jupyter_aiinfra.settings import load_settings
 from jupyter_aiinfra.store import open_store
 from jupyter_aiinfra.testing import FakeCluster, FakePool
@@ -77,6 +78,25 @@ class TestFake:
         ]
         assert "Content-Encoding" not in headers
         assert "X" not in headers
+
+    async def test_a_file_that_becomes_shorter_is_cut_off(
+        self,
+        api: Api,
+        engine: Engine,
+        cluster: FakeCluster,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        job = await engine.launch(POOL, a_spec(), EMPTY)
+        cluster.jobs[job.id].files["results/x"] = b"12345"
+
+        def longer(pool: FakePool, handle: Handle, path: str) -> RunFile:
+            return RunFile(path=path, size_bytes=9, modified_at=1.0)
+
+        monkeypatch.setattr(FakePool, "_file", longer)
+        with pytest.raises(HTTPClientError, match="closed"):
+            await api.fetch("GET", f"jobs/{job.id}/files/results/x")
+        assert not [record for record in caplog.records if record.exc_info]
 
     async def test_an_empty_file_is_one_too(
         self, api: Api, engine: Engine, cluster: FakeCluster

@@ -331,7 +331,9 @@ class TestPlan:
             f"  logs /runs/{job.id}/logs",
         ]
 
-    @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"node_rank": "x"}'])
+    @pytest.mark.parametrize(
+        "content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"node_rank": "x"}']
+    )
     async def test_a_record_that_is_none_is_passed_over(
         self, api: Api, engine: Engine, cluster: FakeCluster, content: bytes
     ) -> None:
@@ -348,6 +350,15 @@ class TestPlan:
         text = (await api.get(f"jobs/{job.id}/plan"))["text"]
         assert "hf-of-this-test" not in text
         assert "URL=https://•••@hub" in text
+
+    async def test_no_secret_is_in_it_that_a_shell_would_quote(
+        self, api: Api, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HUB_TOKEN", "it's of this test")
+        spec = a_spec(secrets=("HUB_TOKEN",), env={"A": "it's of this test"})
+        spec = dataclasses.replace(spec, argv=("x", "it's of this test"))
+        job = await engine.launch(POOL, spec, EMPTY, secrets={"HUB_TOKEN": "it's of this test"})
+        assert "of this test" not in (await api.get(f"jobs/{job.id}/plan"))["text"]
 
 
 # --- in words ------------------------------------------------------------------------------------
@@ -378,11 +389,19 @@ def test_a_line_is_one_line() -> None:
 def test_secrets_of_this_process_are_in_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "hf-secret")
     job = failed("no hf-secret here", secrets=("HUB_TOKEN", "NOT_SET"))
-    event = Event(id=1, at=1.0, kind="job.state", subject=job.id, detail={"reason": "hf-secret"})
+    origin = dataclasses.replace(
+        job.spec.origin, code="login('hf-secret')", line="here --env T=hf-secret"
+    )
+    spec = dataclasses.replace(job.spec, origin=origin, fetch=("hf-secret/*",))
+    job = dataclasses.replace(job, spec=spec)
+    told = {"reason": "hf-secret", "ranks": [{"error": "hf-secret"}]}
+    event = Event(id=1, at=1.0, kind="job.state", subject=job.id, detail=told)
     detail = job_detail(job, [event])
     assert "hf-secret" not in str(detail)
     assert "•••" in detail.item.message
-    assert detail.timeline[0].detail == {"reason": "•••"}
+    assert detail.timeline[0].detail == {"reason": "•••", "ranks": [{"error": "•••"}]}
+    assert (detail.code, detail.line) == ("login('•••')", "here --env T=•••")
+    assert detail.fetch == ("•••/*",)
 
 
 @pytest.mark.parametrize(

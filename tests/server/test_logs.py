@@ -387,6 +387,7 @@ class TestEndpoints:
         assert (await api.get(f"{path}/0/search", query="b", **{"from": 1, "limit": 1})) == {
             "rows": [1],
             "more": False,
+            "next": None,
         }
 
     @pytest.mark.parametrize(

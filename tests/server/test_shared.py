@@ -66,11 +66,13 @@ async def test_is_opened_once_for_all_who_wait_and_never_in_the_loop() -> None:
 
 async def test_failure_reaches_all_who_wait_and_the_next_tries_again() -> None:
     opener = Opener(failures=1)
+    opener.go.clear()
     shared = SharedEngine(opener)
 
-    results = await asyncio.gather(
-        *(shared.call(lambda _: "done") for _ in range(3)), return_exceptions=True
-    )
+    waiting = [asyncio.create_task(shared.call(lambda _: "done")) for _ in range(3)]
+    await asyncio.sleep(0)  # each has asked by now: it fails for all of them
+    opener.go.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert [type(result) for result in results] == [StoreError] * 3
     assert await shared.call(lambda _: "done") == "done"

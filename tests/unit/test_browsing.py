@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jupyter_aiinfra.errors import NotFound, UsageError
-from jupyter_aiinfra.pools.browsing import LocalFile, list_files, open_file
+from jupyter_aiinfra.pools.browsing import LocalFile, list_files, open_file, open_plain
 
 SECRET = "of another job"  # what no path may reach
 
@@ -123,6 +123,24 @@ async def test_links_that_stay_within_are_followed(run_dir: Path) -> None:
     assert await read(run_dir, "last") == b"[1]"
     assert await read(run_dir, "folder/history") == b"[1]"
     assert await read(run_dir, "absolute") == b"print(1)"
+
+
+def test_a_log_is_opened_as_the_file_that_it_should_be_and_nothing_else(run_dir: Path) -> None:
+    put(run_dir / "logs" / "rank-0.log", "told")
+    descriptor = open_plain(run_dir / "logs" / "rank-0.log")
+    assert os.pread(descriptor, 9, 0) == b"told"
+    os.close(descriptor)
+    with pytest.raises(FileNotFoundError):
+        open_plain(run_dir / "logs" / "rank-1.log")
+    (run_dir / "logs" / "link").symlink_to("/etc/passwd")
+    os.mkfifo(run_dir / "logs" / "pipe")
+    (run_dir / "logs" / "folder").mkdir()
+    (run_dir / "elsewhere").symlink_to("logs")
+    for path in ("logs/link", "logs/pipe", "logs/folder", "elsewhere/rank-0.log", "cell.py/x"):
+        before = len([*Path("/proc/self/fd").iterdir()])
+        with pytest.raises(NotFound):
+            open_plain(run_dir / path)
+        assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_ranks_that_end_at_once_are_written_down(run: Run, monkeypatch: pytest.M
     job = Job(run, monkeypatch)
     job.ends = {0: signal.SIGINT, 1: signal.SIGTERM, 2: signal.SIGKILL}
     now = [0.0]
-    monkeypatch.setattr(supervise.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("jupyter_aiinfra.node.supervise.time.monotonic", lambda: now[0])
     stopper = supervise._Stopper(run, "0abc", 4.0)
     for at in (0.0, 4.0, 8.0, 8.05, 8.1):
         now[0] = at

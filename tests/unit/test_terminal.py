@@ -257,6 +257,20 @@ def test_the_second_interrupt_detaches(session: Session, cluster: FakeCluster) -
     assert cluster.jobs[job.id].state is JobState.RUNNING
 
 
+def test_the_second_interrupt_detaches_while_the_first_one_is_looked_into(
+    session: Session, cluster: FakeCluster
+) -> None:
+    job = launched(session, cluster)
+
+    def second() -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(JobFailed, match=f"detached from job {job.id}"):
+        watch(session, job, Interrupting(cluster, times=1), is_ending=second)
+    assert session.run(session.engine.refresh(job.id)).desired is Desired.STOP
+    assert cluster.jobs[job.id].told_to_stop
+
+
 def test_an_interrupt_while_watching_a_stopping_job_detaches(
     session: Session, cluster: FakeCluster
 ) -> None:

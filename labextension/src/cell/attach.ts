@@ -4,6 +4,7 @@ import type { CodeCell } from '@jupyterlab/cells';
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import { OutputArea } from '@jupyterlab/outputarea';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 import type { Widget } from '@lumino/widgets';
 
 import type { JobDetail } from '../api/types';
@@ -27,6 +28,22 @@ export function placeOf(widget: Widget, panels: readonly NotebookPanel[]): IPlac
   const panel = panels.find(({ content }) => around.has(content));
   const cell = panel?.content.widgets.find(each => around.has(each));
   return panel && cell && isCodeCell(cell) ? { panel, cell } : null;
+}
+
+/** Call `told` whenever it may have changed whether the kernel can attach, until disposed. */
+export function watchPlace({ panel, cell }: IPlace, told: () => void): IDisposable {
+  // Kept here: a cell that is being disposed has let go of its model before it tells what is in it.
+  const { sessionContext } = panel;
+  const { model } = cell;
+  const slot = (): void => told();
+  sessionContext.statusChanged.connect(slot);
+  sessionContext.kernelChanged.connect(slot);
+  model.stateChanged.connect(slot);
+  return new DisposableDelegate(() => {
+    sessionContext.statusChanged.disconnect(slot);
+    sessionContext.kernelChanged.disconnect(slot);
+    model.stateChanged.disconnect(slot);
+  });
 }
 
 /** Why the kernel cannot attach to a job just now; empty when it can. */

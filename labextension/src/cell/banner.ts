@@ -1,12 +1,15 @@
 /** Below a cell that does not show its job: that there is one, and how to have it back. */
 
-import { Panel, Widget } from '@lumino/widgets';
+import type { IOutputAreaModel } from '@jupyterlab/outputarea';
+import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
+import { Panel, Widget } from '@lumino/widgets';
 
 import type { JobDetail } from '../api/types';
+import { stateText } from '../components/panel/states';
 import { isActive } from '../jobstate';
 import { CommandIDs } from '../tokens';
-import { attachTool, type IPlace } from './attach';
+import { attachTool, watchPlace, type IPlace } from './attach';
 import { LiveJob, type IJobContext } from './livejob';
 import { outputsOf } from './origin';
 import { watchSight } from './sight';
@@ -42,7 +45,7 @@ export class JobBanner extends Panel {
     if (isActive(detail.item)) {
       this._live = new LiveJob({ ...options, id: detail.item.id });
       this._live.model.take(detail);
-      this._live.model.changed.connect(this._draw);
+      this._live.model.changed.connect(this._draw, this);
       if (hidesValues(detail)) {
         // The server does not know what its kernel hides, so the log is not shown.
         this._live.model.look(null);
@@ -50,10 +53,12 @@ export class JobBanner extends Panel {
         this.addWidget(this._live);
       }
     }
-    place.panel.sessionContext.statusChanged.connect(this._draw);
-    place.panel.sessionContext.kernelChanged.connect(this._draw);
-    place.cell.model.stateChanged.connect(this._leaveIfShown);
-    place.cell.model.outputs.changed.connect(this._leaveIfShown);
+    this._following = watchPlace(place, () => {
+      this._leaveIfShown();
+      this._draw();
+    });
+    this._outputs = place.cell.model.outputs;
+    this._outputs.changed.connect(this._leaveIfShown);
     this._draw();
   }
 
@@ -61,11 +66,8 @@ export class JobBanner extends Panel {
     if (this.isDisposed) {
       return;
     }
-    const { panel, cell } = this._options.place;
-    panel.sessionContext.statusChanged.disconnect(this._draw);
-    panel.sessionContext.kernelChanged.disconnect(this._draw);
-    cell.model.stateChanged.disconnect(this._leaveIfShown);
-    cell.model.outputs?.changed.disconnect(this._leaveIfShown);
+    this._following.dispose();
+    this._outputs.changed.disconnect(this._leaveIfShown);
     this._live?.dispose();
     super.dispose();
   }
@@ -104,7 +106,12 @@ export class JobBanner extends Panel {
       const names = detail.fetch.join(', ');
       return trans.__('The job of this cell, %1, has succeeded; its results: %2', id, names);
     }
-    return trans.__('The job of this cell, %1 (%2), is over: %3', id, name, state);
+    return trans.__(
+      'The job of this cell, %1 (%2), is over: %3',
+      id,
+      name,
+      stateText(state, trans)
+    );
   }
 
   private _buttons(): ITool[] {
@@ -135,8 +142,12 @@ export class JobBanner extends Panel {
   }
 
   private _leaveIfShown = (): void => {
-    const { model } = this._options.place.cell;
+    const { cell } = this._options.place;
     const { id } = this._options.detail.item;
+    if (cell.isDisposed) {
+      return;
+    }
+    const { model } = cell;
     if (model.executionState === 'running' || outputsOf(model).some(shown => shown.id === id)) {
       // Not within the signal: the cell is still telling others of the same change.
       queueMicrotask(() => this.dispose());
@@ -147,6 +158,8 @@ export class JobBanner extends Panel {
   private _text = document.createElement('span');
   private _tools: Tools;
   private _live: LiveJob | null = null;
+  private _following: IDisposable;
+  private _outputs: IOutputAreaModel;
   private _sight: () => void = () => undefined;
 }
 

@@ -65,8 +65,12 @@ export async function dryRun(options: IDryRunOptions): Promise<void> {
   await free(kernel, closing.signal);
   if (!closing.signal.aborted) {
     say(trans.__('The kernel looks at what the cell needs…'));
-    await Promise.race([ask(kernel, code, area), over]);
-    say('');
+    const asked = ask(kernel, code, area).then(
+      () => '',
+      // A kernel that is restarted, or dies, drops what it was asked.
+      () => trans.__('The kernel was restarted, or ended, before it had answered.')
+    );
+    await Promise.race([asked.then(say), over]);
   }
   await over;
   model.dispose();

@@ -6,7 +6,7 @@ import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 import { Panel, type Widget } from '@lumino/widgets';
 
-import { attachTool, placeOf, type IPlace } from './attach';
+import { attachTool, placeOf, watchPlace, type IPlace } from './attach';
 import { LiveJob, type IJobContext } from './livejob';
 import { isWhole, JOB_MIME, jobReference, type IJobReference } from './reference';
 import { watchSight } from './sight';
@@ -64,6 +64,9 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
   }
 
   override dispose(): void {
+    if (this.isDisposed) {
+      return;
+    }
     this._sight?.dispose();
     this._follow(null);
     // Not a child of this while there is nothing to draw.
@@ -79,16 +82,10 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
 
   /** Listen to what decides whether the kernel can attach. */
   private _follow(place: IPlace | null): void {
-    if (this._place) {
-      this._place.panel.sessionContext.statusChanged.disconnect(this._refresh);
-      this._place.panel.sessionContext.kernelChanged.disconnect(this._refresh);
-      this._place.cell.model.stateChanged.disconnect(this._refresh);
-    }
+    this._following?.dispose();
+    this._following = place && watchPlace(place, this._refresh);
     this._place = place;
     if (place) {
-      place.panel.sessionContext.statusChanged.connect(this._refresh);
-      place.panel.sessionContext.kernelChanged.connect(this._refresh);
-      place.cell.model.stateChanged.connect(this._refresh);
       this._refresh();
     }
   }
@@ -158,6 +155,7 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
   /** Whether the output has changed since the fallback was drawn. */
   private _isStale = false;
   private _place: IPlace | null = null;
+  private _following: IDisposable | null = null;
   private _sight: IDisposable | null = null;
   /** `null` until the page has said. */
   private _inSight: boolean | null = null;

@@ -255,10 +255,10 @@ export class ServerJobModel implements IModel, IDisposable {
 
   private async _readHead(rank: number, tail: RankTail): Promise<void> {
     const rows = await this._rows(rank, 0, HEAD_ROWS);
+    // Asked again where there is none, and when the log has begun anew.
+    this._headsAsked.delete(rank);
     if (rows) {
       this._apply(rank, tail.takeHead(rows.rows));
-    } else {
-      this._headsAsked.delete(rank);
     }
   }
 

@@ -7,7 +7,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import type { JobItem } from '../api/types';
 import { isActive } from '../jobstate';
-import { RequestError } from '../request';
+import { telling } from '../telling';
 import { CommandIDs, IAiInfraModels } from '../tokens';
 
 /** How long a removed job can be had back. */
@@ -158,24 +158,6 @@ function remove(id: string, { models, trans }: IContext): void {
   });
   const title = trans.__('The job was not removed');
   void telling(title, trans, () => removal.done.finally(() => Notification.dismiss(toast)));
-}
-
-/** Do it; a refusal is told in a dialog, and the answer is then `null`. */
-async function telling<T>(
-  title: string,
-  trans: TranslationBundle,
-  work: () => Promise<T>
-): Promise<T | null> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof RequestError)) {
-      throw error;
-    }
-    const { showProblem } = await import('../components/problem');
-    await showProblem(title, error, trans);
-    return null;
-  }
 }
 
 export default plugin;

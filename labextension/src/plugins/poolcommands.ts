@@ -11,7 +11,7 @@ import { addIcon, refreshIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import type { AttachRequest, PoolItem } from '../api/types';
-import { RequestError } from '../request';
+import { telling } from '../telling';
 import { CommandIDs, IAiInfraApi } from '../tokens';
 
 /** What marks the row of a pool in the page; its `data-pool` is the pool's name. */
@@ -233,17 +233,8 @@ class PoolVerbs {
     });
   }
 
-  private async _telling<T>(title: string, work: () => Promise<T>): Promise<T | null> {
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof RequestError)) {
-        throw error;
-      }
-      const { showProblem } = await import('../components/problem');
-      await showProblem(title, error, this._trans);
-      return null;
-    }
+  private _telling<T>(title: string, work: () => Promise<T>): Promise<T | null> {
+    return telling(title, this._trans, work);
   }
 
   private _app: JupyterFrontEnd;

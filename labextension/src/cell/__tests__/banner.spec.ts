@@ -49,14 +49,18 @@ class PlaceOfTests {
     this.statusChanged.emit(status);
   }
 
+  readonly cell: { model: unknown; isDisposed: boolean } & object = {
+    model: this.model,
+    isDisposed: false
+  };
+
   get place(): IPlace {
-    const { kernel, statusChanged } = this;
+    const { cell, kernel, statusChanged } = this;
     const kernelChanged = new Signal<object, void>({});
     const sessionContext = { session: { kernel }, statusChanged, kernelChanged };
-    const cell = { model: this.model, outputArea: {}, outputHidden: true, isDisposed: false };
     return {
       panel: { sessionContext, content: { widgets: this.others } },
-      cell
+      cell: Object.assign(cell, { outputArea: {}, outputHidden: true })
     } as unknown as IPlace;
   }
 }
@@ -124,6 +128,17 @@ describe('the banner of a cell whose job it does not show', () => {
     stream.say({ type: 'job', detail: ended });
     expect(said()).toContain('its results: history');
     expect(button('Re-attach')?.getAttribute('aria-disabled')).toBe('false');
+  });
+
+  it('goes with its cell, which has let go of its model by then', () => {
+    show();
+    Object.assign(at.cell, { model: null, isDisposed: true });
+    at.outputsChanged.emit();
+    banner.dispose();
+    at.stateChanged.emit();
+    at.turn('busy');
+    expect(banner.isDisposed).toBe(true);
+    expect(stream.watched).toEqual([]);
   });
 
   it('attaches the kernel with its output going into the cell', async () => {

@@ -21,12 +21,14 @@ class FakeKernel {
   readonly statusChanged = new Signal<this, string>(this);
   readonly asked: IRequest[] = [];
   private _answers: (() => void)[] = [];
+  private _refusals: (() => void)[] = [];
 
   requestExecute(content: IRequest): unknown {
     this.asked.push(content);
     const future = {
       onIOPub: (_message: unknown): void => undefined,
-      done: new Promise<void>(resolve => {
+      done: new Promise<void>((resolve, reject) => {
+        this._refusals.push(() => reject(new Error('Canceled future')));
         this._answers.push(() => {
           future.onIOPub({
             header: { msg_type: 'stream' },
@@ -43,6 +45,11 @@ class FakeKernel {
   turn(status: string): void {
     this.status = status;
     this.statusChanged.emit(status);
+  }
+
+  /** As a kernel's connection does when the kernel is restarted. */
+  drop(): void {
+    this._refusals.forEach(refuse => refuse());
   }
 
   async answer(): Promise<void> {
@@ -87,6 +94,25 @@ describe('a dry run', () => {
     document.querySelector<HTMLButtonElement>('button.jp-mod-accept')?.click();
     await over;
     expect(document.querySelector('.jp-Dialog')).toBeNull();
+  });
+
+  it('says that the kernel was restarted meanwhile', async () => {
+    const kernel = new FakeKernel();
+    const over = dryRun({
+      source: '%%accelerate here',
+      sessionContext: session(kernel),
+      rendermime: new RenderMimeRegistry(),
+      trans
+    });
+    await vi.waitFor(() => expect(kernel.asked).toHaveLength(1));
+    kernel.drop();
+    await vi.waitFor(() =>
+      expect(document.querySelector('.aiinfra-dryrun [role=status]')?.textContent).toContain(
+        'was restarted'
+      )
+    );
+    document.querySelector<HTMLButtonElement>('button.jp-mod-accept')?.click();
+    await over;
   });
 
   it('may be closed before the kernel has answered', async () => {

@@ -1,6 +1,6 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { PromiseDelegate } from '@lumino/coreutils';
-import { fireEvent, screen, waitFor } from '@testing-library/react';
+import { configure, fireEvent, screen, waitFor } from '@testing-library/react';
 import axe from 'axe-core';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
@@ -12,6 +12,9 @@ import { showAttachForm } from '../attachform';
 import { aPool } from '../panel/__tests__/pooldata';
 
 const trans = nullTranslator.load('jupyter_aiinfra');
+
+// The form is loaded when it is first shown, which takes seconds on a busy machine.
+configure({ asyncUtilTimeout: 10_000 });
 
 const KINDS = [
   {

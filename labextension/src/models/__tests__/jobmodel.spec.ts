@@ -100,6 +100,23 @@ describe('a job that the server tells of', () => {
     expect(model.knowledge).toBe('known');
   });
 
+  it('has the first lines of a long log, also when that has begun anew', async () => {
+    let first = 'old';
+    await open({
+      logRows: ({ rank, first: from }) =>
+        Promise.resolve(logRows(rank, rank === 0 && from === 0 ? [first] : []))
+    });
+    const long = (bytes: number): LogRows =>
+      logRows(0, ['last'], { first: 300, total_rows: 301, total_lines: 301, total_bytes: bytes });
+    stream.say({ type: 'log', id: '0abc', log: long(5000) });
+    await settled();
+    expect([lines()[0], lines().at(-1)]).toEqual(['old', 'last']);
+    first = 'new';
+    stream.say({ type: 'log', id: '0abc', log: long(4000) });
+    await settled();
+    expect([lines()[0], lines().at(-1)]).toEqual(['new', 'last']);
+  });
+
   it('is watched only while it is seen, with the log of the rank that is looked at', async () => {
     await open();
     expect(watched()).toEqual(['job', 'log 0']);
