@@ -24,6 +24,11 @@ SHOTS = Path(os.environ.get("AIINFRA_SCREENSHOTS") or "build/screenshots")
 expect.set_options(timeout=PATIENCE_MS)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(300))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     with sync_playwright() as started:

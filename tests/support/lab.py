@@ -199,15 +199,24 @@ def open_lab(
 
 
 class LabPage:
-    """One window with JupyterLab in it; what went wrong in its scripts is in ``errors``."""
+    """One window with JupyterLab in it.
+
+    What went wrong in its scripts is in ``errors``, what it sent through our socket in ``sent``.
+    """
 
     def __init__(self, browser: Any, lab: Lab, *, width: int = 1280, height: int = 800) -> None:
         self.lab = lab
         self.errors: list[str] = []
+        self.sent: list[str | bytes] = []
         self.context = browser.new_context(viewport={"width": width, "height": height})
         self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
+        self.page.on("websocket", self._listen)
+
+    def _listen(self, socket: Any) -> None:
+        if "/aiinfra/" in socket.url:
+            socket.on("framesent", lambda frame: self.sent.append(frame))  # noqa: PLW0108 - no builtin
 
     def open(self, *, reset: bool = True, extension: bool = True) -> LabPage:
         """Go to JupyterLab, in a fresh workspace or in the one that was left."""
