@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,23 @@ __all__ = ["open_browser", "serve", "window"]
 def serve(folder: Path, *, ours: bool = True, options: Sequence[str] = ()) -> Iterator[Lab]:
     """Yield a JupyterLab with everything it writes below `folder`; ``ours`` is the extension."""
     with open_site(folder) as site:
-        if not ours:
-            _switch_off(site.root / "config")
-        with open_lab(site, options=options) as lab:
+        without = () if ours else _without_us(site.root)
+        with open_lab(site, options=[*options, *without]) as lab:
             yield lab
 
 
-def _switch_off(config: Path) -> None:
-    """Disable the extension as a user does: the server's half and the page's."""
-    (config / "labconfig").mkdir(parents=True)
-    (config / "labconfig" / "page_config.json").write_text(
-        json.dumps({"disabledExtensions": {"jupyter-aiinfra": True}})
-    )
-    (config / "jupyter_server_config.json").write_text(
+def _without_us(root: Path) -> Sequence[str]:
+    """Return options that leave the extension out, and nothing else that is installed."""
+    (root / "config").mkdir(parents=True)
+    (root / "config" / "jupyter_server_config.json").write_text(
         json.dumps({"ServerApp": {"jpserver_extensions": {"jupyter_aiinfra": False}}})
     )
+    others = root / "labextensions"
+    others.mkdir()
+    for each in (Path(sys.prefix) / "share" / "jupyter" / "labextensions").iterdir():
+        if each.name != "jupyter-aiinfra":
+            (others / each.name).symlink_to(each)
+    return (f"--LabApp.labextensions_path={[str(others)]}",)
 
 
 @contextlib.contextmanager
