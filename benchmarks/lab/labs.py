@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,11 +34,9 @@ def _without_us(root: Path) -> Sequence[str]:
         json.dumps({"ServerApp": {"jpserver_extensions": {"jupyter_aiinfra": False}}})
     )
     others = root / "labextensions"
-    others.mkdir()
-    for each in (Path(sys.prefix) / "share" / "jupyter" / "labextensions").iterdir():
-        if each.name != "jupyter-aiinfra":
-            (others / each.name).symlink_to(each)
-    return (f"--LabApp.labextensions_path={[str(others)]}",)
+    installed = Path(sys.prefix) / "share" / "jupyter" / "labextensions"
+    shutil.copytree(installed, others, ignore=shutil.ignore_patterns("jupyter-aiinfra"))
+    return (f"--LabApp.labextensions_path={others}",)
 
 
 @contextlib.contextmanager
