@@ -61,7 +61,11 @@ def window(browser: Any, lab: Lab) -> Iterator[Callable[..., LabPage]]:
     yield make
     for page in opened:
         page.close()
-    assert [error for page in opened for error in page.errors] == []
+    errors = [error for page in opened for error in page.errors]
+    if lab.was_killed:
+        # JupyterLab's own requests to a server that is gone end in rejections nobody catches.
+        errors = [error for error in errors if "/jupyter-aiinfra/" in error]
+    assert errors == []
 
 
 @pytest.fixture

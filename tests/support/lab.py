@@ -102,6 +102,7 @@ class Lab:
             *("--LanguageServerManager.autodetect=False", *options),
         ]
         self.log = site.root / "server.log"
+        self.was_killed = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -156,6 +157,7 @@ class Lab:
 
     def kill(self) -> None:
         """Kill -9 of the server alone: its kernels live on; returns once it is gone."""
+        self.was_killed = True
         self.process.kill()
         self.process.wait()
 
