@@ -414,35 +414,39 @@ def status(folder: str) -> Json:
     if ended is not None:
         known.update(ended, supervised=True)
         return known
+    # Read before the look at the lock: a supervisor that was on record then, and holds no lock
+    # afterwards, is gone; one that comes up in between is no contradiction, only news.
+    began = run.json("supervisor.json")
     known["supervised"] = supervised(run)
     known["started_at"] = (run.json("go") or {}).get("at")
     if known["supervised"]:
         known["state"] = _phase(run)
         return known
-    # The supervisor is gone without a word. What it started may not be.
-    if run.json("exit.json") is not None:
-        return status(folder)  # it ended between the two looks
-    return _unsupervised(run, spec, known)
+    # The supervisor is gone without a word, or not there yet. What it started may not be gone.
+    _unsupervised(run, spec, known, began)
+    changed = run.json("supervisor.json") != began or supervised(run)
+    if changed or run.json("exit.json") is not None:
+        return status(folder)  # it began, was replaced, or ended while we looked
+    return known
 
 
-def _unsupervised(run: Run, spec: Json, known: Json) -> Json:
+def _unsupervised(run: Run, spec: Json, known: Json, began: Json | None) -> None:
     if tagged(spec["job"]):
         known["state"] = _phase(run)
     elif run.rc is not None:
         known.update(_conclusion(run, spec, run.rc, strays=0, ended_by={}))
         # The wrapper dated the end for us.
         known["ended_at"] = os.path.getmtime(run.path("rc"))
-    elif run.json("supervisor.json") is None and _age(run.path("spec.json")) < _YOUNG_SECONDS:
+    elif began is None and _age(run.path("spec.json")) < _YOUNG_SECONDS:
         known["state"] = "starting"
         known["supervised"] = True
-    elif run.json("supervisor.json") is None:
+    elif began is None:
         # Nobody need wonder how it ended: nothing of it ever ran.
         known["state"] = "failed"
         known["reason"] = "the job was never started on its node"
     else:
         known["state"] = "lost"
         known["reason"] = _why_lost(run)
-    return known
 
 
 def _why_lost(run: Run) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -192,6 +193,25 @@ def test_a_restarted_node_is_told_from_a_killed_job(bench: Bench) -> None:
     path = run_dir / "supervisor.json"
     supervise.write_json(str(path), {**json.loads(path.read_text()), "boot": "another"})
     assert "restarted" in supervise.status(str(run_dir))["reason"]
+
+
+def test_a_supervisor_that_comes_up_during_the_look_is_no_lost_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = bench.make("sleep 300")
+    look = supervise.tagged
+
+    def slow_look(job: str, tag: str = supervise.TAG) -> list[dict[str, Any]]:
+        found = look(job, tag)
+        monkeypatch.setattr(supervise, "tagged", look)
+        assert bench.verb("start", str(run_dir)).returncode == 0
+        return found
+
+    monkeypatch.setattr(supervise, "tagged", slow_look)
+    seen = supervise.status(str(run_dir))
+    assert (seen["state"], seen["supervised"]) == ("starting", True)
+    bench.verb("kill", str(run_dir), "0")
+    assert bench.end(run_dir)["state"] == "cancelled"
 
 
 def test_a_reused_pid_is_never_signalled() -> None:
