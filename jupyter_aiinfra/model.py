@@ -22,11 +22,13 @@ __all__ = [
     "LAUNCHER",
     "CaptureKind",
     "Desired",
+    "EnvironmentSpec",
     "Event",
     "FileRef",
     "Finding",
     "Gpu",
     "Handle",
+    "Health",
     "Interpreter",
     "Job",
     "JobKind",
@@ -37,12 +39,15 @@ __all__ = [
     "ManifestItem",
     "Node",
     "NodePlan",
+    "NodeStatus",
     "Observation",
     "Origin",
+    "Placement",
     "Plan",
     "PoolRecord",
     "RankError",
     "RankStatus",
+    "Restart",
     "Severity",
     "TrackingRun",
     "TrackingSpec",
@@ -255,6 +260,28 @@ class TrackingRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnvironmentSpec:
+    """The Python environment that a job's ranks run in, built once a digest on each node.
+
+    ``digest`` names the folder it is built in; ``files`` are the lock or requirements file, and
+    what it refers to, as they lie in the run directory.
+    """
+
+    kind: str
+    digest: str
+    source: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """One node that was chosen for a job, with the GPUs (UUIDs) that are leased to it there."""
+
+    node: str
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """Everything a pool needs to run a job, and nothing that only one pool understands.
 
@@ -262,13 +289,26 @@ class JobSpec:
     in on the node. ``env`` is recorded and holds no secret; ``secrets`` are names whose values
     are taken from the launching process and never written down. ``companion`` is a program that
     runs beside the ranks of node 0 and outlives them by what it needs to note their end.
+
+    A job begins on ``nodes`` nodes. When one is lost, or a rank fails, it is begun again at most
+    ``max_restarts`` times, on at least ``min_nodes`` of them (``None``: on all). A node that is
+    silent for ``dead_peer_seconds`` is taken for lost by the others. ``gpus`` is the number of GPUs
+    that the job wants on each node; 0 computes on CPUs.
     """
 
     kind: JobKind
     name: str
     argv: tuple[str, ...]
     nodes: int = 1
+    min_nodes: int | None = None
     procs: int = 1
+    gpus: int = 0
+    share: bool = False
+    priority: int = 0
+    max_restarts: int = 0
+    dead_peer_seconds: float = 10.0
+    environment: EnvironmentSpec | None = None
+    artifacts: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     cwd: str | None = None
@@ -309,9 +349,45 @@ class RankError:
     line: int | None = None
 
 
+class Health(str, Enum):
+    """How well a node answers: ``DEGRADED`` says less than asked, or only now and then."""
+
+    LIVE = "live"
+    DEGRADED = "degraded"
+    UNREACHABLE = "unreachable"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeStatus:
+    """One node of a job, or of a pool: how it answers, since when, and why it does not.
+
+    ``LOST`` is what the other nodes of the job have given up, whatever it does itself.
+    """
+
+    name: str
+    health: Health
+    since: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restart:
+    """Why attempt number ``attempt`` of a job was begun (2 is the first restart), and when."""
+
+    attempt: int
+    at: float
+    reason: str
+    nodes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class RankStatus:
-    """One rank as its node knows it. ``signal`` is set when a signal ended it."""
+    """One rank as its node knows it. ``signal`` is set when a signal ended it.
+
+    ``step`` is the last step the script reported (``jupyter_aiinfra.step``), ``step_at`` when, and
+    ``step_seconds`` how long the latest ones took, at the median.
+    """
 
     rank: int
     node: str
@@ -322,6 +398,9 @@ class RankStatus:
     signal: int | None = None
     max_memory_bytes: int | None = None
     error: RankError | None = None
+    step: int | None = None
+    step_at: float | None = None
+    step_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,6 +411,9 @@ class Observation:
     ``supervised`` is false when the node's supervisor is gone while the job still runs.
     ``stopping`` is true once the node knows that the job is to end.
     ``ended_by`` tells, for a stopped job, which signal ended which ranks.
+    ``attempt`` counts from 1; ``restarts`` says why there was more than one.
+    ``nodes`` tells, for a job on several nodes, how each is seen.
+    ``stalled_since`` is set while no rank has reported a step for longer than it should.
     """
 
     state: JobState
@@ -348,11 +430,18 @@ class Observation:
     strays: int = 0
     tracking: TrackingRun | None = None
     results: tuple[str, ...] = ()
+    attempt: int = 1
+    restarts: tuple[Restart, ...] = ()
+    nodes: tuple[NodeStatus, ...] = ()
+    stalled_since: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The record of a job. ``version`` grows with each change and guards compare-and-set."""
+    """The record of a job. ``version`` grows with each change and guards compare-and-set.
+
+    ``placement`` is where it was decided to run; empty leaves that to the pool.
+    """
 
     id: str
     pool: str
@@ -362,6 +451,7 @@ class Job:
     version: int = 0
     handle: Handle | None = None
     seen: Observation | None = None
+    placement: tuple[Placement, ...] = ()
     created_at: float = field(default_factory=time.time)
     updated_at: float = field(default_factory=time.time)
 
@@ -387,6 +477,7 @@ class NodePlan:
     env: Mapping[str, str]
     cwd: str
     run_dir: str
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
