@@ -71,6 +71,7 @@ class LaunchLine:
     fetch: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    environment: str | None = None
     mlflow: str | None = None
     no_mlflow: bool = False
     port: int | None = None

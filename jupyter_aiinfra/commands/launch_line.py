@@ -101,6 +101,19 @@ def _variable(flag: str, text: str) -> tuple[tuple[str, str], ...]:
     return ((name, value),)
 
 
+def _environment(flag: str, text: str) -> str:
+    if text != "current" and not text.endswith(_ENVIRONMENT_FILES):
+        raise UsageError(
+            f"{flag} {text!r}: expected NAME=VALUE, current, or the path of a requirements.txt, "
+            "uv.lock, pyproject.toml or environment.yml",
+            hint=f"{flag} NAME=VALUE sets a variable, {flag} FILE names the ranks' environment",
+        )
+    return text
+
+
+_ENVIRONMENT_FILES = (".txt", ".in", ".lock", ".toml", ".yml", ".yaml")
+
+
 OPTIONS: tuple[Option, ...] = (
     Option(
         name="--procs",
@@ -150,10 +163,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="--env",
         field="env",
-        metavar="NAME=VALUE",
+        metavar="NAME=VALUE|FILE",
         convert=_variable,
         many=True,
-        help="environment variable for the ranks (recorded)",
+        help="variable for the ranks (recorded), or what to build their Python from",
     ),
     Option(
         name="--mlflow",
@@ -313,6 +326,7 @@ class _Reader:
                 if option.takes == "one":
                     raise UsageError(f"{flag} needs a value: {flag} {option.metavar}")
                 text = ""
+            option = _meant(option, text)
             try:
                 value = option.convert(flag, text)
             except UsageError as error:
@@ -352,6 +366,19 @@ class _AtValue(Exception):
     def __init__(self, error: UsageError) -> None:
         super().__init__(error)
         self.error = error
+
+
+_ENVIRONMENT = Option(
+    name="--env", field="environment", metavar="FILE", convert=_environment, help=""
+)
+
+
+def _meant(option: Option, text: str) -> Option:
+    """Return what `text` makes of `option`: ``--env`` takes a variable or an environment."""
+    name, equals, _ = text.partition("=")
+    if option.field == "env" and not (equals and name.isidentifier()):
+        return _ENVIRONMENT
+    return option
 
 
 _POOL = Option(name="--pool", field="pool", metavar="POOL", help="where to run")

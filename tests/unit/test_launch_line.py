@@ -38,6 +38,15 @@ from jupyter_aiinfra.training import LaunchLine
         ("here --keep a --fetch history,state", {"keep": ("a",), "fetch": ("history", "state")}),
         ("here --secret HF_TOKEN", {"secrets": ("HF_TOKEN",)}),
         ("here --env A=1 --env B= --env A=x=y", {"env": {"A": "x=y", "B": ""}}),
+        ("here --env current", {"environment": "current"}),
+        ("here --env=../uv.lock", {"environment": "../uv.lock"}),
+        (
+            "here --env A=b.txt --env a=b/requirements.txt --env /a=b/environment.yml",
+            {
+                "env": {"A": "b.txt", "a": "b/requirements.txt"},
+                "environment": "/a=b/environment.yml",
+            },
+        ),
         ("here --mlflow", {"mlflow": ""}),
         ("here --mlflow sqlite:///x", {"mlflow": "sqlite:///x"}),
         ("here --mlflow=http://m --procs 2", {"mlflow": "http://m", "procs": 2}),
@@ -75,6 +84,8 @@ def test_a_line_is_read(line: str, fields: dict[str, Any]) -> None:
         ("here --port 70000", "--port 70000", ""),
         ("here --env A", "--env 'A': expected NAME=VALUE", ""),
         ("here --env 1A=2", "--env '1A=2'", ""),
+        ("here --env a.txt --env current", "--env is given twice", ""),
+        ("here --env torch", "--env 'torch': expected NAME=VALUE, current", "names the ranks'"),
         ("here --send a-b", "--send 'a-b': expected a name", ""),
         ("here --fetch ,", "--fetch: expected a name", ""),
         ("here --grace soon", "--grace 'soon': expected a length of time", "30m"),
@@ -114,7 +125,7 @@ def test_a_command_line_names_its_pool_by_an_option() -> None:
 
 def test_every_option_has_its_field_and_its_help() -> None:
     fields = {field.name for field in dataclasses.fields(LaunchLine)}
-    assert {option.field for option in OPTIONS} == fields - {"pool", "passed"}
+    assert {option.field for option in OPTIONS} == fields - {"pool", "passed", "environment"}
     for option in OPTIONS:
         assert option.help
         assert (option.metavar == "") is (option.takes == "nothing")
