@@ -1,0 +1,156 @@
+"""The pools that are attached, and the open ones among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jupyter_aiinfra.errors import PoolExists, PoolInUse, Unreachable, UsageError
+from jupyter_aiinfra.model import Node, PoolRecord
+from jupyter_aiinfra.pools.base import Pool
+from jupyter_aiinfra.settings import Settings
+from jupyter_aiinfra.store import Store
+
+__all__ = ["Attached", "PoolOpener", "PoolView", "check_name"]
+
+PoolOpener = Callable[[PoolRecord, Settings], Pool]
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+_NAME_LENGTH = 63
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolView:
+    """A pool as seen now: its nodes, or why they cannot be told."""
+
+    record: PoolRecord
+    nodes: tuple[Node, ...] | None
+    problem: str | None
+    active_jobs: int
+
+
+class Attached:
+    """What is attached, opened when it is first asked for."""
+
+    def __init__(self, store: Store, settings: Settings, *, opener: PoolOpener) -> None:
+        self.store = store
+        self.settings = settings
+        self._opener = opener
+        self._open: dict[str, tuple[PoolRecord, Pool]] = {}
+
+    async def attach(
+        self, name: str, *, kind: str, options: Mapping[str, Any] | None = None
+    ) -> PoolView:
+        """Attach a pool under `name`. It is asked for its nodes first; nothing is kept on failure.
+
+        Attaching the same pool again under its name is no error: a notebook is run more than once.
+
+        Raises
+        ------
+        UsageError
+            A name, kind or option that cannot be.
+        PoolExists
+            The name is taken by another pool.
+        Unreachable
+            The pool does not answer.
+        """
+        check_name("pool", name)
+        record = PoolRecord(name=name, kind=kind, options=dict(options or {}))
+        pool = self._opener(record, self.settings)
+        try:
+            nodes = await pool.nodes()
+            record = self._add_pool(record)
+        except BaseException:
+            await pool.aclose()
+            raise
+        self._open[name] = (record, pool)
+        active = len(self.store.list_jobs(pool=name, active=True))
+        return PoolView(record=record, nodes=tuple(nodes), problem=None, active_jobs=active)
+
+    def _add_pool(self, record: PoolRecord) -> PoolRecord:
+        try:
+            self.store.add_pool(record)
+        except PoolExists:
+            old = self.store.get_pool(record.name)
+            if (old.kind, dict(old.options)) != (record.kind, dict(record.options)):
+                raise
+            return old
+        return record
+
+    async def detach(self, name: str, *, force: bool = False) -> None:
+        """Forget a pool. Its jobs and their run directories stay as they are.
+
+        Raises
+        ------
+        PoolInUse
+            Jobs on it are not over, and `force` is false.
+        """
+        self.store.get_pool(name)
+        active = self.store.list_jobs(pool=name, active=True)
+        if active and not force:
+            ids = ", ".join(job.id for job in active)
+            raise PoolInUse(
+                f"pool {name!r} has jobs that are not over: {ids}",
+                hint=f"cancel them (%jobs cancel ID), or %pool detach {name} --force: "
+                "they go on, and are found again when the pool is attached under this name",
+            )
+        self.store.remove_pool(name)
+        opened = self._open.pop(name, None)
+        if opened is not None:
+            await opened[1].aclose()
+
+    def pool(self, name: str) -> Pool:
+        """Return the open pool of that name.
+
+        Raises
+        ------
+        PoolNotFound
+            No such pool is attached.
+        Unreachable
+            What it was attached with holds no longer.
+        """
+        record = self.store.get_pool(name)
+        opened = self._open.get(name)
+        if opened is None or opened[0] != record:
+            try:
+                opened = (record, self._opener(record, self.settings))
+            except UsageError as error:
+                # It was right when it was attached; its interpreter, say, has been removed since.
+                hint = f"%pool detach {name}, and attach it anew"
+                raise Unreachable(error.message, hint=hint) from error
+            self._open[name] = opened
+        return opened[1]
+
+    async def pools(self) -> Sequence[PoolView]:
+        """Return every attached pool as seen now, by name."""
+        return [await self.show_pool(record.name) for record in self.store.list_pools()]
+
+    async def show_pool(self, name: str) -> PoolView:
+        """Return one attached pool as seen now; an unreachable one says so and is no error."""
+        record = self.store.get_pool(name)
+        active = len(self.store.list_jobs(pool=name, active=True))
+        try:
+            nodes = tuple(await self.pool(name).nodes())
+        except Unreachable as error:
+            return PoolView(record=record, nodes=None, problem=error.message, active_jobs=active)
+        return PoolView(record=record, nodes=nodes, problem=None, active_jobs=active)
+
+    async def nodes(self, name: str) -> Sequence[Node]:
+        """Return the nodes of a pool as of now; raises Unreachable where it does not answer."""
+        return await self.pool(name).nodes()
+
+    async def aclose(self) -> None:
+        """Let go of the open pools. Idempotent."""
+        for _, pool in self._open.values():
+            await pool.aclose()
+        self._open.clear()
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse what cannot be the name of a pool or a job."""
+    if not name or len(name) > _NAME_LENGTH or not set(name) <= _NAME_CHARACTERS:
+        raise UsageError(
+            f"{name!r} is no name for a {what}",
+            hint=f"up to {_NAME_LENGTH} letters, digits and - _ . make a name",
+        )
