@@ -7,8 +7,10 @@ One file, standard library only, Python 3.8 or newer, nothing installed on the n
     supervise.py kill DIR S    ask for the end: SIGINT, after S seconds SIGTERM, then SIGKILL
     supervise.py adopt DIR     put a new supervisor beside a job whose own was killed
 
-``start`` reads a JSON object of secrets from standard input; they go into the environment of what
-it starts and nowhere else. The layout of DIR is described in ``docs/run-directory.md``.
+``start`` and ``adopt`` read a JSON object of secrets from standard input; they go into the
+environment of what they start and nowhere else. Under ``gang``, whose value is no text, stands what
+the supervisors of a job on several nodes need to find each other (``gang.py``). The layout of DIR
+is described in ``docs/run-directory.md``.
 
 A process is known by pid, start time, boot id and pid namespace together, and ours by the tag
 ``AIINFRA_JOB`` in its environment: torch's agents put workers in sessions of their own, so a
@@ -39,11 +41,19 @@ __all__ = [
     "TAG",
     "Json",
     "Run",
+    "Stopper",
+    "Supervisor",
     "adopt",
     "alive",
     "boot_id",
+    "conclusion",
+    "contract",
+    "first_failure",
     "free_port",
     "identity",
+    "in_gang",
+    "launch",
+    "launch_tracker",
     "main",
     "myself",
     "read_json",
@@ -55,6 +65,8 @@ __all__ = [
     "status",
     "supervised",
     "tagged",
+    "why_failed",
+    "world_problem",
     "write_json",
 ]
 
@@ -332,11 +344,11 @@ class Run:
         return int(text) if text and text.strip() else None
 
     def reports(self) -> dict[int, Json]:
-        """Return the ranks' reports by rank."""
+        """Return the ranks' reports by seat (a rank's number in the first attempt)."""
         return self._ranks(".json")
 
     def exits(self) -> dict[int, Json]:
-        """Return the ranks' exit records by rank."""
+        """Return the ranks' exit records by seat."""
         return self._ranks(".exit.json")
 
     def _ranks(self, ending: str) -> dict[int, Json]:
@@ -350,7 +362,7 @@ class Run:
             if name.endswith(ending) and rank.isdigit():
                 record = self.json("ranks", name)
                 if record is not None:
-                    found[int(record["rank"])] = record
+                    found[int(record.get("seat", record["rank"]))] = record
         return found
 
 
@@ -401,6 +413,7 @@ def status(folder: str) -> Json:
     spec = run.spec
     if spec is None:
         return {"state": "absent"}
+    turn = run.json("attempt.json") or {}
     known = {
         "job": spec["job"],
         "world": spec["world"],
@@ -409,6 +422,11 @@ def status(folder: str) -> Json:
         "stop": run.json("stop.json"),
         "tracking": run.json("track.run.json"),
         "results": _result_names(run),
+        "attempt": turn.get("attempt", 1),
+        "restarts": turn.get("restarts", []),
+        "nodes": turn.get("nodes", []),
+        "waiting": turn.get("waiting"),
+        "led": turn.get("led", True),
     }
     ended = run.json("exit.json")
     if ended is not None:
@@ -418,7 +436,7 @@ def status(folder: str) -> Json:
     # afterwards, is gone; one that comes up in between is no contradiction, only news.
     began = run.json("supervisor.json")
     known["supervised"] = supervised(run)
-    known["started_at"] = (run.json("go") or {}).get("at")
+    known["started_at"] = _begun_at(run)
     if known["supervised"]:
         known["state"] = _phase(run)
         return known
@@ -433,8 +451,12 @@ def status(folder: str) -> Json:
 def _unsupervised(run: Run, spec: Json, known: Json, began: Json | None) -> None:
     if tagged(spec["job"]):
         known["state"] = _phase(run)
+    elif began is not None and in_gang(spec):
+        # How the job ends is for the supervisors to say: a new one here will find the others.
+        known["state"] = _phase(run)
+        known["gone"] = _why_lost(run)
     elif run.rc is not None:
-        known.update(_conclusion(run, spec, run.rc, strays=0, ended_by={}))
+        known.update(conclusion(run, spec, run.rc, strays=0, ended_by={}))
         # The wrapper dated the end for us.
         known["ended_at"] = os.path.getmtime(run.path("rc"))
     elif began is None and _age(run.path("spec.json")) < _YOUNG_SECONDS:
@@ -457,7 +479,15 @@ def _why_lost(run: Run) -> str:
 
 
 def _phase(run: Run) -> str:
-    return "running" if os.path.exists(run.path("go")) else "starting"
+    # Between two attempts a job runs: it has begun, and is not over.
+    return "running" if _begun_at(run) is not None else "starting"
+
+
+def _begun_at(run: Run) -> float | None:
+    """Return when user code began in the first attempt, or ``None``."""
+    turn = run.json("attempt.json") or {}
+    begun_at: float | None = turn.get("started_at") or (run.json("go") or {}).get("at")
+    return begun_at
 
 
 def _age(path: str) -> float:
@@ -472,6 +502,7 @@ def _rank_list(run: Run) -> list[Json]:
     ranks = []
     for rank, report in sorted(run.reports().items()):
         entry = {key: report.get(key) for key in ("rank", "node", "pid", "started_at")}
+        entry["seat"] = rank
         entry.update(exits.get(rank, {}))
         ranks.append(entry)
     return ranks
@@ -488,14 +519,14 @@ def _result_names(run: Run) -> list[str]:
 # --- the end -----------------------------------------------------------------------------------
 
 
-def _conclusion(
+def conclusion(
     run: Run, spec: Json, rc: int | None, *, strays: int, ended_by: Mapping[str, Sequence[int]]
 ) -> Json:
     """Return the exit record: state, reason and who failed, from what the ranks left behind."""
     stop = run.json("stop.json")
     aborted = run.json("abort.json")
     exits = run.exits()
-    failed = _first_failure(run, exits)
+    failed = first_failure(run, exits)
     if aborted is not None:
         state, reason, failed = "failed", aborted["reason"], None
     elif stop is not None and (rc != 0 or ended_by):
@@ -506,12 +537,12 @@ def _conclusion(
     elif rc is None:
         state, reason = "lost", "the launcher was killed; no exit status is known"
     else:
-        state, reason = "failed", _why_failed(run, spec, rc, failed, exits)
+        state, reason = "failed", why_failed(run, spec, rc, failed, exits)
     return {
         "format": FORMAT,
         "state": state,
         "rc": rc,
-        "started_at": (run.json("go") or {}).get("at"),
+        "started_at": _begun_at(run),
         "ended_at": time.time(),
         "reason": reason,
         "failed_rank": failed,
@@ -520,7 +551,7 @@ def _conclusion(
     }
 
 
-def _first_failure(run: Run, exits: Mapping[int, Json]) -> int | None:
+def first_failure(run: Run, exits: Mapping[int, Json]) -> int | None:
     """Return the rank that failed first, or ``None``.
 
     The launcher ends the other ranks with SIGTERM once one has failed, so a rank that was merely
@@ -534,9 +565,8 @@ def _first_failure(run: Run, exits: Mapping[int, Json]) -> int | None:
     return min(silent) if silent and not exits else None
 
 
-def _why_failed(
-    run: Run, spec: Json, rc: int, failed: int | None, exits: Mapping[int, Json]
-) -> str:
+def why_failed(run: Run, spec: Json, rc: int, failed: int | None, exits: Mapping[int, Json]) -> str:
+    """Return in one sentence why a launcher that ended with status `rc` did."""
     if failed is None:
         if not run.reports():
             return f"the launcher ended with status {rc} before any rank began"
@@ -575,7 +605,7 @@ def _signal_note(number: int) -> str:
 # --- stopping ----------------------------------------------------------------------------------
 
 
-class _Stopper:
+class Stopper:
     """Walks SIGINT, SIGTERM, SIGKILL over every process of the job until none is left."""
 
     def __init__(self, run: Run, job: str, grace: float) -> None:
@@ -614,7 +644,7 @@ class _Stopper:
         An interrupt to the launcher as well would make it kill ranks that are just saving.
         """
         pids = {
-            (r["pid"], r["start"]) for r in self.run.reports().values() if r["rank"] in self.ranks
+            (r["pid"], r["start"]) for seat, r in self.run.reports().items() if seat in self.ranks
         }
         chosen = [who for who in left if (who["pid"], who["start"]) in pids]
         return chosen or self._without_keepers(left)
@@ -685,7 +715,7 @@ def request_stop(
 # --- the supervisor itself ---------------------------------------------------------------------
 
 
-class _Supervisor:
+class Supervisor:
     """Owns one run from start (or adoption) to its exit record."""
 
     def __init__(self, run: Run, spec: Json) -> None:
@@ -693,7 +723,7 @@ class _Supervisor:
         self.spec = spec
         self.child: subprocess.Popen[bytes] | None = None
         self.tracker: subprocess.Popen[bytes] | None = None
-        self.stopper: _Stopper | None = None
+        self.stopper: Stopper | None = None
         self.rc: int | None = None
         self.begun = time.monotonic()
         self.last_beat = 0.0
@@ -728,7 +758,7 @@ class _Supervisor:
         stopped = self.stopper
         strays = self.end_strays()
         ended_by = stopped.ended_by() if stopped else {}
-        record = _conclusion(self.run, self.spec, self.rc, strays=strays, ended_by=ended_by)
+        record = conclusion(self.run, self.spec, self.rc, strays=strays, ended_by=ended_by)
         self.record(record)
         self.end_tracker()
 
@@ -760,7 +790,7 @@ class _Supervisor:
         """Let the ranks begin once as many distinct ones as asked have reported, or abort."""
         if not self.spec["verify_world"] or self.verified:
             return
-        problem = _world_problem(self.run.reports(), self.spec)
+        problem = world_problem(self.run.reports(), self.spec)
         waited = time.monotonic() - self.begun
         if problem is None and len(self.run.reports()) == self.spec["world"]:
             go = {"at": time.time(), "world": self.spec["world"]}
@@ -795,7 +825,7 @@ class _Supervisor:
         if stop is None:
             return
         if self.stopper is None:
-            self.stopper = _Stopper(self.run, self.spec["job"], stop["grace_seconds"])
+            self.stopper = Stopper(self.run, self.spec["job"], stop["grace_seconds"])
         self.stopper.grace = min(self.stopper.grace, stop["grace_seconds"])
         self.stopper.step()
 
@@ -821,7 +851,7 @@ class _Supervisor:
         if self.stopper is None:
             count = len(tagged(self.spec["job"]))
             grace = min(1.0, self.spec["grace_seconds"])
-            self.stopper = _Stopper(self.run, self.spec["job"], grace)
+            self.stopper = Stopper(self.run, self.spec["job"], grace)
         while self.stopper.step():
             self.reap()
             time.sleep(_STOPPING_POLL_SECONDS)
@@ -867,10 +897,12 @@ def _exit_status(status: int) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _world_problem(reports: Mapping[int, Json], spec: Json) -> str | None:
+def world_problem(reports: Mapping[int, Json], spec: Json) -> str | None:
     """Return why the ranks that reported cannot be the world asked for, or ``None`` so far."""
     asked = spec["world"]
-    for rank, report in sorted(reports.items()):
+    taken = set()
+    for _, report in sorted(reports.items()):
+        rank = report["rank"]
         if report["world"] != asked:
             return (
                 f"asked for {asked} ranks, but rank {rank} was started in a world of "
@@ -878,28 +910,47 @@ def _world_problem(reports: Mapping[int, Json], spec: Json) -> str | None:
             )
         if not 0 <= rank < asked:
             return f"asked for {asked} ranks, but a rank numbered {rank} reported"
-        if report.get("twice"):
+        if report.get("twice") or rank in taken:
             return f"two processes both call themselves rank {rank}"
+        taken.add(rank)
     return None
 
 
 # --- verbs -------------------------------------------------------------------------------------
 
 
-def _contract(spec: Json, run: Run) -> dict[str, str]:
-    """Return the rank contract: what the job's processes are told through their environment."""
-    port = spec.get("port") or (free_port(spec["head"]) if spec["node_rank"] == 0 else None)
-    return {
+def contract(spec: Json, run: Run, turn: Json | None = None) -> dict[str, str]:
+    """Return the rank contract: what the job's processes are told through their environment.
+
+    `turn` says what one attempt of a job on several nodes differs in: ``attempt``, ``rank`` and
+    ``count`` of its nodes, ``head`` (an address) and ``port``.
+    """
+    turn = turn or {}
+    count = turn.get("count", spec["node_count"])
+    head = turn.get("head", spec["head"])
+    port = turn.get("port") or spec.get("port")
+    rank = turn.get("rank", spec["node_rank"])
+    if port is None and rank == 0:
+        port = free_port(head)
+    gpus = spec.get("gpus") or ""
+    told = {
         TAG: spec["job"],
-        "AIINFRA_NODE_RANK": str(spec["node_rank"]),
-        "AIINFRA_NODE_COUNT": str(spec["node_count"]),
-        "AIINFRA_HEAD": spec["head"],
+        "AIINFRA_NODE_RANK": str(rank),
+        "AIINFRA_NODE_COUNT": str(count),
+        "AIINFRA_NODE_SLOT": str(spec["node_rank"]),
+        "AIINFRA_PROCS": str(spec["procs"]),
+        "AIINFRA_ATTEMPT": str(turn.get("attempt", 1)),
+        "AIINFRA_HEAD": head,
         "AIINFRA_PORT": str(port),
-        "AIINFRA_GPUS": spec.get("gpus") or "",
+        "AIINFRA_GPUS": gpus,
         "AIINFRA_RUN_DIR": run.folder,
-        "AIINFRA_WORLD_SIZE": str(spec["world"]),
+        "AIINFRA_WORLD_SIZE": str(count * spec["procs"]),
         "AIINFRA_BLOBS": spec["blobs"],
+        "AIINFRA_CHECKPOINT_DIR": spec.get("checkpoints") or run.path("checkpoints"),
+        "AIINFRA_PYTHON": spec.get("python") or sys.executable,
     }
+    # What the user has set stands: a checkpoint folder that all nodes share, say.
+    return {name: value for name, value in told.items() if name not in spec["env"]}
 
 
 def _fill(argv: Iterable[str], values: Mapping[str, str]) -> list[str]:
@@ -912,7 +963,7 @@ def _fill(argv: Iterable[str], values: Mapping[str, str]) -> list[str]:
     return filled
 
 
-def _launch(
+def launch(
     run: Run, spec: Json, secrets: Mapping[str, str], told: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start the wrapper with the launcher in it; return its process."""
@@ -921,7 +972,7 @@ def _launch(
     return _spawn(run, spec, argv, log="launcher.log", told={**secrets, **names, **told})
 
 
-def _launch_tracker(
+def launch_tracker(
     run: Run, spec: Json, secrets: Mapping[str, str], told: Mapping[str, str]
 ) -> subprocess.Popen[bytes] | None:
     """Start the companion that keeps the MLflow run, if one was asked for; return its process.
@@ -960,7 +1011,12 @@ def _spawn(
         os.close(output)
 
 
-def start(folder: str, secrets: Mapping[str, str]) -> None:
+def in_gang(spec: Json) -> bool:
+    """Whether this node's part of the job is led by a gang: several nodes, or several attempts."""
+    return spec["node_count"] > 1 or bool(spec.get("max_restarts"))
+
+
+def start(folder: str, secrets: Mapping[str, str], gang: Json | None = None) -> None:
     """Start the job of `folder` unless that was done before; return once it is under way.
 
     Raises ``OSError`` when the node cannot: nothing is left running then.
@@ -969,6 +1025,8 @@ def start(folder: str, secrets: Mapping[str, str]) -> None:
     spec = run.spec
     if spec is None:
         raise FileNotFoundError(errno.ENOENT, f"there is no spec.json in {run.folder}")
+    if in_gang(spec) and not os.path.isdir(spec["cwd"]):
+        raise NotADirectoryError(errno.ENOENT, f"the working directory {spec['cwd']} is not there")
     try:
         # The directory is the lock: whoever makes it starts the job, however often this is asked.
         os.mkdir(run.path("logs"), 0o700)
@@ -977,19 +1035,41 @@ def start(folder: str, secrets: Mapping[str, str]) -> None:
     os.mkdir(run.path("ranks"), 0o700)
     for name in ("exit.json", "stop.json"):
         set_aside(run.path(name))
-    _detached(run, lambda ready: _supervise(run, spec, secrets, ready))
+    if in_gang(spec):
+        _detached(run, lambda ready: _join(run, spec, dict(secrets), gang or {}, ready))
+    else:
+        _detached(run, lambda ready: _supervise(run, spec, secrets, ready))
 
 
-def adopt(folder: str) -> None:
+def adopt(folder: str, secrets: Mapping[str, str] | None = None) -> None:
     """Put a new supervisor beside a job whose own is gone. A no-op where one lives, or at the end.
 
-    Any number of processes may adopt at once: the lock lets one of them stay.
+    Any number of processes may adopt at once: the lock lets one of them stay. Without `secrets` a
+    job that has some cannot be begun again after a loss.
     """
     run = Run(folder)
     spec = run.spec
     if spec is None or run.json("exit.json") is not None or supervised(run):
         return
-    _detached(run, lambda ready: _supervise(run, spec, None, ready))
+    if in_gang(spec):
+        _detached(run, lambda ready: _join(run, spec, secrets, None, ready))
+    else:
+        _detached(run, lambda ready: _supervise(run, spec, None, ready))
+
+
+def _join(
+    run: Run, spec: Json, secrets: Mapping[str, str] | None, given: Json | None, ready: _Ready
+) -> None:
+    """Run in the detached process, for a job on several nodes or of several attempts."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    import gang  # our neighbour; most jobs need none
+
+    with _only_one(run, _ADOPT_SECONDS if given is None else _START_SECONDS) as mine:
+        if mine:
+            gang.supervise(run, spec, secrets, given, ready)
+        ready("")
 
 
 def _supervise(run: Run, spec: Json, secrets: Mapping[str, str] | None, ready: _Ready) -> None:
@@ -1004,19 +1084,19 @@ def _supervise(run: Run, spec: Json, secrets: Mapping[str, str] | None, ready: _
             old = run.json("supervisor.json") or {}
             record = {**me, "wrapper": old.get("wrapper"), "adopted": True}
             run.write("supervisor.json", record, durable=False)
-            supervisor = _Supervisor(run, spec)
+            supervisor = Supervisor(run, spec)
         else:
             run.write("supervisor.json", {**me, "wrapper": None}, durable=False)
-            supervisor = _Supervisor(run, spec)
-            told = _contract(spec, run)
-            supervisor.child = _launch(run, spec, secrets, told)
+            supervisor = Supervisor(run, spec)
+            told = contract(spec, run)
+            supervisor.child = launch(run, spec, secrets, told)
             wrapper = identity(supervisor.child.pid)
             try:
                 run.write("supervisor.json", {**me, "wrapper": wrapper}, durable=False)
-                supervisor.tracker = _launch_tracker(run, spec, secrets, told)
+                supervisor.tracker = launch_tracker(run, spec, secrets, told)
             except OSError:
                 # Half a start is no start: take back what runs before saying so.
-                while _Stopper(run, spec["job"], 0.0).step():
+                while Stopper(run, spec["job"], 0.0).step():
                     time.sleep(_STOPPING_POLL_SECONDS)
                 raise
         ready("")
@@ -1097,15 +1177,23 @@ def _become_subreaper() -> None:
 
 
 def _start_verb(folder: str) -> int:
-    text = sys.stdin.read()
-    secrets = json.loads(text) if text.strip() else {}
+    secrets, gang = _given()
     try:
-        start(folder, secrets)
+        start(folder, secrets, gang)
     except OSError as error:
         print(json.dumps({"errno": error.errno, "error": error.strerror or str(error)}))
         return 1
-    print(json.dumps({"started": True}))
+    known = Run(folder).json("gang.json") or {}
+    print(json.dumps({"started": True, "gang_port": known.get("port")}))
     return 0
+
+
+def _given() -> tuple[dict[str, str], Json | None]:
+    """Return what stands on standard input: secrets, and what a gang needs."""
+    text = "" if sys.stdin.isatty() else sys.stdin.read()
+    given = json.loads(text) if text.strip() else {}
+    gang = given.pop("gang") if isinstance(given.get("gang"), dict) else None
+    return given, gang
 
 
 def main(argv: Sequence[str]) -> int:
@@ -1122,7 +1210,7 @@ def main(argv: Sequence[str]) -> int:
     elif verb == "kill":
         request_stop(folder, float(argv[3]))
     else:
-        adopt(folder)
+        adopt(folder, _given()[0] or None)
     return 0
 
 

@@ -56,7 +56,7 @@ def test_ranks_that_end_at_once_are_written_down(run: Run, monkeypatch: pytest.M
     job.ends = {0: signal.SIGINT, 1: signal.SIGTERM, 2: signal.SIGKILL}
     now = [0.0]
     monkeypatch.setattr("jupyter_aiinfra.node.supervise.time.monotonic", lambda: now[0])
-    stopper = supervise._Stopper(run, "0abc", 4.0)
+    stopper = supervise.Stopper(run, "0abc", 4.0)
     for at in (0.0, 4.0, 8.0, 8.05, 8.1):
         now[0] = at
         assert stopper.step()
@@ -69,6 +69,6 @@ def test_ranks_that_ended_before_are_not(run: Run, monkeypatch: pytest.MonkeyPat
     job = Job(run, monkeypatch)
     job.ends = dict.fromkeys(range(3), signal.SIGINT)
     Path(run.path("ranks", "1.exit.json")).write_text('{"rank": 1}')
-    stopper = supervise._Stopper(run, "0abc", 4.0)
+    stopper = supervise.Stopper(run, "0abc", 4.0)
     stopper.step()
     assert stopper.ended_by() == {"SIGINT": [0, 2]}
