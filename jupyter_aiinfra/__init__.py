@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["__version__", "load_ipython_extension", "unload_ipython_extension"]
+    from jupyter_aiinfra.node.step import step
+
+__all__ = ["__version__", "load_ipython_extension", "step", "unload_ipython_extension"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "step":
+        from jupyter_aiinfra.node.step import step  # noqa: PLC0415 - only training scripts need it
+
+        # A cell's import line is found again by what the module holds under its name.
+        globals()["step"] = step
+        return step
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _version() -> str:

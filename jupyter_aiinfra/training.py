@@ -49,7 +49,18 @@ __all__ = [
     "this_interpreter",
 ]
 
-_NODE_FILES = ("aiinfra_spawned.py", "parcel.py", "rank.py", "supervise.py", "track.py")
+# What lies in a run directory's ``aiinfra/``, and the file of ours that it is.
+_NODE_FILES = {
+    "aiinfra_spawned.py": "aiinfra_spawned.py",
+    # `from jupyter_aiinfra import step` works where the package is not installed.
+    "jupyter_aiinfra.py": "step.py",
+    "parcel.py": "parcel.py",
+    "rank.py": "rank.py",
+    "stall.py": "stall.py",
+    "step.py": "step.py",
+    "supervise.py": "supervise.py",
+    "track.py": "track.py",
+}
 _PLACE = "${AIINFRA_RUN_DIR}"
 
 
@@ -252,7 +263,8 @@ def node_files() -> tuple[BundleFile, ...]:
     """Return the node side of the package as bundle files: the same for every job."""
     folder = Path(supervise.__file__).parent
     return tuple(
-        bundle_file(f"aiinfra/{name}", (folder / name).read_bytes()) for name in _NODE_FILES
+        bundle_file(f"aiinfra/{name}", (folder / source).read_bytes())
+        for name, source in _NODE_FILES.items()
     )
 
 

@@ -168,6 +168,19 @@ def _forward(pid: int, number: int, _frame: object) -> None:
 # --- before user code --------------------------------------------------------------------------
 
 
+def _listen_for_stacks() -> int | None:
+    """Have all stacks written to our log at a signal nobody else uses; return its number.
+
+    Ours alone, so that handlers of the user's code for the usual signals are left as they are.
+    """
+    if not hasattr(signal, "SIGRTMIN"):
+        return None
+    number = signal.SIGRTMIN + 7
+    # A descriptor of our own: the user's code may put its standard error elsewhere.
+    faulthandler.register(number, file=os.dup(2), all_threads=True, chain=False)
+    return int(number)
+
+
 def _report(place: _Place) -> None:
     """Say who we are, and refuse to be the second process with the same rank."""
     old = supervise.read_json(place.file(".json"))
@@ -183,10 +196,12 @@ def _report(place: _Place) -> None:
         "guardian": supervise.identity(os.getppid()),
         "attempt": place.attempt,
         "started_at": time.time(),
+        "stacks": _listen_for_stacks(),
     }
     if old is not None and old["attempt"] == place.attempt and old["pid"] != me["pid"]:
         record["twice"] = True
-    for ending in (".exit.json", ".error.json", ".done"):
+    os.environ["AIINFRA_STEP_FILE"] = place.file(".step")
+    for ending in (".exit.json", ".error.json", ".done", ".step"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place.file(ending))
     place.write(".json", record)
