@@ -23,6 +23,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import importlib
 import json
 import os
 import select
@@ -437,6 +438,7 @@ def status(folder: str) -> Json:
     began = run.json("supervisor.json")
     known["supervised"] = supervised(run)
     known["started_at"] = _begun_at(run)
+    known["stalled_since"] = (run.json("stall.json") or {}).get("since")
     if known["supervised"]:
         known["state"] = _phase(run)
         return known
@@ -499,13 +501,26 @@ def _age(path: str) -> float:
 
 def _rank_list(run: Run) -> list[Json]:
     exits = run.exits()
+    steps = _neighbour("step").read_steps(run.folder)
     ranks = []
     for rank, report in sorted(run.reports().items()):
         entry = {key: report.get(key) for key in ("rank", "node", "pid", "started_at")}
         entry["seat"] = rank
+        entry.update(steps.get(rank, {}))
         entry.update(exits.get(rank, {}))
         ranks.append(entry)
     return ranks
+
+
+def _neighbour(name: str) -> Any:
+    """Import another file of the node side, which most runs of this one need not have read."""
+    if __package__:
+        return importlib.import_module(f"{__package__}.{name}")
+    if name not in sys.modules:
+        here = os.path.dirname(os.path.abspath(__file__))
+        if here not in sys.path:
+            sys.path.insert(0, here)
+    return importlib.import_module(name)
 
 
 def _result_names(run: Run) -> list[str]:
@@ -727,6 +742,7 @@ class Supervisor:
         self.rc: int | None = None
         self.begun = time.monotonic()
         self.last_beat = 0.0
+        self.watch: Any = None
         reader, writer = os.pipe()
         for end in (reader, writer):
             os.set_blocking(end, False)
@@ -775,7 +791,7 @@ class Supervisor:
         return self.rc is not None or not tagged(self.spec["job"])
 
     def beat(self) -> None:
-        """Touch the heartbeat file now and then."""
+        """Touch the heartbeat file now and then, and look whether the ranks make progress."""
         now = time.monotonic()
         if now - self.last_beat < _HEARTBEAT_SECONDS and self.last_beat:
             return
@@ -785,6 +801,10 @@ class Supervisor:
             os.utime(descriptor)
         finally:
             os.close(descriptor)
+        if self.spec.get("stall_seconds") is not None:
+            if self.watch is None:
+                self.watch = _neighbour("stall").StallWatch(self.run, self.spec)
+            self.watch.look()
 
     def verify_world(self) -> None:
         """Let the ranks begin once as many distinct ones as asked have reported, or abort."""
