@@ -27,6 +27,7 @@ __all__ = [
     "FileRef",
     "Finding",
     "Gpu",
+    "GpuProcess",
     "Handle",
     "Health",
     "Interpreter",
@@ -34,6 +35,7 @@ __all__ = [
     "JobKind",
     "JobSpec",
     "JobState",
+    "Lease",
     "LogChunk",
     "Manifest",
     "ManifestItem",
@@ -49,6 +51,7 @@ __all__ = [
     "RankStatus",
     "Restart",
     "Severity",
+    "Submitter",
     "TrackingRun",
     "TrackingSpec",
     "from_json",
@@ -75,11 +78,12 @@ class JobKind(str, Enum):
 class JobState(str, Enum):
     """What was last *observed* of a job; what is *desired* of it is :class:`Desired`.
 
-    ``PENDING`` is recorded but not yet accepted by the pool, ``STARTING`` accepted with ranks
-    still coming up, ``RUNNING`` the asked world size verified and user code running. The other
-    four are final.
+    ``QUEUED`` is recorded and waits for GPUs, ``PENDING`` is recorded but not yet accepted by the
+    pool, ``STARTING`` accepted with ranks still coming up, ``RUNNING`` the asked world size
+    verified and user code running. The other four are final.
     """
 
+    QUEUED = "queued"
     PENDING = "pending"
     STARTING = "starting"
     RUNNING = "running"
@@ -126,6 +130,16 @@ class CaptureKind(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuProcess:
+    """A process that computes on a GPU, as far as its node lets itself be asked."""
+
+    pid: int
+    user: str | None = None
+    command: str | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gpu:
     """One GPU, known by its UUID: an index means nothing to another process."""
 
@@ -134,6 +148,7 @@ class Gpu:
     index: int
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
+    used_by: tuple[GpuProcess, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +297,27 @@ class Placement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A GPU (by UUID) that is a job's until its end is known; ``shared`` with those who ask too."""
+
+    pool: str
+    node: str
+    gpu: str
+    job: str
+    shared: bool = False
+    since: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitter:
+    """The process that took a job out of the queue, and when: it starts the job, or has died."""
+
+    host: str
+    process: Mapping[str, Any] = field(default_factory=dict)
+    since: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """Everything a pool needs to run a job, and nothing that only one pool understands.
 
@@ -293,7 +329,8 @@ class JobSpec:
     A job begins on ``nodes`` nodes. When one is lost, or a rank fails, it is begun again at most
     ``max_restarts`` times, on at least ``min_nodes`` of them (``None``: on all). A node that is
     silent for ``dead_peer_seconds`` is taken for lost by the others. ``gpus`` is the number of GPUs
-    that the job wants on each node; 0 computes on CPUs.
+    that the job wants on each node; 0 computes on CPUs. When no rank of a node has reported a step
+    for ``stall_seconds``, their stacks are put into their logs; ``None`` never does.
     """
 
     kind: JobKind
@@ -307,6 +344,7 @@ class JobSpec:
     priority: int = 0
     max_restarts: int = 0
     dead_peer_seconds: float = 10.0
+    stall_seconds: float | None = None
     environment: EnvironmentSpec | None = None
     artifacts: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -386,7 +424,8 @@ class RankStatus:
     """One rank as its node knows it. ``signal`` is set when a signal ended it.
 
     ``step`` is the last step the script reported (``jupyter_aiinfra.step``), ``step_at`` when, and
-    ``step_seconds`` how long the latest ones took, at the median.
+    ``step_seconds`` how long the latest ones took, at the median. ``metrics`` are the numbers it
+    reported beside it; ``None`` is one that is not finite.
     """
 
     rank: int
@@ -401,6 +440,7 @@ class RankStatus:
     step: int | None = None
     step_at: float | None = None
     step_seconds: float | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -440,7 +480,8 @@ class Observation:
 class Job:
     """The record of a job. ``version`` grows with each change and guards compare-and-set.
 
-    ``placement`` is where it was decided to run; empty leaves that to the pool.
+    ``placement`` is where it was decided to run; empty leaves that to the pool. ``submitter`` is
+    set once a job that was queued is started, perhaps by another process than launched it.
     """
 
     id: str
@@ -452,6 +493,7 @@ class Job:
     handle: Handle | None = None
     seen: Observation | None = None
     placement: tuple[Placement, ...] = ()
+    submitter: Submitter | None = None
     created_at: float = field(default_factory=time.time)
     updated_at: float = field(default_factory=time.time)
 

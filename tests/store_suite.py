@@ -31,9 +31,11 @@ from jupyter_aiinfra.model import (
     ManifestItem,
     Observation,
     Origin,
+    Placement,
     PoolRecord,
     RankError,
     RankStatus,
+    Submitter,
     TrackingRun,
     TrackingSpec,
 )
@@ -51,6 +53,19 @@ def job(job_id: str = "job1", *, pool: str = "here", **values: object) -> Job:
 
 def seen(state: JobState, **values: object) -> Observation:
     return replace(Observation(state=state, seen_at=200.0), **values)  # type: ignore[arg-type]
+
+
+SUBMITTER = Submitter(host="gpu1", process={"pid": 7}, since=150.0)
+
+
+def claim(store: Store, job_id: str, *gpus: str, expected: int = 0, shared: bool = False) -> bool:
+    return store.claim(
+        job_id, expected=expected, placement=placed(*gpus), shared=shared, submitter=SUBMITTER
+    )
+
+
+def placed(*gpus: str, node: str = "n0") -> tuple[Placement, ...]:
+    return (Placement(node=node, gpus=gpus),)
 
 
 class StoreSuite:
@@ -333,10 +348,104 @@ class StoreSuite:
             lambda: store.request("nope", expected=0, desired=Desired.STOP),
             lambda: store.fail_pending("nope", reason="x"),
             lambda: store.remove_job("nope"),
+            lambda: claim(store, "nope", "g0"),
+            lambda: store.end_queued("nope", state=JobState.CANCELLED, reason="x"),
             lambda: store.remove_job(added.id[:2]),  # a beginning is for get_job only
         ):
             with pytest.raises(JobNotFound):
                 verb()
+
+    # leases
+
+    def test_a_queued_job_is_claimed_once_and_lets_its_gpus_go_with_its_end(
+        self, store: Store
+    ) -> None:
+        queued = job(state=JobState.QUEUED)
+        store.add_job(queued)
+        assert not store.bind("job1", handle=HANDLE)
+        assert not store.fail_pending("job1", reason="it waits for nobody's process")
+        assert not claim(store, "job1", "g0", expected=1)
+        assert claim(store, "job1", "g0", "g1")
+        assert not claim(store, "job1", "g2", expected=1)
+        claimed = store.get_job("job1")
+        assert (claimed.state, claimed.placement) == (JobState.PENDING, placed("g0", "g1"))
+        assert claimed.submitter == SUBMITTER
+        (one, two) = store.leases()
+        assert (one.pool, one.node, one.gpu, one.job, one.shared) == (
+            "here",
+            "n0",
+            "g0",
+            "job1",
+            False,
+        )
+        assert two.gpu == "g1"
+        assert store.leases(pool="here") == [one, two]
+        assert store.leases(pool="there") == []
+        assert store.bind("job1", handle=HANDLE)
+        assert store.advance("job1", expected=2, seen=seen(JobState.RUNNING))
+        assert len(store.leases()) == 2
+        assert store.advance("job1", expected=3, seen=seen(JobState.SUCCEEDED))
+        assert store.leases() == []
+        moves = [event.detail for event in store.events() if event.kind == "job.state"]
+        assert moves[0] == {"from": "queued", "to": "pending"}
+
+    def test_what_is_not_wanted_any_more_is_not_claimed(self, store: Store) -> None:
+        store.add_job(job(state=JobState.QUEUED))
+        assert store.request("job1", expected=0, desired=Desired.STOP)
+        assert not claim(store, "job1", "g0", expected=1)
+        assert store.end_queued("job1", state=JobState.CANCELLED, reason="cancelled")
+        assert not store.end_queued("job1", state=JobState.CANCELLED, reason="cancelled")
+        over = store.get_job("job1")
+        assert over.state is JobState.CANCELLED
+        assert over.seen is not None
+        assert (over.seen.reason, over.ended_at) == ("cancelled", over.seen.seen_at)
+
+    @pytest.mark.parametrize(
+        ("first", "second", "both"),
+        [(False, False, False), (True, False, False), (False, True, False), (True, True, True)],
+    )
+    def test_a_gpu_is_shared_only_by_those_who_all_ask(
+        self, store: Store, first: bool, second: bool, both: bool
+    ) -> None:
+        for name in ("a", "b"):
+            store.add_job(job(name, state=JobState.QUEUED))
+        assert claim(store, "a", "g0", shared=first)
+        assert claim(store, "b", "g1", "g0", shared=second) is both
+        # All of them or none.
+        assert {lease.job for lease in store.leases()} == ({"a", "b"} if both else {"a"})
+        assert store.get_job("b").state is (JobState.PENDING if both else JobState.QUEUED)
+
+    def test_two_pools_of_one_machine_lease_a_gpu_once(self, store: Store) -> None:
+        store.add_pool(PoolRecord(name="there", kind="local"))
+        store.add_job(job("a", state=JobState.QUEUED))
+        store.add_job(job("b", pool="there", state=JobState.QUEUED))
+        assert claim(store, "a", "g0")
+        assert not claim(store, "b", "g0")
+
+    def test_a_job_is_added_with_its_leases_or_not_at_all(self, store: Store) -> None:
+        assert store.add_placed(job("a", placement=placed("g0")))
+        assert not store.add_placed(job("b", placement=placed("g1", "g0")))
+        with pytest.raises(JobNotFound):
+            store.get_job("b")
+        with pytest.raises(Conflict):
+            store.add_placed(job("a", placement=placed("g2")))
+        assert [lease.gpu for lease in store.leases()] == ["g0"]
+        assert store.add_placed(job("c"))
+        assert store.get_job("a").placement == placed("g0")
+
+    def test_a_pending_job_that_failed_lets_go_unless_it_may_run_all_the_same(
+        self, store: Store
+    ) -> None:
+        for name, gpu in (("a", "g0"), ("b", "g1")):
+            assert store.add_placed(job(name, placement=placed(gpu)))
+        assert not store.release("b")
+        assert store.fail_pending("a", reason="refused")
+        assert store.fail_pending("b", reason="no answer", keep_leases=True)
+        assert [lease.job for lease in store.leases()] == ["b"]
+        store.remove_job("b")
+        assert store.release("b")
+        assert not store.release("b")
+        assert store.leases() == []
 
     # events
 

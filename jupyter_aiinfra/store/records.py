@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import msgspec
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Row,
@@ -21,7 +19,6 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
-    update,
 )
 
 from jupyter_aiinfra.errors import (
@@ -29,7 +26,6 @@ from jupyter_aiinfra.errors import (
     JobNotFound,
     PoolExists,
     PoolNotFound,
-    StoreError,
     UsageError,
 )
 from jupyter_aiinfra.model import (
@@ -40,27 +36,33 @@ from jupyter_aiinfra.model import (
     JobState,
     Observation,
     PoolRecord,
-    from_wire,
     to_wire,
 )
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.leasing import LeaseRecords, hold, let_go
+from jupyter_aiinfra.store.rows import (
+    add_event,
+    add_state_event,
+    change,
+    job_row,
+    read_record,
+)
 from jupyter_aiinfra.store.schema import events, jobs, pools
 
 __all__ = ["Store"]
 
-T = TypeVar("T")
-
 _FINAL: Final = tuple(state.value for state in JobState if state.final)
-_ORDER: Final = {JobState.PENDING: 0, JobState.STARTING: 1, JobState.RUNNING: 2}
+_ORDER: Final = {
+    state: number
+    for number, state in enumerate(
+        (JobState.QUEUED, JobState.PENDING, JobState.STARTING, JobState.RUNNING)
+    )
+}
 _CANDIDATES_SHOWN: Final = 5
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
-# What decides whether a job may change; the spec, which may be long, does not.
-_GUARDED: Final[tuple[Column[Any], ...]] = tuple(
-    jobs.c[name] for name in ("id", "state", "desired", "version", "handle")
-)
 
 
-class Store:
+class Store(LeaseRecords):
     """What is known of pools and jobs, shared by every process that opens the same database.
 
     May be used from any thread and on both sides of a fork. Nothing is cached: each call sees
@@ -98,7 +100,7 @@ class Store:
                     hint=f"look at it with %pool show {record.name}, or choose another name",
                 )
             connection.execute(insert(pools).values(values))
-            _add_event(connection, "pool.added", record.name, {"kind": record.kind})
+            add_event(connection, "pool.added", record.name, {"kind": record.kind})
 
     def get_pool(self, name: str) -> PoolRecord:
         """Return the pool of that name, or raise PoolNotFound, which knows the others."""
@@ -106,13 +108,13 @@ class Store:
             row = _pool_row(connection, name)
             if row is None:
                 raise PoolNotFound(name, _pool_names(connection))
-        return _record(row, PoolRecord, f"pool {name!r}")
+        return read_record(row, PoolRecord, f"pool {name!r}")
 
     def list_pools(self) -> Sequence[PoolRecord]:
         """Return all pools, by name."""
         with self._database.read() as connection:
             rows = connection.execute(select(pools).order_by(pools.c.name)).all()
-        return [_record(row, PoolRecord, f"pool {row.name!r}") for row in rows]
+        return [read_record(row, PoolRecord, f"pool {row.name!r}") for row in rows]
 
     def remove_pool(self, name: str) -> None:
         """Detach a pool, or raise PoolNotFound; the jobs on it stay on record, over or not."""
@@ -120,7 +122,7 @@ class Store:
             if _pool_row(connection, name) is None:
                 raise PoolNotFound(name, _pool_names(connection))
             connection.execute(delete(pools).where(pools.c.name == name))
-            _add_event(connection, "pool.removed", name, {})
+            add_event(connection, "pool.removed", name, {})
 
     # --- jobs ----------------------------------------------------------------------------------
 
@@ -134,20 +136,19 @@ class Store:
         Conflict
             The id is taken.
         """
-        values = {
-            **to_wire(job),
-            "name": job.spec.name,
-            "kind": job.spec.kind.value,
-            "ended_at": _ended_at(job.seen),
-        }
         with self._database.write() as connection:
-            if _pool_row(connection, job.pool) is None:
-                raise PoolNotFound(job.pool, _pool_names(connection))
-            if connection.execute(select(jobs.c.id).where(jobs.c.id == job.id)).first():
-                raise Conflict(f"there is a job {job.id!r} already", hint="each job needs a new id")
-            connection.execute(insert(jobs).values(values))
-            detail = {"pool": job.pool, "name": job.spec.name, "state": job.state.value}
-            _add_event(connection, "job.added", job.id, detail)
+            _insert_job(connection, job)
+
+    def add_placed(self, job: Job) -> bool:
+        """Record a job as given, and lease it the GPUs of its placement: both, or nothing.
+
+        Raises what :meth:`add_job` does.
+        """
+        with self._database.write() as connection:
+            if not hold(connection, job.pool, job.id, job.placement, shared=job.spec.share):
+                return False
+            _insert_job(connection, job)
+            return True
 
     def get_job(self, job_id: str) -> Job:
         """Return the job of that id, or the only one whose id begins like that.
@@ -173,7 +174,7 @@ class Store:
                 row = connection.execute(select(jobs).where(jobs.c.id.in_(found))).first()
         if row is None:
             raise JobNotFound(job_id)
-        return _record(row, Job, f"job {row.id!r}")
+        return read_record(row, Job, f"job {row.id!r}")
 
     def list_jobs(
         self,
@@ -204,7 +205,7 @@ class Store:
             if before is not None:
                 query = query.where(_older(connection, before))
             rows = connection.execute(query).all()
-        return [_record(row, Job, f"job {row.id!r}") for row in rows]
+        return [read_record(row, Job, f"job {row.id!r}") for row in rows]
 
     def count_active(self) -> Mapping[str, int]:
         """Return how many jobs are not over, by pool; a pool without any is left out."""
@@ -216,50 +217,58 @@ class Store:
         """Note that the pool has accepted the job: a pending one without a handle is starting."""
         values = {"handle": to_wire(handle), "state": JobState.STARTING.value}
         with self._database.write() as connection:
-            row = _job_row(connection, job_id)
+            row = job_row(connection, job_id)
             if row.state != JobState.PENDING.value or row.handle is not None:
                 return False
-            _change(connection, row, values)
-            _add_state_event(connection, row, JobState.STARTING, None)
+            change(connection, row, values)
+            add_state_event(connection, row, JobState.STARTING, None)
             return True
 
     def advance(self, job_id: str, *, expected: int, seen: Observation) -> bool:
         """Note what was seen of the job, if it is still at version `expected`.
 
         A job goes forward only, and not at all once it is over: the record keeps the first end.
-        An event is added only when the state is another.
+        An event is added only when the state is another. With the end, its GPUs are let go.
         """
         values = {"state": seen.state.value, "seen": to_wire(seen), "ended_at": _ended_at(seen)}
         with self._database.write() as connection:
-            row = _job_row(connection, job_id)
+            row = job_row(connection, job_id)
             if row.version != expected or not _may_follow(JobState(row.state), seen.state):
                 return False
-            _change(connection, row, values)
+            change(connection, row, values)
             if row.state != seen.state.value:
-                _add_state_event(connection, row, seen.state, seen.reason)
+                add_state_event(connection, row, seen.state, seen.reason)
+            if seen.state.final:
+                let_go(connection, job_id)
             return True
 
     def request(self, job_id: str, *, expected: int, desired: Desired) -> bool:
         """Note what is wanted of the job, if it is still at version `expected` and not over."""
         with self._database.write() as connection:
-            row = _job_row(connection, job_id)
+            row = job_row(connection, job_id)
             if row.version != expected or JobState(row.state).final:
                 return False
-            _change(connection, row, {"desired": desired.value})
-            _add_event(connection, "job.desired", job_id, {"from": row.desired, "to": desired})
+            change(connection, row, {"desired": desired.value})
+            add_event(connection, "job.desired", job_id, {"from": row.desired, "to": desired})
             return True
 
-    def fail_pending(self, job_id: str, *, reason: str) -> bool:
-        """Note that a job no pool has accepted never will be: pending without handle, it failed."""
+    def fail_pending(self, job_id: str, *, reason: str, keep_leases: bool = False) -> bool:
+        """Note that a job no pool has accepted never will be: pending without handle, it failed.
+
+        Where it may run all the same, because its pool went silent in the middle of taking it,
+        its leases are kept, until :meth:`release` says that they need not be.
+        """
         now = time.time()
         seen = Observation(state=JobState.FAILED, seen_at=now, ended_at=now, reason=reason)
         values = {"state": seen.state.value, "seen": to_wire(seen), "ended_at": now}
         with self._database.write() as connection:
-            row = _job_row(connection, job_id)
+            row = job_row(connection, job_id)
             if row.state != JobState.PENDING.value or row.handle is not None:
                 return False
-            _change(connection, row, values)
-            _add_state_event(connection, row, seen.state, reason)
+            change(connection, row, values)
+            add_state_event(connection, row, seen.state, reason)
+            if not keep_leases:
+                let_go(connection, job_id)
             return True
 
     def remove_job(self, job_id: str) -> None:
@@ -273,21 +282,21 @@ class Store:
             It is not over.
         """
         with self._database.write() as connection:
-            row = _job_row(connection, job_id)
+            row = job_row(connection, job_id)
             if not JobState(row.state).final:
                 raise Conflict(
                     f"job {job_id} is {row.state}, not over",
                     hint=f"wait for it, or stop it with %jobs cancel {job_id}",
                 )
             connection.execute(delete(jobs).where(jobs.c.id == job_id))
-            _add_event(connection, "job.removed", job_id, {"state": row.state})
+            add_event(connection, "job.removed", job_id, {"state": row.state})
 
     # --- events --------------------------------------------------------------------------------
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, Any] | None = None) -> int:
         """Add an entry to the timeline of `subject`, a job's id or a pool's name; return its id."""
         with self._database.write() as connection:
-            return _add_event(connection, kind, subject, detail or {})
+            return add_event(connection, kind, subject, detail or {})
 
     def events(
         self, *, since: int = 0, subject: str | None = None, limit: int = 1000
@@ -301,12 +310,28 @@ class Store:
             query = query.where(events.c.subject == subject)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-        return [_record(row, Event, f"event {row.id}") for row in rows]
+        return [read_record(row, Event, f"event {row.id}") for row in rows]
 
     def version(self) -> int:
         """Return the greatest id of an event, 0 when there is none: cheap, for watchers."""
         with self._database.read() as connection:
             return int(connection.scalar(select(func.max(events.c.id))) or 0)
+
+
+def _insert_job(connection: Connection, job: Job) -> None:
+    values = {
+        **to_wire(job),
+        "name": job.spec.name,
+        "kind": job.spec.kind.value,
+        "ended_at": _ended_at(job.seen),
+    }
+    if _pool_row(connection, job.pool) is None:
+        raise PoolNotFound(job.pool, _pool_names(connection))
+    if connection.execute(select(jobs.c.id).where(jobs.c.id == job.id)).first():
+        raise Conflict(f"there is a job {job.id!r} already", hint="each job needs a new id")
+    connection.execute(insert(jobs).values(values))
+    detail = {"pool": job.pool, "name": job.spec.name, "state": job.state.value}
+    add_event(connection, "job.added", job.id, detail)
 
 
 def _may_follow(now: JobState, then: JobState) -> bool:
@@ -327,13 +352,6 @@ def _pool_names(connection: Connection) -> Sequence[str]:
     return connection.scalars(select(pools.c.name).order_by(pools.c.name)).all()
 
 
-def _job_row(connection: Connection, job_id: str) -> Row[Any]:
-    row = connection.execute(select(*_GUARDED).where(jobs.c.id == job_id)).first()
-    if row is None:
-        raise JobNotFound(job_id)
-    return row
-
-
 def _may_hold(text: str) -> ColumnElement[bool]:
     """Return a condition that holds for every job that has `text` in it, and for some others."""
     spec = cast(jobs.c.spec, Text)
@@ -350,45 +368,6 @@ def _older(connection: Connection, job_id: str) -> ColumnElement[bool]:
         # It is gone; its id still tells the second that it was made in.
         return jobs.c.id < job_id
     return tuple_(jobs.c.created_at, jobs.c.id) < tuple_(created_at, job_id)
-
-
-def _change(connection: Connection, row: Row[Any], values: Mapping[str, Any]) -> None:
-    change = update(jobs).where(jobs.c.id == row.id, jobs.c.version == row.version)
-    stamped = {**values, "version": row.version + 1, "updated_at": time.time()}
-    changed = connection.execute(change.values(stamped)).rowcount
-    if changed != 1:  # writers are alone, so only who goes around this class can bring this about
-        raise StoreError(
-            f"job {row.id} was changed by another program in the middle of a transaction",
-            hint="only jupyter-aiinfra may write to its database",
-        )
-
-
-def _add_state_event(
-    connection: Connection, row: Row[Any], state: JobState, reason: str | None
-) -> None:
-    detail = {"from": row.state, "to": state.value}
-    if reason is not None:
-        detail["reason"] = reason
-    _add_event(connection, "job.state", row.id, detail)
-
-
-def _add_event(connection: Connection, kind: str, subject: str, detail: Mapping[str, Any]) -> int:
-    values = {"at": time.time(), "kind": kind, "subject": subject, "detail": to_wire(detail)}
-    added = connection.execute(insert(events).values(values)).inserted_primary_key
-    assert added is not None  # noqa: S101 - of a single-row insert it never is
-    return int(added[0])
-
-
-def _record(row: Row[Any], kind: type[T], what: str) -> T:
-    # A name of a column may be a subclass of str, which msgspec takes for something else.
-    data = {str(name): value for name, value in row._asdict().items()}
-    try:
-        return from_wire(data, kind)
-    except msgspec.ValidationError as error:
-        raise StoreError(
-            f"the record of {what} cannot be read: {error}",
-            hint="another version of this package may have written it: upgrade jupyter_aiinfra",
-        ) from error
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Double,
     Index,
@@ -15,11 +16,12 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 
-__all__ = ["HEAD", "VERSION_TABLE", "events", "jobs", "metadata", "pools"]
+__all__ = ["HEAD", "VERSION_TABLE", "events", "jobs", "leases", "metadata", "pools"]
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The revision this code is written for: that of the newest file in ``migrations/versions``.
 
 Said here as well, so that opening a database that is up to date need not import Alembic.
@@ -59,9 +61,33 @@ jobs = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("ended_at", Double),
+    Column("placement", _JSON, nullable=False, server_default=text("'[]'")),
+    Column("submitter", _JSON),
     PrimaryKeyConstraint("id", name="pk_jobs"),
     Index("ix_jobs_created_at", "created_at"),
     Index("ix_jobs_pool_state", "pool", "state"),
+)
+
+# A GPU's UUID is its own in the whole world: two pools on one machine cannot lease it twice.
+# `job` is no foreign key: of a job that was given up it may not be known yet that it is gone.
+leases = Table(
+    "leases",
+    metadata,
+    Column("gpu", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("shared", Boolean, nullable=False),
+    Column("since", Double, nullable=False),
+    PrimaryKeyConstraint("gpu", "job", name="pk_leases"),
+    Index("ix_leases_job", "job"),
+    Index(
+        "ux_leases_exclusive",
+        "gpu",
+        unique=True,
+        sqlite_where=text("NOT shared"),
+        postgresql_where=text("NOT shared"),
+    ),
 )
 
 # An id is never used twice, not even after the newest event was deleted: watchers remember ids.

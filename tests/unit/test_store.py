@@ -7,9 +7,9 @@ import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,9 +41,9 @@ from jupyter_aiinfra.errors import (
     StorageFull,
     StoreError,
 )
-from jupyter_aiinfra.model import Desired, Job, JobState, PoolRecord
+from jupyter_aiinfra.model import Desired, Job, JobState, Lease, Placement, PoolRecord, Submitter
 from jupyter_aiinfra.settings import Settings
-from jupyter_aiinfra.store import Store, database, open_store, opening, records
+from jupyter_aiinfra.store import Store, database, open_store, opening, rows
 from jupyter_aiinfra.store.database import Database
 from jupyter_aiinfra.store.opening import migration_config
 from jupyter_aiinfra.store.schema import HEAD, metadata
@@ -309,9 +309,9 @@ def test_a_change_behind_our_back_is_not_written_over(home: Path) -> None:
 
     def change_twice() -> None:
         with store._database.write() as connection:
-            row = records._job_row(connection, "job1")
-            records._change(connection, row, {"desired": "stop"})
-            records._change(connection, row, {"desired": "run"})
+            row = rows.job_row(connection, "job1")
+            rows.change(connection, row, {"desired": "stop"})
+            rows.change(connection, row, {"desired": "run"})
 
     with pytest.raises(StoreError, match="another program"):
         change_twice()
@@ -354,14 +354,14 @@ def test_an_older_schema_is_migrated_by_the_first_who_comes(
     def upgrade(config: Config, revision: str) -> None:
         asked.append(revision)
         config.attributes["connection"].exec_driver_sql(
-            "UPDATE alembic_version SET version_num = '0002'"
+            "UPDATE alembic_version SET version_num = '9998'"
         )
 
-    monkeypatch.setattr(opening, "HEAD", "0002")
+    monkeypatch.setattr(opening, "HEAD", "9998")
     monkeypatch.setattr(command, "upgrade", upgrade)
     open_store(Settings(home=home))
     open_store(Settings(home=home))
-    assert asked == ["0002"]
+    assert asked == ["9998"]
 
 
 def test_who_waited_for_another_to_migrate_does_not_migrate_again(
@@ -417,11 +417,13 @@ class Expected:
     desired: Desired = Desired.RUN
     version: int = 0
     bound: bool = False
+    leases: dict[str, bool] = field(default_factory=dict)
 
 
-ORDER = [JobState.PENDING, JobState.STARTING, JobState.RUNNING]
+ORDER = [JobState.QUEUED, JobState.PENDING, JobState.STARTING, JobState.RUNNING]
 WHICH = st.integers(0, 1)
 STALE = st.integers(-1, 1)
+GPUS = st.sets(st.sampled_from(["g0", "g1", "g2"]))
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -479,6 +481,68 @@ class Interleavings(RuleBasedStateMachine):
         self.changes += 1
         return job_id
 
+    @rule(target=jobs, which=WHICH, name=st.sampled_from("pq"))
+    def queue(self, which: int, name: str) -> object:
+        if name not in self.pools:
+            return multiple()
+        job_id = f"j{self.changes}"
+        queued = job(job_id, pool=name, created_at=float(self.changes), state=JobState.QUEUED)
+        self.stores[which].add_job(queued)
+        self.expected[job_id] = Expected(name, JobState.QUEUED)
+        self.changes += 1
+        return job_id
+
+    @rule(target=jobs, which=WHICH, name=st.sampled_from("pq"), gpus=GPUS, shared=st.booleans())
+    def launch_placed(self, which: int, name: str, gpus: set[str], shared: bool) -> object:
+        if name not in self.pools:
+            return multiple()
+        job_id = f"j{self.changes}"
+        placed = job(job_id, pool=name, created_at=float(self.changes), placement=places(gpus))
+        placed = replace(placed, spec=replace(placed.spec, share=shared))
+        if not self.stores[which].add_placed(placed):
+            assert not self._free(gpus, shared)
+            return multiple()
+        assert self._free(gpus, shared)
+        self.expected[job_id] = Expected(name, leases=dict.fromkeys(gpus, shared))
+        self.changes += 1
+        return job_id
+
+    @rule(which=WHICH, job_id=jobs, gpus=GPUS, shared=st.booleans(), stale=STALE)
+    def claim(self, which: int, job_id: str, gpus: set[str], shared: bool, stale: int) -> None:
+        now = self.expected[job_id]
+        waits = now.state is JobState.QUEUED and now.desired is Desired.RUN
+        may = waits and stale == 0 and self._free(gpus, shared)
+        won = self.stores[which].claim(
+            job_id,
+            expected=now.version + stale,
+            placement=places(gpus),
+            shared=shared,
+            submitter=Submitter(host="here"),
+        )
+        assert won is may
+        if may:
+            now.state, now.leases = JobState.PENDING, dict.fromkeys(gpus, shared)
+            self._changed(now)
+
+    @rule(which=WHICH, job_id=jobs)
+    def end_queued(self, which: int, job_id: str) -> None:
+        now = self.expected[job_id]
+        may = now.state is JobState.QUEUED
+        state = JobState.CANCELLED
+        assert self.stores[which].end_queued(job_id, state=state, reason="unwanted") is may
+        if may:
+            now.state = state
+            self._changed(now)
+
+    @rule(which=WHICH, job_id=jobs)
+    def release(self, which: int, job_id: str) -> None:
+        # Of a job that is not over nothing is let go, and of one that is nothing is left to.
+        assert not self.stores[which].release(job_id)
+
+    def _free(self, gpus: set[str], shared: bool) -> bool:
+        held = [now.leases[gpu] for now in self.expected.values() for gpu in gpus & {*now.leases}]
+        return not held or (shared and all(held))
+
     @rule(which=WHICH, job_id=jobs)
     def bind(self, which: int, job_id: str) -> None:
         now = self.expected[job_id]
@@ -500,6 +564,7 @@ class Interleavings(RuleBasedStateMachine):
         if may:
             self._changed(now, events=int(state is not now.state))
             now.state = state
+            now.leases = {} if state.final else now.leases
 
     @rule(which=WHICH, job_id=jobs, desired=st.sampled_from(Desired), stale=STALE)
     def request(self, which: int, job_id: str, desired: Desired, stale: int) -> None:
@@ -517,7 +582,7 @@ class Interleavings(RuleBasedStateMachine):
         may = now.state is JobState.PENDING and not now.bound
         assert self.stores[which].fail_pending(job_id, reason="gone") is may
         if may:
-            now.state = JobState.FAILED
+            now.state, now.leases = JobState.FAILED, {}
             self._changed(now)
 
     @rule(target=removed, which=WHICH, job_id=consumes(jobs))
@@ -544,12 +609,16 @@ class Interleavings(RuleBasedStateMachine):
             assert {pool.name for pool in store.list_pools()} == self.pools
             listed = store.list_jobs()
             assert [found.id for found in listed] == list(reversed(self.expected))
-            assert {found.id: _expected(found) for found in listed} == self.expected
+            leases = store.leases()
+            assert {found.id: _expected(found, leases) for found in listed} == self.expected
             active = {name for name, now in self.expected.items() if not now.state.final}
             assert {found.id for found in store.list_jobs(active=True)} == active
             new = store.events(since=self.last_event)
             assert [event.id for event in new] == list(range(self.last_event + 1, self.changes + 1))
             assert store.version() == self.changes
+            exclusive = [lease.gpu for lease in leases if not lease.shared]
+            assert len({lease.gpu for lease in leases}) >= len(exclusive) == len({*exclusive})
+            assert not {lease.gpu for lease in leases if lease.shared} & {*exclusive}
         self.last_event = self.changes
 
     def _changed(self, now: Expected, *, events: int = 1) -> None:
@@ -561,9 +630,18 @@ def _do_not_sync(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous=OFF")
 
 
-def _expected(found: Job) -> Expected:
+def places(gpus: set[str]) -> tuple[Placement, ...]:
+    return (Placement(node="n", gpus=tuple(sorted(gpus))),)
+
+
+def _expected(found: Job, leases: Sequence[Lease]) -> Expected:
     return Expected(
-        found.pool, found.state, found.desired, found.version, bound=found.handle is not None
+        found.pool,
+        found.state,
+        found.desired,
+        found.version,
+        bound=found.handle is not None,
+        leases={lease.gpu: lease.shared for lease in leases if lease.job == found.id},
     )
 
 
@@ -571,7 +649,7 @@ def test_any_interleaving_of_two_stores_is_as_if_there_were_one(fresh: Path) -> 
     Interleavings.fresh_file = fresh
     machine = Interleavings.TestCase
     machine.settings = settings(
-        max_examples=15,
+        max_examples=25,
         stateful_step_count=20,
         deadline=None,
         suppress_health_check=list(HealthCheck),
