@@ -537,6 +537,7 @@ class Plan:
             lines.append(f"node {node.node_rank}  {node.node} ({node.address})")
             lines.append(f"  in   {node.cwd}")
             lines.append(f"  run  {_shown(node.argv)}")
+            lines.extend(f"  gpu  {uuid}" for uuid in node.gpus)
             lines.extend(f"  env  {name}={value}" for name, value in sorted(node.env.items()))
             lines.append(f"  logs {node.run_dir}/logs")
         return "\n".join(lines)

@@ -89,6 +89,8 @@ class LaunchLine:
     cwd: str | None = None
     grace_seconds: float | None = None
     time_limit_seconds: float | None = None
+    share: bool = False
+    priority: int = 0
     detach: bool = False
     dry_run: bool = False
 
@@ -193,6 +195,9 @@ def compose(
         argv=argv,
         nodes=line.nodes,
         procs=procs,
+        gpus=0 if cpu else procs,
+        share=line.share,
+        priority=line.priority,
         env=environment,
         secrets=line.secrets,
         cwd=line.cwd or os.getcwd(),  # noqa: PTH109 - a string is what travels
@@ -204,6 +209,7 @@ def compose(
         ),
         start_timeout_seconds=settings.start_timeout_seconds,
         time_limit_seconds=line.time_limit_seconds,
+        stall_seconds=settings.stall_seconds or None,
         tracking=tracking,
         companion=tracker if tracking else (),
         manifest=code.manifest,

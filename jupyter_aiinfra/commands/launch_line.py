@@ -51,6 +51,13 @@ def _whole(flag: str, text: str) -> int:
     return number
 
 
+def _integer(flag: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{flag} {text!r}: expected a whole number, such as 10 or -5") from None
+
+
 def _port(flag: str, text: str) -> int:
     number = _whole(flag, text)
     if not 1024 <= number <= 65535:  # noqa: PLR2004 - below are the system's, above is no port
@@ -202,6 +209,19 @@ OPTIONS: tuple[Option, ...] = (
         metavar="TIME",
         convert=_some_seconds,
         help="stop the job after this long: 90s, 30m, 2h",
+    ),
+    Option(
+        name="--share",
+        field="share",
+        takes="nothing",
+        help="share GPUs with other jobs that ask for it too",
+    ),
+    Option(
+        name="--priority",
+        field="priority",
+        metavar="N",
+        convert=_integer,
+        help="jobs of a higher number are the first to get GPUs (0)",
     ),
     Option(
         name="--detach",

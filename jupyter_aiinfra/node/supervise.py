@@ -969,6 +969,8 @@ def contract(spec: Json, run: Run, turn: Json | None = None) -> dict[str, str]:
         "AIINFRA_CHECKPOINT_DIR": spec.get("checkpoints") or run.path("checkpoints"),
         "AIINFRA_PYTHON": spec.get("python") or sys.executable,
     }
+    if gpus:
+        told["CUDA_VISIBLE_DEVICES"] = gpus
     # What the user has set stands: a checkpoint folder that all nodes share, say.
     return {name: value for name, value in told.items() if name not in spec["env"]}
 

@@ -37,7 +37,6 @@ def orders(
     *,
     head: str,
     blobs: str,
-    gpus: str | None = None,
 ) -> dict[str, Any]:
     """Return the content of a node's ``spec.json`` (see ``docs/run-directory.md``)."""
     return {
@@ -49,7 +48,7 @@ def orders(
         "world": spec.world,
         "head": head,
         "port": spec.port,
-        "gpus": gpus,
+        "gpus": ",".join(node.gpus) or None,
         "argv": list(node.argv),
         "env": dict(spec.env),
         "cwd": node.cwd,
@@ -58,6 +57,7 @@ def orders(
         "grace_seconds": spec.grace_seconds,
         "start_timeout_seconds": spec.start_timeout_seconds,
         "time_limit_seconds": spec.time_limit_seconds,
+        "stall_seconds": spec.stall_seconds,
         "tracker": list(spec.companion) if node.node_rank == 0 and spec.companion else None,
     }
 
@@ -90,6 +90,7 @@ def observation_from_status(status: Mapping[str, Any], *, seen_at: float) -> Obs
         if tracking
         else None,
         results=tuple(status.get("results", ())),
+        stalled_since=status.get("stalled_since"),
     )
 
 
@@ -112,4 +113,8 @@ def _rank(record: Mapping[str, Any]) -> RankStatus:
         )
         if error
         else None,
+        step=record.get("step"),
+        step_at=record.get("step_at"),
+        step_seconds=record.get("step_seconds"),
+        metrics=record.get("metrics") or {},
     )

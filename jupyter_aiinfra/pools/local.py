@@ -151,6 +151,7 @@ class LocalPool(Pool):
             env=dict(job.spec.env),
             cwd=job.spec.cwd or str(self._runs / job.id),
             run_dir=str(self._runs / job.id),
+            gpus=job.placement[0].gpus if job.placement else (),
         )
         return Plan(job=job, nodes=(node,))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -19,6 +20,7 @@ SPEC = JobSpec(
     secrets=("TOKEN",),
     port=29500,
     time_limit_seconds=60.0,
+    stall_seconds=120.0,
     companion=("python", "track.py"),
 )
 
@@ -36,7 +38,13 @@ def a_node(rank: int) -> NodePlan:
 
 
 def test_orders_are_json_with_everything_a_node_needs() -> None:
-    made = orders("1", SPEC, a_node(0), head="10.0.0.1", blobs="/blobs", gpus="GPU-0,GPU-1")
+    made = orders(
+        "1",
+        SPEC,
+        dataclasses.replace(a_node(0), gpus=("GPU-0", "GPU-1")),
+        head="10.0.0.1",
+        blobs="/blobs",
+    )
     assert json.loads(json.dumps(made)) == made
     assert made == {
         "format": FORMAT,
@@ -56,6 +64,7 @@ def test_orders_are_json_with_everything_a_node_needs() -> None:
         "grace_seconds": 10.0,
         "start_timeout_seconds": 600.0,
         "time_limit_seconds": 60.0,
+        "stall_seconds": 120.0,
         "tracker": ["python", "track.py"],
     }
 
@@ -143,3 +152,23 @@ def test_all_that_a_node_tells_is_seen() -> None:
     assert first.error is None
     assert (second.node, second.exit_code) == ("", None)
     assert second.error == RankError(type="ValueError", message="no", traceback="…", line=3)
+
+
+def test_how_far_a_rank_is_and_that_none_moves_are_seen() -> None:
+    step = {"step": 7, "step_at": 9.0, "step_seconds": 0.5, "metrics": {"loss": None}}
+    status: dict[str, Any] = {
+        "state": "running",
+        "stalled_since": 9.0,
+        "ranks": [{"rank": 0, **step}, {"rank": 1}],
+    }
+    seen = observation_from_status(status, seen_at=10.0)
+    first, second = seen.ranks
+    assert seen.stalled_since == 9.0
+    assert (first.step, first.step_at, first.step_seconds) == (7, 9.0, 0.5)
+    assert first.metrics == {"loss": None}
+    assert (second.step, second.step_at, second.step_seconds, second.metrics) == (
+        None,
+        None,
+        None,
+        {},
+    )

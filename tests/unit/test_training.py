@@ -246,3 +246,22 @@ def test_a_secret_is_refused_where_it_would_be_recorded() -> None:
         refuse_secret_values({"A": "1", "HF_TOKEN": "hush"}, {"A": "1"})
     assert "--secret HF_TOKEN" in caught.value.hint
     assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("line", "node", "gpus"),
+    [
+        (LaunchLine(), GPU_NODE, 4),
+        (LaunchLine(procs=1), GPU_NODE, 1),
+        (LaunchLine(procs=2, cpu=True), GPU_NODE, 0),
+        (LaunchLine(procs=2), NODE, 0),
+    ],
+)
+def test_a_job_wants_a_gpu_for_each_of_its_ranks(line: LaunchLine, node: Node, gpus: int) -> None:
+    spec, _ = composed(line, node=node)
+    assert (spec.gpus, spec.share, spec.priority) == (gpus, False, 0)
+
+
+def test_how_a_job_waits_for_gpus_is_in_its_spec() -> None:
+    spec, _ = composed(LaunchLine(share=True, priority=-3))
+    assert (spec.share, spec.priority) == (True, -3)
