@@ -282,7 +282,9 @@ def _imports(
 ) -> Iterator[_Problem]:
     for root, known in sorted(imports.items()):
         names = _names(root, known)
-        if root in sys.stdlib_module_names or _present(names, python) is not None:
+        # What ranks need of ours travels with them.
+        ours = root == __package__
+        if ours or root in sys.stdlib_module_names or _present(names, python) is not None:
             continue
         text = f"the code imports {root}, and {python.executable} has no {_either(names)}"
         certain = bool(known) and not _related(names, python)

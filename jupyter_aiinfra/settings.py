@@ -38,6 +38,9 @@ class Settings:
         How long a stopped job may take to end by itself before the next, harder signal.
     start_timeout_seconds
         How long all ranks together may take to report before user code runs.
+    stall_seconds
+        When no rank of a node has reported a step for so long, their stacks go into their logs;
+        ``0`` never does that.
     display_lines
         How many lines of a rank's log the cell keeps on screen.
     max_local_procs
@@ -51,6 +54,7 @@ class Settings:
     database_url: str | None = None
     grace_seconds: float = 10.0
     start_timeout_seconds: float = 600.0
+    stall_seconds: float = 300.0
     display_lines: int = 200
     max_local_procs: int | None = None
     tracking_uri: str | None = None

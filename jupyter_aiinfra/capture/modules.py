@@ -18,6 +18,8 @@ __all__ = ["LocalModule", "LocalModules", "imported"]
 
 _DATA_LIMIT_BYTES = 1 << 20
 _FILES_LIMIT = 2000
+# Ranks have of it what they need (`step`), wherever it is installed and in whichever way.
+_OURS = __name__.partition(".")[0]
 _LEFT_ALONE = frozenset(("__pycache__", "node_modules"))
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
 
@@ -68,7 +70,7 @@ class LocalModules:
         top = module.partition(".")[0]
         if top not in self._known:
             self._known[top] = None
-            local = None if top in self._keep else self._find(top)
+            local = None if top in self._keep or top == _OURS else self._find(top)
             self._known[top] = local
             if local is not None:
                 for path in local.files.values():

@@ -33,7 +33,7 @@ _METRICS = 8
 _NAME_CHARACTERS = 40
 _READS = 5
 
-_Note = Callable[[Optional[int], Mapping[str, Any]], None]
+_Note = Callable[[Optional[int], Optional[float], Mapping[str, Any]], None]
 
 
 class _Reporter:
@@ -50,11 +50,13 @@ class _Reporter:
         self._metrics: dict[str, float] = {}
         atexit.register(self.flush)
 
-    def note(self, number: int | None, metrics: Mapping[str, Any]) -> None:
+    def note(self, number: int | None, seconds: float | None, metrics: Mapping[str, Any]) -> None:
         """Take note of one call; most calls write nothing."""
         now = time.monotonic()
         number = self._number + 1 if number is None else int(number)
-        if self._clock is not None:
+        if seconds is not None:
+            self._took.append(float(seconds))
+        elif self._clock is not None:
             # Who reports every tenth step tells of ten; who begins an epoch anew, of one.
             self._took.append((now - self._clock) / max(1, number - self._number))
         self._clock = now
@@ -102,7 +104,7 @@ def _shown(metrics: Mapping[str, float]) -> dict[str, float | None]:
     }
 
 
-def _begin(number: int | None, metrics: Mapping[str, Any]) -> None:
+def _begin(number: int | None, seconds: float | None, metrics: Mapping[str, Any]) -> None:
     """Answer the first call of a process: find out whether there is somebody to tell."""
     global _note  # noqa: PLW0603 - one process is one rank, and a call must cost next to nothing
     path = os.environ.get(VARIABLE)
@@ -110,17 +112,17 @@ def _begin(number: int | None, metrics: Mapping[str, Any]) -> None:
         _note = _Reporter(path).note if path else _tell_nobody
     except OSError:
         _note = _tell_nobody  # the run directory is out of reach; the training goes on
-    _note(number, metrics)
+    _note(number, seconds, metrics)
 
 
-def _tell_nobody(number: int | None, metrics: Mapping[str, Any]) -> None:
+def _tell_nobody(number: int | None, seconds: float | None, metrics: Mapping[str, Any]) -> None:
     """Do nothing: this is no rank of ours."""
 
 
 _note: _Note = _begin
 
 
-def step(number: int | None = None, **metrics: float) -> None:
+def step(number: int | None = None, *, seconds: float | None = None, **metrics: float) -> None:
     """Report that this rank has finished a training step; outside a job it does nothing.
 
     Call it once a step, on every rank. It takes a few microseconds at most, waits for nothing and
@@ -130,11 +132,14 @@ def step(number: int | None = None, **metrics: float) -> None:
     ----------
     number
         The number of the step; one more than the last where it is left out.
+    seconds
+        How long the step took; the time since the last call where it is left out. Where every step
+        waits for all ranks, all of them take equally long, unless it is measured without the wait.
     metrics
         Plain numbers to show beside it, such as ``loss=0.41``. Anything else, a tensor for one, is
         left out: reading it would make the GPU wait.
     """
-    _note(number, metrics)
+    _note(number, seconds, metrics)
 
 
 # A cell that uses it is sent with the import line, never with this file's inner name.
