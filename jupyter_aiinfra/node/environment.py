@@ -658,7 +658,7 @@ class _Voice:
             except OSError:
                 self._heard = False
                 # Python would try once more at its end, and complain.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
     def __call__(self, message: dict[str, Any]) -> None:
         self.raw(json.dumps(message).encode() + b"\n")
