@@ -14,7 +14,8 @@ memory_total_bytes       memory we may use: the cgroup's limit where it is the s
 memory_available_bytes   what is left of it; page cache counts as free
 disk_free_bytes          what we may still write to the file system of FOLDER
 python                   executable, version, implementation, packages (*all* distributions)
-gpus                     uuid, name, index, memory_total_bytes, memory_used_bytes of each
+gpus                     uuid, name, index, memory_total_bytes, memory_used_bytes, used_by of each;
+                         used_by is pid, user, command, memory_bytes of each process computing there
 driver                   the GPU driver's version
 gpu_problem              why there are no GPUs although something of NVIDIA's is here
 ======================== =========================================================================
@@ -25,6 +26,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -37,6 +39,7 @@ __all__ = ["Gpus", "describe", "gpus", "main", "providers"]
 _LIBRARY = "libnvidia-ml.so.1"
 _GPU_SECONDS = 20.0  # Without persistence mode the driver may be loading for seconds.
 _MIB = 1 << 20
+_MOST_PROCESSES = 256
 # Above this a version 1 cgroup means "no limit": it rounds the largest number to a page.
 _NO_LIMIT_BYTES = 1 << 60
 
@@ -291,7 +294,15 @@ def gpus() -> Gpus:
     answer, trouble = _asked([program, query, "--format=csv,noheader,nounits"])
     if answer is None:
         return [], None, problem or trouble
-    return _from_nvidia_smi(answer)
+    found, driver, problem = _from_nvidia_smi(answer)
+    if found:
+        query = "--query-compute-apps=gpu_uuid,pid,used_memory"
+        apps, _ = _asked([program, query, "--format=csv,noheader,nounits"])
+        for uuid, process in _apps(apps or ""):
+            for gpu in found:
+                if gpu["uuid"] == uuid:
+                    gpu["used_by"].append(process)
+    return found, driver, problem
 
 
 def _asked(argv: list[str]) -> tuple[str | None, str | None]:
@@ -332,6 +343,15 @@ def _nvml() -> ctypes.CDLL | None:
         return ctypes.CDLL(_LIBRARY)
     except OSError:
         return None
+
+
+class _Process(ctypes.Structure):
+    _fields_ = [
+        ("pid", ctypes.c_uint),
+        ("memory", ctypes.c_ulonglong),
+        ("instance", ctypes.c_uint),
+        ("compute_instance", ctypes.c_uint),
+    ]
 
 
 class _Memory(ctypes.Structure):
@@ -402,6 +422,7 @@ def _gpu(library: ctypes.CDLL, index: int) -> dict[str, Any] | None:
             "index": index,
             "memory_total_bytes": None,
             "memory_used_bytes": None,
+            "used_by": _running(library, handle),
         }
     except _NvmlError:
         return None
@@ -414,6 +435,49 @@ def _gpu(library: ctypes.CDLL, index: int) -> dict[str, Any] | None:
     return gpu
 
 
+def _running(library: ctypes.CDLL, handle: ctypes.c_void_p) -> list[dict[str, Any]]:
+    """Return the processes that compute on a GPU; none where the driver does not tell."""
+    processes = (_Process * _MOST_PROCESSES)()
+    count = ctypes.c_uint(_MOST_PROCESSES)
+    for version in ("_v3", "_v2"):
+        name = "nvmlDeviceGetComputeRunningProcesses" + version
+        try:
+            _call(library, name, handle, ctypes.byref(count), processes)
+        except _NvmlError:
+            continue
+        return [
+            # All ones: not available, as under Windows' driver model or for want of rights.
+            _process(each.pid, each.memory if each.memory < _NO_LIMIT_BYTES else None)
+            for each in processes[: count.value]
+        ]
+    return []
+
+
+def _process(pid: int, memory_bytes: int | None) -> dict[str, Any]:
+    """Describe a process; whose it is, is unknown where it has ended or is not ours to see."""
+    folder = f"/proc/{pid}"
+    user = command = None
+    try:
+        number = os.stat(folder).st_uid
+        with open(folder + "/comm", encoding="utf-8", errors="replace") as file:
+            command = file.read().strip()
+        user = pwd.getpwuid(number).pw_name
+    except KeyError:
+        user = str(number)
+    except OSError:
+        user = command = None
+    return {"pid": pid, "user": user, "command": command, "memory_bytes": memory_bytes}
+
+
+def _apps(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read what nvidia-smi says of the processes that compute, by the GPU's UUID."""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == 3 and cells[1].isdigit():  # noqa: PLR2004
+            uuid, pid, mib = cells
+            yield uuid, _process(int(pid), int(mib) * _MIB if mib.isdigit() else None)
+
+
 def _from_nvidia_smi(text: str) -> Gpus:
     found = []
     driver = None
@@ -422,7 +486,7 @@ def _from_nvidia_smi(text: str) -> Gpus:
         if len(cells) != 6 or not cells[0].isdigit():  # noqa: PLR2004
             continue
         index, uuid, name, total, used, driver = cells
-        gpu = {"uuid": uuid, "name": name, "index": int(index)}
+        gpu: dict[str, Any] = {"uuid": uuid, "name": name, "index": int(index), "used_by": []}
         for key, mib in (("memory_total_bytes", total), ("memory_used_bytes", used)):
             gpu[key] = int(mib) * _MIB if mib.isdigit() else None  # "[N/A]" is unknown
         found.append(gpu)

@@ -28,6 +28,7 @@ from jupyter_aiinfra.errors import (
 from jupyter_aiinfra.model import (
     LAUNCHER,
     Gpu,
+    GpuProcess,
     Handle,
     Interpreter,
     Job,
@@ -347,6 +348,7 @@ def _node(facts: Mapping[str, Any], *, max_procs: int | None) -> Node:
             index=gpu["index"],
             memory_total_bytes=gpu.get("memory_total_bytes"),
             memory_used_bytes=gpu.get("memory_used_bytes"),
+            used_by=from_wire(gpu.get("used_by", ()), tuple[GpuProcess, ...]),
         )
         for gpu in facts["gpus"]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -51,6 +52,12 @@ int nvmlDeviceGetMemoryInfo(void *handle, memory *m) {
     m->free = m->total - m->used;
     return 0;
 }
+typedef struct { unsigned pid; unsigned long long memory; unsigned gi, ci; } process;
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, process *found) {
+    *count = which(handle);
+    if (*count) { found->pid = (unsigned)getppid(); found->memory = 1ULL << 30; }
+    return 0;
+}
 """
 
 
@@ -85,6 +92,10 @@ def test_gpus_of_a_compiled_library(library: str) -> None:
     assert found["gpus"][1]["name"] == "Mock 9000"
     assert found["gpus"][1]["memory_total_bytes"] == 80 << 30
     assert found["gpus"][1]["memory_used_bytes"] == 1 << 30
+    assert found["gpus"][0]["used_by"] == []
+    [process] = found["gpus"][1]["used_by"]
+    assert (process["user"], process["memory_bytes"]) == (getpass.getuser(), 1 << 30)
+    assert process["command"].startswith("python")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import ctypes
 import io
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,9 @@ import pytest
 from jupyter_aiinfra.node import describe
 
 GIB = 1 << 30
+ME = pwd.getpwuid(os.getuid()).pw_name
+COMMAND = Path("/proc/self/comm").read_text().strip()
+NOBODY = 1 << 30  # no process has such a number
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +231,7 @@ class FakeLibrary:
             raise AttributeError(name)
         return lambda *arguments: self.failing.get(name) or self.answer(name, *arguments)
 
-    def answer(self, name: str, *arguments: Any) -> int:
+    def answer(self, name: str, *arguments: Any) -> int:  # noqa: C901 - a line a function
         if name in {"nvmlInit_v2", "nvmlShutdown"}:
             self.open += 1 if name == "nvmlInit_v2" else -1
         elif name == "nvmlSystemGetDriverVersion":
@@ -245,6 +249,13 @@ class FakeLibrary:
         elif name == "nvmlDeviceGetMemoryInfo":
             memory = arguments[1]._obj
             memory.total, memory.used, memory.free = 80 * GIB, 5 * GIB, 75 * GIB
+        elif name.startswith("nvmlDeviceGetComputeRunningProcesses"):
+            if arguments[0].value != 101:
+                arguments[1]._obj.value = 0
+                return 0
+            arguments[1]._obj.value = 2
+            arguments[2][0].pid, arguments[2][0].memory = os.getpid(), 3 * GIB
+            arguments[2][1].pid, arguments[2][1].memory = NOBODY, (1 << 64) - 1
         return 0
 
 
@@ -264,6 +275,11 @@ def test_gpus_by_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
         "index": 1,
         "memory_total_bytes": 80 * GIB,
         "memory_used_bytes": 5 * GIB,
+        "used_by": [
+            {"pid": os.getpid(), "user": ME, "command": COMMAND, "memory_bytes": 3 * GIB},
+            # It has ended meanwhile, or it is not for us to see.
+            {"pid": NOBODY, "user": None, "command": None, "memory_bytes": None},
+        ],
     }
     assert len(found) == 2
 
@@ -274,6 +290,27 @@ def test_a_lost_gpu_is_left_out_and_the_others_keep_their_index(
     found, _, problem = ask(monkeypatch, FakeLibrary(3, lost=1))
     assert [gpu["index"] for gpu in found] == [0, 2]
     assert problem is None
+
+
+@pytest.mark.parametrize("versions", [("_v3",), ("_v3", "_v2")])
+def test_who_computes_is_asked_of_old_drivers_too(
+    monkeypatch: pytest.MonkeyPatch, versions: tuple[str, ...]
+) -> None:
+    library = FakeLibrary()
+    for version in versions:
+        library.failing[f"nvmlDeviceGetComputeRunningProcesses{version}"] = -1
+    found, _, problem = ask(monkeypatch, library)
+    assert problem is None
+    assert len(found[1]["used_by"]) == (0 if "_v2" in versions else 2)
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless(_uid: int) -> Any:
+        raise KeyError
+
+    monkeypatch.setattr(describe.pwd, "getpwuid", nameless)
+    found, _, _ = ask(monkeypatch, FakeLibrary())
+    assert found[1]["used_by"][0]["user"] == str(os.getuid())
 
 
 def test_memory_that_cannot_be_told_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,13 +351,20 @@ def test_an_absent_library_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answering(
-    monkeypatch: pytest.MonkeyPatch, nvml: tuple[str | None, str | None], smi: str | None
+    monkeypatch: pytest.MonkeyPatch,
+    nvml: tuple[str | None, str | None],
+    smi: str | None,
+    apps: str | None = None,
 ) -> None:
     monkeypatch.setattr(describe, "_nvml", ctypes.c_int)  # there is something to ask
     monkeypatch.setattr(shutil, "which", lambda _: "nvidia-smi" if smi else None)
-    monkeypatch.setattr(
-        describe, "_asked", lambda argv: (smi, None) if argv[0] == "nvidia-smi" else nvml
-    )
+
+    def asked(argv: list[str]) -> tuple[str | None, str | None]:
+        if argv[0] != "nvidia-smi":
+            return nvml
+        return (apps if "compute-apps" in argv[1] else smi), None
+
+    monkeypatch.setattr(describe, "_asked", asked)
 
 
 SMI = """0, GPU-a, NVIDIA A100, 81920, 1024, 535.1
@@ -329,7 +373,8 @@ SMI = """0, GPU-a, NVIDIA A100, 81920, 1024, 535.1
 
 
 def test_nvidia_smi_answers_where_the_library_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, (None, "died"), SMI)
+    apps = f"GPU-a, {os.getpid()}, 1024\nGPU-a, {NOBODY}, [N/A]\nGPU-z, 1, 2\nodd\n"
+    answering(monkeypatch, (None, "died"), SMI, apps)
     found, driver, problem = describe.gpus()
     assert (driver, problem) == ("535.1", None)
     assert found == [
@@ -339,6 +384,10 @@ def test_nvidia_smi_answers_where_the_library_does_not(monkeypatch: pytest.Monke
             "index": 0,
             "memory_total_bytes": 80 * GIB,
             "memory_used_bytes": GIB,
+            "used_by": [
+                {"pid": os.getpid(), "user": ME, "command": COMMAND, "memory_bytes": GIB},
+                {"pid": NOBODY, "user": None, "command": None, "memory_bytes": None},
+            ],
         },
         {
             "uuid": "GPU-b",
@@ -346,6 +395,7 @@ def test_nvidia_smi_answers_where_the_library_does_not(monkeypatch: pytest.Monke
             "index": 1,
             "memory_total_bytes": None,
             "memory_used_bytes": None,
+            "used_by": [],
         },
     ]
 
