@@ -97,9 +97,14 @@ def two_more_beats(run_dir: Path) -> None:
     def beat() -> float:
         return (run_dir / "heartbeat").stat().st_mtime
 
-    for before in (beat(), None):
-        last = before or beat()
-        wait_until(lambda last=last: beat() > last)
+    last = beat()
+    wait_until(lambda: beat() > last)
+    newer = beat()
+    wait_until(lambda: beat() > newer)
+
+
+def in_two_threads(run_dir: Path, rank: int) -> None:
+    wait_until(lambda: log(run_dir, rank).count("waits_for_a_peer") >= 2)
 
 
 def release(bench: Bench, run_dir: Path) -> dict[str, Any]:
@@ -222,7 +227,7 @@ class TestDump:
         answers = self.ask(run_dir)
         assert [(answer["rank"], answer["problem"]) for answer in answers] == [(0, None), (1, None)]
         for rank in (0, 1):
-            wait_until(lambda rank=rank: log(run_dir, rank).count("waits_for_a_peer") >= 2)
+            in_two_threads(run_dir, rank)
             assert f"stacks were asked for; stacks of rank {rank} follow" in log(run_dir, rank)
         assert release(bench, run_dir)["state"] == "succeeded"
         assert self.ask(run_dir) == []
