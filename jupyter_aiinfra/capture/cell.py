@@ -155,7 +155,7 @@ def module_items(modules: Iterable[LocalModule], *, root: Path) -> list[Manifest
                 type="module",
                 size_bytes=module.size_bytes,
                 how=f"files of {shown.as_posix()} ({len(module.files)})",
-                reason=f"too big to go along: {left_out}" if left_out else "",
+                reason=f"not sent: {left_out}" if left_out else "",
             )
         )
     return items

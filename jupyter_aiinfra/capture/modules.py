@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import json
 import os
 import site
 import sys
@@ -13,11 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
+from urllib.parse import unquote
+
+from jupyter_aiinfra.capture.ignore import OURS, IgnoreRules, project_root
 
 __all__ = ["LocalModule", "LocalModules", "imported"]
 
-_DATA_LIMIT_BYTES = 1 << 20
-_FILES_LIMIT = 2000
+_SIZE_LIMIT_BYTES = 2 << 30
+_FILES_LIMIT = 20_000
 # Ranks have of it what they need (`step`), wherever it is installed and in whichever way.
 _OURS = __name__.partition(".")[0]
 _LEFT_ALONE = frozenset(("__pycache__", "node_modules"))
@@ -29,8 +33,8 @@ class LocalModule:
     """A top-level module or package of the user's own.
 
     `files` maps where each file goes, relative to a folder of ``sys.path``, to where it is.
-    `left_out` are data files too big to go along unasked. `problem` says why the module cannot
-    travel.
+    `left_out` are links that lead out of the project, which are not followed. `problem` says why
+    the module cannot travel.
     """
 
     name: str
@@ -171,32 +175,116 @@ def _installed() -> tuple[Path, ...]:
 
 
 def _package(name: str, folders: Sequence[Path]) -> LocalModule:
-    files: dict[str, Path] = {}
-    left_out: list[str] = []
-    size = 0
+    taken = _Files(name)
     for folder in folders:
-        for where, inner, names in os.walk(folder):
-            inner[:] = sorted(
-                part for part in inner if part not in _LEFT_ALONE and not part.startswith(".")
-            )
-            for part in sorted(names):
-                path = Path(where, part)
-                if part.startswith(".") or path.suffix in (".pyc", ".pyo") or not path.is_file():
-                    continue
-                target = f"{name}/{path.relative_to(folder).as_posix()}"
-                bytes_ = path.stat().st_size
-                if part.endswith(tuple(EXTENSION_SUFFIXES)):
-                    return _refused(name, folder, f"{target} is compiled for this machine")
-                if path.suffix != ".py" and bytes_ > _DATA_LIMIT_BYTES:
-                    left_out.append(target)
-                    continue
-                files.setdefault(target, path)
-                size += bytes_
-                if len(files) > _FILES_LIMIT:
-                    return _refused(name, folder, f"it has more than {_FILES_LIMIT} files")
+        problem = taken.add(folder)
+        if problem:
+            return _refused(name, folder, problem)
+    taken.files.update(_metadata_of(folders[0].resolve()))
     return LocalModule(
-        name=name, place=folders[0], files=files, size_bytes=size, left_out=tuple(left_out)
+        name=name,
+        place=folders[0],
+        files=taken.files,
+        size_bytes=taken.size_bytes,
+        left_out=tuple(taken.left_out),
     )
+
+
+class _Files:
+    """The files of one package, data included, by where they go."""
+
+    def __init__(self, name: str) -> None:
+        self.files: dict[str, Path] = {}
+        self.left_out: list[str] = []
+        self._name = name
+        self._root = Path()
+        self._sizes: dict[str, int] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(self._sizes.values())
+
+    def add(self, folder: Path) -> str:
+        """Take in a folder of the package; return why it cannot travel, or nothing."""
+        # The folder may be a link itself; what leads out is seen from where it really is.
+        real = folder.resolve()
+        root = project_root(real)
+        self._root = root
+        rules = IgnoreRules.above(real, root=root)
+        return self._walk(real, self._name, rules, data=True, above=(real,))
+
+    def _walk(
+        self, folder: Path, target: str, rules: IgnoreRules, *, data: bool, above: tuple[Path, ...]
+    ) -> str:
+        rules = rules.within(folder)
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.name.startswith(".") or entry.name in _LEFT_ALONE:
+                continue
+            path, inner = Path(entry.path), f"{target}/{entry.name}"
+            real = path.resolve() if entry.is_symlink() else path
+            if real != path and not real.is_relative_to(self._root):
+                if real.exists() and not rules.ignores(path, folder=real.is_dir()):
+                    self.left_out.append(f"{inner} (a link that leads out, to {real})")
+                continue
+            problem = ""
+            if entry.is_dir():
+                if rules.prunes(path) or real in above or (path / "pyvenv.cfg").exists():
+                    continue
+                # Of what git ignores the modules are still wanted.
+                wanted = data and not rules.ignores(path, folder=True)
+                problem = self._walk(path, inner, rules, data=wanted, above=(*above, real))
+            elif entry.is_file() and (data or path.suffix == ".py") and not rules.ignores(path):
+                problem = self._take(path, inner)
+            if problem:
+                return problem
+        return ""
+
+    def _take(self, path: Path, target: str) -> str:
+        if path.suffix in (".pyc", ".pyo") or target in self.files:
+            return ""
+        if path.name.endswith(tuple(EXTENSION_SUFFIXES)):
+            return f"{target} is compiled for this machine"
+        self.files[target] = path
+        self._sizes[target] = path.stat().st_size
+        if len(self.files) > _FILES_LIMIT:
+            return f"it has more than {_FILES_LIMIT} files; list those not needed in {OURS}"
+        if self._sizes[target] and self.size_bytes > _SIZE_LIMIT_BYTES:
+            largest = sorted(self._sizes, key=lambda name: -self._sizes[name])[:3]
+            named = ", ".join(f"{name} ({self._sizes[name] >> 20} MiB)" for name in largest)
+            return (
+                f"its files come to more than {_SIZE_LIMIT_BYTES >> 30} GiB, the largest are "
+                f"{named}; list what is not needed in {OURS}"
+            )
+        return ""
+
+
+def _metadata_of(folder: Path) -> dict[str, Path]:
+    """Return what ``importlib.metadata`` needs of the editable project that `folder` is in."""
+    for project, info in _editable_projects():
+        if folder.is_relative_to(project):
+            names = ("METADATA", "entry_points.txt")
+            found = {f"{info.name}/{name}": info / name for name in names}
+            return {target: path for target, path in found.items() if path.is_file()}
+    return {}
+
+
+@functools.lru_cache(maxsize=1)
+def _editable_projects() -> tuple[tuple[Path, Path], ...]:
+    """Return the folder of each project installed editable, with that of its metadata."""
+    found = []
+    for path in sorted(
+        Path(place) for place in {*site.getsitepackages(), sysconfig.get_path("purelib")}
+    ):
+        for record in path.glob("*.dist-info/direct_url.json"):
+            try:
+                told = json.loads(record.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue  # no project that we could tell anything of
+            url = str(told.get("url", ""))
+            if told.get("dir_info", {}).get("editable") and url.startswith("file://"):
+                found.append((Path(unquote(url[len("file://") :])).resolve(), record.parent))
+    # The innermost project that a folder is in is its own.
+    return tuple(sorted(found, key=lambda pair: -len(pair[0].parts)))
 
 
 def _refused(name: str, place: Path, problem: str) -> LocalModule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from jupyter_aiinfra.capture import capture_script
+from jupyter_aiinfra.capture import modules as modules_module
 from jupyter_aiinfra.capture.imports import submodule_lines
 from jupyter_aiinfra.capture.modules import LocalModules, imported
 from jupyter_aiinfra.errors import CaptureError, UsageError
@@ -64,16 +66,17 @@ def test_a_package_travels_whole_with_what_it_imports(project: Path) -> None:
             "mylib/__init__.py",
             "mylib/core.py",
             "mylib/data/table.json",
+            "mylib/data/weights.bin",
             "unused_of_helpers.py",
         )
     }
     found = {item.name: item for item in capture.manifest.items}
     assert found["mylib"].kind is CaptureKind.MODULE
-    assert found["mylib"].how == "files of mylib (3)"
+    assert found["mylib"].how == "files of mylib (4)"
     assert found["mylib"].size_bytes == sum(
         (project / path).stat().st_size for path in capture.sources if path.startswith("mylib")
     )
-    assert found["mylib"].reason == "too big to go along: mylib/data/weights.bin"
+    assert found["mylib"].reason == ""
     assert found["m"].how == "import mylib as m"
     assert "import mylib as m" in capture.context
 
@@ -109,6 +112,141 @@ def test_namespace_packages_travel(project: Path) -> None:
     write(project, {"space/part/a.py": "x = 1", "space/part/b.txt": "b"})
     capture = Notebook(project).capture("import space.part.a")
     assert set(capture.sources) == {"space/part/a.py", "space/part/b.txt"}
+
+
+def _sources(project: Path, code: str = "import pkg") -> set[str]:
+    return set(Notebook(project).capture(code).sources)
+
+
+def test_git_keeps_data_here_and_ours_keeps_anything(project: Path) -> None:
+    (project / ".git").mkdir()
+    write(
+        project,
+        {
+            ".gitignore": "*.bin\n_version.py\nbuild/\n/pkg/only_here.txt\n",
+            ".aiinfraignore": "!keep.bin\n*.csv\n",
+            "pkg/.gitignore": "/cache\n!wanted.bin\n",
+            "pkg/inner/.aiinfraignore": "*\n!*.py\n!a.csv\nprivate.py\n",
+            **{
+                f"pkg/{name}": ""
+                for name in (
+                    "__init__.py",
+                    "_version.py",
+                    "big.bin",
+                    "keep.bin",
+                    "wanted.bin",
+                    "only_here.txt",
+                    "table.csv",
+                    "build/made.py",
+                    "build/made.txt",
+                    "cache/x.txt",
+                    "inner/__init__.py",
+                    "inner/a.csv",
+                    "inner/b.txt",
+                    "inner/private.py",
+                    "inner/only_here.txt",
+                    "env/pyvenv.cfg",
+                    "env/lib.py",
+                )
+            },
+        },
+    )
+    assert _sources(project) == {
+        "pkg/__init__.py",
+        "pkg/_version.py",  # git ignores it, and it is imported like any other
+        "pkg/build/made.py",
+        "pkg/inner/__init__.py",
+        "pkg/inner/a.csv",
+        "pkg/keep.bin",
+        "pkg/wanted.bin",
+    }
+
+
+def test_a_folder_that_ours_names_stays_here_with_its_modules(project: Path) -> None:
+    write(project, {"pkg/__init__.py": "", "pkg/old/a.py": "", ".aiinfraignore": "old/\n"})
+    assert _sources(project) == {"pkg/__init__.py"}
+
+
+def test_rules_that_keep_out_the_package_itself_say_nothing_of_what_is_in_it(
+    project: Path,
+) -> None:
+    (project / ".git").mkdir()
+    write(project, {"pkg/__init__.py": "", "pkg/a.txt": "", ".gitignore": "*\n"})
+    assert _sources(project) == {"pkg/__init__.py", "pkg/a.txt"}
+
+
+def test_rules_that_cannot_be_read_are_named(project: Path) -> None:
+    write(project, {"pkg/__init__.py": "", "pkg/.aiinfraignore": b"\xff"})
+    with pytest.raises(UsageError, match=r"pkg/\.aiinfraignore cannot be read as ignore rules"):
+        _sources(project)
+
+
+def test_links_are_followed_inside_the_project_only(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write(elsewhere, {"secret.txt": "s", "folder/x.txt": "x"})
+    write(project, {"pkg/__init__.py": "", "shared/a.txt": "a", "pkg/sub/b.txt": "b"})
+    for name, target in {
+        "pkg/in": project / "shared",
+        "pkg/round": project / "pkg",
+        "pkg/out.txt": elsewhere / "secret.txt",
+        "pkg/out": elsewhere / "folder",
+        "pkg/broken": elsewhere / "gone",
+        "pkg/ignored.txt": elsewhere / "secret.txt",
+    }.items():
+        (project / name).symlink_to(target)
+    write(project, {".aiinfraignore": "ignored.txt"})
+    capture = Notebook(project).capture("import pkg")
+    assert set(capture.sources) == {"pkg/__init__.py", "pkg/in/a.txt", "pkg/sub/b.txt"}
+    (item,) = (item for item in capture.manifest.items if item.name == "pkg")
+    assert item.reason == (
+        f"not sent: pkg/out (a link that leads out, to {elsewhere}/folder), "
+        f"pkg/out.txt (a link that leads out, to {elsewhere}/secret.txt)"
+    )
+
+
+def test_a_package_that_is_too_big_names_its_largest_files(project: Path) -> None:
+    write(project, {"pkg/__init__.py": "", "pkg/small.txt": "x"})
+    with (project / "pkg/huge.bin").open("wb") as file:
+        file.truncate((2 << 30) + 1)
+    with pytest.raises(CaptureError) as caught:
+        _sources(project)
+    (item,) = caught.value.items
+    assert "more than 2 GiB, the largest are pkg/huge.bin (2048 MiB)" in item.reason
+    assert ".aiinfraignore" in item.reason
+    write(project, {"pkg/.aiinfraignore": "*.bin"})
+    assert _sources(project) == {"pkg/__init__.py", "pkg/small.txt"}
+
+
+def test_an_editable_project_brings_its_metadata(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        project,
+        {
+            "site/mine-1.2.dist-info/direct_url.json": json.dumps(
+                {"url": f"file://{project}/my%20code", "dir_info": {"editable": True}}
+            ),
+            "site/mine-1.2.dist-info/METADATA": "Name: mine\nVersion: 1.2\n",
+            "site/mine-1.2.dist-info/RECORD": "",
+            "site/other-1.dist-info/direct_url.json": "{",
+            "site/third-1.dist-info/direct_url.json": json.dumps({"url": f"file://{project}"}),
+            "my code/src/mine/__init__.py": "",
+            "my code/src/mine/table.txt": "",
+        },
+    )
+    monkeypatch.setattr(modules_module.site, "getsitepackages", lambda: [str(project / "site")])
+    monkeypatch.syspath_prepend(str(project / "my code/src"))
+    modules_module._editable_projects.cache_clear()
+    try:
+        assert _sources(project, "import mine") == {
+            "mine/__init__.py",
+            "mine/table.txt",
+            "mine-1.2.dist-info/METADATA",
+        }
+    finally:
+        modules_module._editable_projects.cache_clear()
 
 
 def test_compiled_modules_are_refused(project: Path) -> None:
