@@ -27,6 +27,12 @@ def ping(hosts: Hosts, name: str, address: str) -> bool:
     return hosts[name].run([sys.executable, "-c", code]).returncode == 0
 
 
+def ours() -> list[str]:
+    """Return namespaces and links that this process has made."""
+    listing = command("ip", "netns", "list") + command("ip", "-brief", "link")
+    return [line for line in listing.splitlines() if str(os.getpid()) in line]
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
@@ -115,7 +121,7 @@ def test_a_host_changes(hosts: Hosts) -> None:
 
 
 def test_nothing_remains_even_after_a_failure(tmp_path: Path) -> None:
-    before = command("ip", "netns", "list"), command("ip", "-brief", "link")
+    before = ours()
     clients: list[subprocess.Popen[bytes]] = []
     processes: list[int] = []
 
@@ -133,7 +139,7 @@ def test_nothing_remains_even_after_a_failure(tmp_path: Path) -> None:
         failing()
     assert clients[0].wait(30) != 0
     assert processes
-    assert (command("ip", "netns", "list"), command("ip", "-brief", "link")) == before
+    assert ours() == before
     assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
 
 
