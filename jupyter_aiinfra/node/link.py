@@ -50,7 +50,7 @@ class Link:
     """
 
     def __init__(self, connection: socket.socket, key: bytes, *, calling: bool) -> None:
-        connection.setblocking(False)
+        connection.settimeout(0.0)
         self._socket = connection
         self._key = key
         self._calling = calling
@@ -61,6 +61,7 @@ class Link:
         self._unsent: list[Json] = []  # until both nonces are known
         self._sent = 0
         self._heard = 0
+        self._ended: str | None = None
         self.heard_at = time.monotonic()
         self.begun_at = self.heard_at
 
@@ -108,13 +109,16 @@ class Link:
             self._write()
             self._read()
         except OSError as error:
-            raise Broken(error.strerror or str(error)) from error
-        messages = []
+            self._ended = self._ended or error.strerror or str(error)
+        messages: list[Json] = []
         while True:
             line, found, rest = self._incoming.partition(b"\n")
             if not found:
                 if len(line) > _LONGEST_LINE_BYTES:
                     raise Broken("it sent a line that is too long")
+                # What came before the end counts; the end is told by the next call.
+                if self._ended and not messages:
+                    raise Broken(self._ended)
                 return messages
             self._incoming = rest
             if self._session is None:
@@ -149,7 +153,8 @@ class Link:
                     return
                 raise
             if not data:
-                raise Broken("it closed the connection")
+                self._ended = self._ended or "it closed the connection"
+                return
             self._incoming += data
             if len(self._incoming) > _MOST_WAITING_BYTES:
                 return
@@ -202,7 +207,7 @@ def listen(address: str, port: int = 0) -> socket.socket:
     except OSError:
         listener.close()
         raise
-    listener.setblocking(False)
+    listener.settimeout(0.0)
     return listener
 
 
@@ -216,7 +221,7 @@ def call(address: str, port: int, key: bytes) -> Link:
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
-    connection.setblocking(False)
+    connection.settimeout(0.0)
     number = connection.connect_ex((address, port))
     if number not in (0, *_CONNECTING):
         connection.close()

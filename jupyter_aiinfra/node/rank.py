@@ -67,7 +67,17 @@ class _Place:
         )
         self.attempt = int(environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
         self.node_rank = int(environ["AIINFRA_NODE_RANK"])
+        self.seat = self._seat(environ)
         self._secrets = _secret_lines(environ)
+
+    def _seat(self, environ: Mapping[str, str]) -> int:
+        """Return the number that files are named by: the rank that this would be with all nodes.
+
+        An attempt on fewer nodes numbers the ranks anew; a log goes on in the same file.
+        """
+        if environ.get("AIINFRA_NODE_SLOT", "0") == environ["AIINFRA_NODE_RANK"]:
+            return self.rank
+        return int(environ["AIINFRA_NODE_SLOT"]) * int(environ["AIINFRA_PROCS"]) + self.local_rank
 
     def hide(self, text: str) -> str:
         """Return `text` without the job's secrets: what is said of an error travels far."""
@@ -77,7 +87,7 @@ class _Place:
 
     def file(self, ending: str) -> str:
         """Return the path of this rank's ``ending`` file."""
-        return self.run.path("ranks", f"{self.rank}{ending}")
+        return self.run.path("ranks", f"{self.seat}{ending}")
 
     def write(self, ending: str, record: supervise.Json) -> None:
         """Write this rank's ``ending`` file; what outlasts the node is the supervisor's record."""
@@ -101,7 +111,7 @@ def _secret_lines(environ: Mapping[str, str]) -> list[str]:
 def _redirect(place: _Place) -> None:
     """Send our output to the rank's own log: no pipe that could fill up, break or mix lines."""
     log = os.open(
-        place.run.path("logs", f"rank-{place.rank}.log"),
+        place.run.path("logs", f"rank-{place.seat}.log"),
         os.O_WRONLY | os.O_CREAT | os.O_APPEND,
         0o600,
     )
@@ -144,6 +154,7 @@ def _guard(place: _Place) -> None:
         number, code = None, 0
     record = {
         "rank": place.rank,
+        "seat": place.seat,
         "exit_code": code,
         "signal": number,
         "ended_at": time.time(),
@@ -187,6 +198,7 @@ def _report(place: _Place) -> None:
     me = supervise.myself()
     record = {
         "rank": place.rank,
+        "seat": place.seat,
         "world": place.world,
         "local_rank": place.local_rank,
         "node": socket.gethostname(),

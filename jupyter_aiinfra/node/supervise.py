@@ -33,14 +33,16 @@ import subprocess
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NoReturn, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NoReturn, Protocol, Sequence
 
 __all__ = [
     "COMPANION_TAG",
     "FORMAT",
     "RESERVE",
+    "RUN_TAG",
     "TAG",
     "Json",
+    "Records",
     "Run",
     "Stopper",
     "Supervisor",
@@ -49,6 +51,7 @@ __all__ = [
     "boot_id",
     "conclusion",
     "contract",
+    "disk_was_full",
     "first_failure",
     "free_port",
     "identity",
@@ -76,6 +79,7 @@ _Ready = Callable[[str], None]
 
 FORMAT = 1
 TAG = "AIINFRA_JOB"
+RUN_TAG = "AIINFRA_RUN_DIR"
 COMPANION_TAG = "AIINFRA_COMPANION"
 RESERVE = ".reserve"
 
@@ -363,7 +367,7 @@ class Run:
             if name.endswith(ending) and rank.isdigit():
                 record = self.json("ranks", name)
                 if record is not None:
-                    found[int(record.get("seat", record["rank"]))] = record
+                    found[int(record["seat"] if "seat" in record else record["rank"])] = record
         return found
 
 
@@ -451,7 +455,7 @@ def status(folder: str) -> Json:
 
 
 def _unsupervised(run: Run, spec: Json, known: Json, began: Json | None) -> None:
-    if tagged(spec["job"]):
+    if tagged(run.folder, RUN_TAG) if in_gang(spec) else tagged(spec["job"]):
         known["state"] = _phase(run)
     elif began is not None and in_gang(spec):
         # How the job ends is for the supervisors to say: a new one here will find the others.
@@ -566,7 +570,19 @@ def conclusion(
     }
 
 
-def first_failure(run: Run, exits: Mapping[int, Json]) -> int | None:
+class Records(Protocol):
+    """What ranks have left behind, of one node or of several."""
+
+    def reports(self) -> dict[int, Json]:
+        """Return the ranks' reports by seat."""
+        ...
+
+    def exits(self) -> dict[int, Json]:
+        """Return the ranks' exit records by seat."""
+        ...
+
+
+def first_failure(run: Records, exits: Mapping[int, Json]) -> int | None:
     """Return the rank that failed first, or ``None``.
 
     The launcher ends the other ranks with SIGTERM once one has failed, so a rank that was merely
@@ -623,9 +639,16 @@ def _signal_note(number: int) -> str:
 class Stopper:
     """Walks SIGINT, SIGTERM, SIGKILL over every process of the job until none is left."""
 
-    def __init__(self, run: Run, job: str, grace: float) -> None:
+    def __init__(
+        self,
+        run: Run,
+        job: str,
+        grace: float,
+        *,
+        processes: Callable[[], list[Json]] | None = None,
+    ) -> None:
         self.run = run
-        self.job = job
+        self.processes = processes or (lambda: tagged(job))
         self.grace = max(0.0, float(grace))
         self.begun = time.monotonic()
         self.sent: dict[int, list[int]] = {}
@@ -636,7 +659,7 @@ class Stopper:
     def step(self) -> list[Json]:
         """Send what is due now. Returns the processes still there."""
         elapsed = time.monotonic() - self.begun
-        left = tagged(self.job)
+        left = self.processes()
         if not left:
             return left
         term_at = self.grace
@@ -788,7 +811,11 @@ class Supervisor:
             self.rc = recorded if recorded is not None else _exit_status(status)
             return True
         self.rc = self.run.rc
-        return self.rc is not None or not tagged(self.spec["job"])
+        return self.rc is not None or not self.processes()
+
+    def processes(self) -> list[Json]:
+        """Return the living processes of the job."""
+        return tagged(self.spec["job"])
 
     def beat(self) -> None:
         """Touch the heartbeat file now and then, and look whether the ranks make progress."""
@@ -889,10 +916,14 @@ class Supervisor:
                 os.waitpid(info.si_pid, os.WNOHANG)
 
     def record(self, record: Json) -> None:
-        """Write the exit record, and give back what was set aside for a full disk."""
-        if record["state"] == "failed" and _disk_was_full(self.run):
+        """Write the exit record."""
+        if record["state"] == "failed" and disk_was_full(self.run):
             record["reason"] = f"the disk of the run directory is full; {record['reason']}"
         self.run.write("exit.json", record)
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give back what was set aside for a full disk."""
         for folder in (self.run.folder, self.run.path("ranks")):
             for name in os.listdir(folder):
                 if name.endswith(RESERVE):
@@ -904,7 +935,7 @@ class Supervisor:
             self.tracker.stdin.close()
 
 
-def _disk_was_full(run: Run) -> bool:
+def disk_was_full(run: Run) -> bool:
     """Whether there is hardly any room, or a rank had to use what was set aside for its record."""
     info = os.statvfs(run.folder)
     if info.f_bavail * info.f_frsize < 2 * _RESERVE_BYTES:
@@ -947,7 +978,7 @@ def contract(spec: Json, run: Run, turn: Json | None = None) -> dict[str, str]:
     """
     turn = turn or {}
     count = turn.get("count", spec["node_count"])
-    head = turn.get("head", spec["head"])
+    head = str(turn.get("head", spec["head"]))
     port = turn.get("port") or spec.get("port")
     rank = turn.get("rank", spec["node_rank"])
     if port is None and rank == 0:
@@ -971,8 +1002,9 @@ def contract(spec: Json, run: Run, turn: Json | None = None) -> dict[str, str]:
     }
     if gpus:
         told["CUDA_VISIBLE_DEVICES"] = gpus
-    # What the user has set stands: a checkpoint folder that all nodes share, say.
-    return {name: value for name, value in told.items() if name not in spec["env"]}
+    if "AIINFRA_CHECKPOINT_DIR" in spec["env"]:
+        del told["AIINFRA_CHECKPOINT_DIR"]  # the user knows a folder that all nodes share
+    return told
 
 
 def _fill(argv: Iterable[str], values: Mapping[str, str]) -> list[str]:
@@ -1083,14 +1115,10 @@ def _join(
     run: Run, spec: Json, secrets: Mapping[str, str] | None, given: Json | None, ready: _Ready
 ) -> None:
     """Run in the detached process, for a job on several nodes or of several attempts."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    import gang  # our neighbour; most jobs need none
-
+    gang = _neighbour("gang")
     with _only_one(run, _ADOPT_SECONDS if given is None else _START_SECONDS) as mine:
         if mine:
-            gang.supervise(run, spec, secrets, given, ready)
+            gang.begin(run, spec, secrets, given, ready)
         ready("")
 
 
