@@ -7,6 +7,7 @@ whose Python nothing is known.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -18,12 +19,15 @@ from jupyter_aiinfra.errors import PreflightError
 from jupyter_aiinfra.model import CaptureKind, Finding, Interpreter, JobSpec, Node, Severity
 from jupyter_aiinfra.node import parcel
 
-__all__ = ["check", "render", "verdict"]
+__all__ = ["built", "check", "render", "verdict"]
 
 _NODE_SIDE = (3, 8)
 _ACCELERATE = (1, 0)
 _MIB = 1 << 20
+_GIB = 1 << 30
 _NAMED_NODES = 3
+_LARGE_BYTES = 100 * _MIB
+_TOO_LARGE_BYTES = 2 * _GIB
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # Module and distribution differ in name. Where a variant of the one that the notebook has would do
@@ -57,6 +61,8 @@ def check(
     kernel: Interpreter | None = None,
     variables: Mapping[str, Any] | None = None,
     imports: Mapping[str, Sequence[str]] | None = None,
+    locked: Mapping[str, str | None] | None = None,
+    locked_complete: bool = False,
     taken_ports: Collection[int] = (),
     free_memory_bytes: Mapping[str, int] | None = None,
     missing_bytes: int | None = None,
@@ -78,6 +84,11 @@ def check(
     imports
         The top-level modules that the code imports, each with the distributions that may have
         brought it (none where that is unknown, as for the user's own modules).
+    locked
+        Where the job has an environment of its own: the packages that its files name, with their
+        versions where they are fixed. What is installed in a node's Python does not count then.
+    locked_complete
+        Whether there will be no others in it.
     taken_ports
         Ports known to be in use on the head node.
     free_memory_bytes
@@ -90,7 +101,7 @@ def check(
     if missing_bytes is None:
         missing_bytes = sum(file.size_bytes for file in spec.files)
     cpu = cpu or spec.env.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}
-    problems = [*_nodes(spec, nodes), *_port(spec, nodes, taken_ports)]
+    problems = [*_nodes(spec, nodes), *_port(spec, nodes, taken_ports), *_sources(spec)]
     for node in nodes[: spec.nodes]:
         problems += _ranks(spec, node, cpu=cpu)
         problems += _disk(node, missing_bytes, disk_margin_bytes)
@@ -101,18 +112,23 @@ def check(
             problems.append(_warning("python", node, text, "%pool show tells what it answered"))
             continue
         problems += _python(node, python)
-        required = list(_required(spec, node, python))
-        problems += required
-        bound = list(_data(node, python, variables or {}, imports or {}))
-        problems += bound
-        if kernel is not None and not bound:
-            travels = _torch_travels(spec, variables or {})
-            problems += _differences(node, python, kernel, torch_travels=travels)
-        if not _same_environment(kernel, node, python):
-            said = {problem.check for problem in required}
-            others = {root: known for root, known in (imports or {}).items() if root not in said}
-            problems += _imports(node, python, others)
+        problems += _software(
+            spec,
+            node,
+            python,
+            kernel,
+            variables=variables or {},
+            imports=imports or {},
+            locked=None if spec.environment is None else locked or {},
+            complete=spec.environment is None or locked_complete,
+        )
     return _merged(problems)
+
+
+def built(spec: JobSpec, node: Node, python: Interpreter) -> tuple[Finding, ...]:
+    """Hold a job against its own environment once that is made, whose Python is `python`."""
+    made = dataclasses.replace(python, executable=_source(spec, python))
+    return _merged(_required(spec, node, made))
 
 
 def verdict(findings: Sequence[Finding]) -> None:
@@ -199,6 +215,20 @@ def _memory(spec: JobSpec, node: Node, free: int | None) -> Iterator[_Problem]:
         yield _warning("memory", node, text, hint)
 
 
+def _sources(spec: JobSpec) -> Iterator[_Problem]:
+    """Look at the size of the modules that travel: they are copied to each node and each job."""
+    files = [file for file in spec.files if file.path and file.path.startswith("src/")]
+    total = sum(file.size_bytes for file in files)
+    if total <= _LARGE_BYTES:
+        return
+    largest = sorted(files, key=lambda file: -file.size_bytes)[:_NAMED_NODES]
+    named = ", ".join(f"{str(f.path)[4:]} ({_size(f.size_bytes)})" for f in largest)
+    text = f"{_size(total)} of local modules and their data travel; the largest are {named}"
+    hint = "list what is not needed in .aiinfraignore, one pattern a line as in a .gitignore"
+    severity = Severity.ERROR if total > _TOO_LARGE_BYTES else Severity.WARNING
+    yield _Problem(check="size", severity=severity, text=text, hint=hint)
+
+
 # --- Python and its packages -----------------------------------------------------------------
 
 
@@ -208,18 +238,98 @@ def _python(node: Node, python: Interpreter) -> Iterator[_Problem]:
         yield _error("python", node, text, "attach the pool with --python PATH of a newer one")
 
 
+def _software(
+    spec: JobSpec,
+    node: Node,
+    python: Interpreter,
+    kernel: Interpreter | None,
+    *,
+    variables: Mapping[str, Any],
+    imports: Mapping[str, Sequence[str]],
+    locked: Mapping[str, str | None] | None,
+    complete: bool,
+) -> Iterator[_Problem]:
+    """Look at the Python that the ranks will have and its packages, there or still to be made."""
+    if locked is not None:
+        python = _to_be(spec, python, kernel, locked)
+    if not complete:
+        # What the file names brings others with it: what is missing may still come.
+        imports = {}
+        yield from _named_in(spec, node, python)
+        said: set[str] = set()
+    else:
+        required = list(_required(spec, node, python))
+        yield from required
+        said = {problem.check for problem in required}
+    bound = list(_data(node, python, variables, imports))
+    yield from bound
+    if kernel is not None and not bound:
+        travels = _torch_travels(spec, variables)
+        yield from _differences(spec, node, python, kernel, torch_travels=travels)
+    if complete and not _same_environment(kernel, node, python):
+        others = {root: known for root, known in imports.items() if root not in said}
+        yield from _imports(spec, node, python, others)
+
+
+def _source(spec: JobSpec, python: Interpreter) -> str:
+    return spec.environment.source if spec.environment else python.executable
+
+
+def _to_be(
+    spec: JobSpec,
+    python: Interpreter,
+    kernel: Interpreter | None,
+    locked: Mapping[str, str | None],
+) -> Interpreter:
+    """Return the Python of the job's own environment as far as it can be told before it is made."""
+    packages = {name: version or "" for name, version in locked.items()}
+    if "pytorch" in packages:  # as conda calls it
+        packages.setdefault("torch", packages["pytorch"])
+    version = python.version
+    if spec.environment is not None and spec.environment.kind == "conda":
+        pinned = packages.get("python", "")
+        # Where the file leaves it open nothing is known, which is no evidence.
+        version = pinned if re.match(r"\d+\.\d+", pinned) else (kernel or python).version
+    return Interpreter(
+        executable=_source(spec, python),
+        version=version,
+        implementation=python.implementation,
+        packages=packages,
+    )
+
+
+def _named_in(spec: JobSpec, node: Node, python: Interpreter) -> Iterator[_Problem]:
+    """Look for what a job needs in an environment's file that names only part of it."""
+    packages = dict(python.packages)
+    if "accelerate" in packages:
+        packages.setdefault("torch", "")  # accelerate asks for it
+    whole = dataclasses.replace(python, packages=packages)
+    for problem in _required(spec, node, whole):
+        if problem.check in packages:
+            yield problem
+        else:
+            text = f"{problem.check} is not named in {python.executable}"
+            hint = f"{_remedy(spec, python, problem.check)}, unless another package brings it"
+            yield _warning(problem.check, node, text, hint)
+
+
 def _required(spec: JobSpec, node: Node, python: Interpreter) -> Iterator[_Problem]:
     wanted = {"torch": "torch", "accelerate": "accelerate>=1.0"} if _launches(spec) else {}
     for name, requirement in wanted.items():
         version = python.packages.get(name)
         if version is None:
-            yield _error(name, node, f"no {name} in {python.executable}", _pip(python, requirement))
-        elif name == "accelerate" and _numbers(version) < _ACCELERATE:
+            yield _error(
+                name,
+                node,
+                f"no {name} in {python.executable}",
+                _remedy(spec, python, requirement),
+            )
+        elif version and name == "accelerate" and _numbers(version) < _ACCELERATE:
             text = f"accelerate {version} in {python.executable} is older than 1.0"
-            yield _error(name, node, text, _pip(python, requirement))
+            yield _error(name, node, text, _remedy(spec, python, requirement))
     if spec.tracking is not None and not _present(_VARIANTS["mlflow"], python):
         text = f"no mlflow in {python.executable}, and the job is to be tracked"
-        yield _error("mlflow", node, text, f"{_pip(python, 'mlflow')}, or --no-mlflow")
+        yield _error("mlflow", node, text, f"{_remedy(spec, python, 'mlflow')}, or --no-mlflow")
 
 
 def _data(
@@ -237,7 +347,7 @@ def _data(
 
 
 def _differences(
-    node: Node, python: Interpreter, kernel: Interpreter, *, torch_travels: bool
+    spec: JobSpec, node: Node, python: Interpreter, kernel: Interpreter, *, torch_travels: bool
 ) -> Iterator[_Problem]:
     if (kernel.implementation, kernel.minor) != (python.implementation, python.minor):
         theirs, ours = _spoken(python), _spoken(kernel)
@@ -247,7 +357,9 @@ def _differences(
     made, found = kernel.packages.get("torch"), python.packages.get("torch")
     if torch_travels and made and found and _numbers(made)[:2] != _numbers(found)[:2]:
         text = f"tensors or modules of torch {made} travel to torch {found}"
-        yield _warning("torch", node, text, _pip(python, f"torch=={made.partition('+')[0]}"))
+        yield _warning(
+            "torch", node, text, _remedy(spec, python, f"torch=={made.partition('+')[0]}")
+        )
 
 
 def _torch_travels(spec: JobSpec, variables: Mapping[str, Any]) -> bool:
@@ -266,8 +378,10 @@ def _as_header(
     for root in {root for entry in entries for root in entry["packages"]}:
         names = _names(root, imports.get(root, ()))
         found = _present(names, python)
-        if found is not None:
+        if found is not None and python.packages[found]:
             packages[root] = python.packages[found]
+        elif found is not None:
+            continue  # it will be there, in a version that nobody knows yet
         elif imports.get(root) and not _related(names, python):
             packages[root] = None
     return {
@@ -278,7 +392,7 @@ def _as_header(
 
 
 def _imports(
-    node: Node, python: Interpreter, imports: Mapping[str, Sequence[str]]
+    spec: JobSpec, node: Node, python: Interpreter, imports: Mapping[str, Sequence[str]]
 ) -> Iterator[_Problem]:
     for root, known in sorted(imports.items()):
         names = _names(root, known)
@@ -289,7 +403,7 @@ def _imports(
         text = f"the code imports {root}, and {python.executable} has no {_either(names)}"
         certain = bool(known) and not _related(names, python)
         report = _error if certain else _warning
-        hint = _pip(python, names[0]) if known else "install it there if it is needed"
+        hint = _remedy(spec, python, names[0]) if known else "install it there if it is needed"
         yield report("imports", node, text, hint)
 
 
@@ -363,6 +477,13 @@ def _size(size_bytes: int) -> str:
 def _spoken(python: Interpreter) -> str:
     name = "Python" if python.implementation == "CPython" else python.implementation
     return f"{name} {python.minor[0]}.{python.minor[1]}"
+
+
+def _remedy(spec: JobSpec, python: Interpreter, requirement: str) -> str:
+    if spec.environment is None:
+        return _pip(python, requirement)
+    again = ", and lock it again" if spec.environment.kind == "uv" else ""
+    return f"add {requirement} to {spec.environment.source}{again}"
 
 
 def _pip(python: Interpreter, requirement: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import site
 import sys
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -236,7 +237,7 @@ def test_an_editable_project_brings_its_metadata(
             "my code/src/mine/table.txt": "",
         },
     )
-    monkeypatch.setattr(modules_module.site, "getsitepackages", lambda: [str(project / "site")])
+    monkeypatch.setattr(site, "getsitepackages", lambda: [str(project / "site")])
     monkeypatch.syspath_prepend(str(project / "my code/src"))
     modules_module._editable_projects.cache_clear()
     try:

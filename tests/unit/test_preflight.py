@@ -10,6 +10,7 @@ from jupyter_aiinfra.accelerate import LaunchOptions, launch_argv, launch_env
 from jupyter_aiinfra.errors import PreflightError
 from jupyter_aiinfra.model import (
     CaptureKind,
+    EnvironmentSpec,
     FileRef,
     Finding,
     Gpu,
@@ -22,7 +23,7 @@ from jupyter_aiinfra.model import (
     Severity,
     TrackingSpec,
 )
-from jupyter_aiinfra.preflight import check, render, verdict
+from jupyter_aiinfra.preflight import built, check, render, verdict
 
 GB = 1000**3
 PACKAGES = {"torch": "2.6.0", "accelerate": "1.15.0", "numpy": "2.1.0", "mlflow-skinny": "3.1.0"}
@@ -422,3 +423,119 @@ def test_several_errors_are_a_line_each_with_its_fix() -> None:
 def test_render() -> None:
     assert render([]) == ""
     assert render([finding(WARNING, hint="")]) == "warning  disk  about disk"
+
+
+# --- environments of their own ---------------------------------------------------------------
+
+
+def env_spec(kind: str = "requirements", source: str = "requirements.txt", **more: Any) -> JobSpec:
+    environment = EnvironmentSpec(kind=kind, digest="a" * 64, source=source)
+    return spec(environment=environment, **more)
+
+
+BARE = node(python=python(without=list(PACKAGES)))
+NAMED: dict[str, str | None] = {"torch": "2.6.0", "accelerate": "1.15.0"}
+
+
+def test_with_an_environment_the_packages_of_the_nodes_python_do_not_count() -> None:
+    assert check(env_spec(), [BARE], kernel=KERNEL, locked=NAMED, imports={"numpy": ()}) == ()
+    assert check(env_spec(), [BARE], locked={"accelerate": None}) == ()  # it asks for torch
+    found = check(env_spec("uv", "uv.lock"), [node()], locked={}, locked_complete=True)
+    assert [(f.severity, f.message, f.hint) for f in found] == [
+        (
+            ERROR,
+            "node n0: no torch in uv.lock",
+            "add torch to uv.lock, and lock it again",
+        ),
+        (
+            ERROR,
+            "node n0: no accelerate in uv.lock",
+            "add accelerate>=1.0 to uv.lock, and lock it again",
+        ),
+    ]
+
+
+def test_what_a_requirements_file_does_not_name_may_still_come() -> None:
+    found = check(env_spec(), [BARE], locked={"trl": "0.9"})
+    assert [(f.severity, f.check) for f in found] == [(WARNING, "torch"), (WARNING, "accelerate")]
+    assert found[1].message == "node n0: accelerate is not named in requirements.txt"
+    assert found[1].hint == "add accelerate to requirements.txt, unless another package brings it"
+    old = only(check(env_spec(), [BARE], locked={**NAMED, "accelerate": "0.30"}))
+    assert (old.severity, old.hint) == (ERROR, "add accelerate>=1.0 to requirements.txt")
+
+
+def test_what_was_built_must_have_what_the_job_needs() -> None:
+    made = python(without=["accelerate"])
+    found = only(built(env_spec(), BARE, made))
+    assert (found.severity, found.message) == (ERROR, "node n0: no accelerate in requirements.txt")
+    assert built(env_spec(), BARE, PYTHON) == ()
+
+
+def test_imports_that_a_complete_lock_lacks() -> None:
+    lacking = check(
+        env_spec("uv", "uv.lock"),
+        [node()],
+        locked=NAMED,
+        locked_complete=True,
+        imports={"numpy": ("numpy",), "torch": ("torch",)},
+    )
+    assert only(lacking).message == "node n0: the code imports numpy, and uv.lock has no numpy"
+    assert only(lacking).severity is ERROR
+
+
+def test_versions_of_the_lock_are_held_against_the_kernel() -> None:
+    tensors = {
+        "versions": {"python": "3.11.7", "packages": {"torch": "2.6.0"}},
+        "variables": [{"name": "t", "route": "tensor", "packages": ["torch"], "portable": True}],
+    }
+    found = only(
+        check(
+            env_spec(),
+            [BARE],
+            kernel=KERNEL,
+            locked={**NAMED, "torch": "2.4.1"},
+            variables=tensors,
+        )
+    )
+    assert found.message == "node n0: tensors or modules of torch 2.6.0 travel to torch 2.4.1"
+    assert found.hint == "add torch==2.6.0 to requirements.txt"
+    unknown = {**NAMED, "torch": None}
+    assert check(env_spec(), [BARE], kernel=KERNEL, locked=unknown, variables=tensors) == ()
+
+
+def test_pickled_data_against_what_the_environment_will_have() -> None:
+    pickled = {
+        "versions": {"python": "3.11.7", "packages": {"numpy": "2.1.0"}},
+        "variables": [
+            {"name": "t", "type": "T", "route": "pickle", "packages": ["numpy"], "portable": False}
+        ],
+    }
+    more: dict[str, Any] = {"variables": pickled, "imports": {"numpy": ("numpy",)}}
+    newer = check(env_spec(), [BARE], locked={**NAMED, "numpy": "1.26"}, **more)
+    assert "made with numpy 2.1.0, to be opened with numpy 1.26" in only(newer).message
+    assert check(env_spec(), [BARE], locked={**NAMED, "numpy": None}, **more) == ()
+    assert check(env_spec(), [BARE], locked=NAMED, **more) == ()
+
+
+@pytest.mark.parametrize(
+    ("pin", "differs"), [(None, False), ("3.11", False), ("3.12.1", True), ("3", False)]
+)
+def test_conda_brings_a_python_of_its_own(pin: str | None, differs: bool) -> None:
+    locked = {"python": pin, "pytorch": "2.6.0", "accelerate": None}
+    old = node(python=python("3.9.1"))
+    found = check(env_spec("conda", "environment.yml"), [old], kernel=KERNEL, locked=locked)
+    assert [f.check for f in found] == ["python"] * differs
+
+
+@pytest.mark.parametrize(("mib", "severity"), [(90, None), (200, WARNING), (2100, ERROR)])
+def test_the_size_of_local_modules(mib: int, severity: Severity | None) -> None:
+    files = (
+        FileRef(digest="a", size_bytes=(mib - 1) << 20, path="src/mine/weights.bin"),
+        FileRef(digest="b", size_bytes=1 << 20, path="src/mine/table.csv"),
+        FileRef(digest="c", size_bytes=8 << 30, path=None),
+    )
+    found = check(spec(files=files), [node()])
+    assert [f.severity for f in found] == ([severity] if severity else [])
+    if severity:
+        assert "the largest are mine/weights.bin (" in found[0].message
+        assert ".aiinfraignore" in found[0].hint
