@@ -596,7 +596,9 @@ def first_failure(run: Records, exits: Mapping[int, Json]) -> int | None:
     return min(silent) if silent and not exits else None
 
 
-def why_failed(run: Run, spec: Json, rc: int, failed: int | None, exits: Mapping[int, Json]) -> str:
+def why_failed(
+    run: Records, spec: Json, rc: int, failed: int | None, exits: Mapping[int, Json]
+) -> str:
     """Return in one sentence why a launcher that ended with status `rc` did."""
     if failed is None:
         if not run.reports():
