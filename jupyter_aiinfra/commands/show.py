@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jupyter_aiinfra.engine import PoolView
 from jupyter_aiinfra.model import Desired, Job, JobState, Node, RankStatus
+from jupyter_aiinfra.progress import RankProgress, progress, seconds_text
 
 __all__ = [
     "JOB_COLUMNS",
@@ -184,8 +185,13 @@ def job_lines(job: Job) -> list[str]:
     if seen is not None and seen.ended_by:
         ended = "; ".join(f"{name} ended ranks {list(r)}" for name, r in seen.ended_by.items())
         lines.append(f"  ended   {ended}")
-    ranks = seen.ranks if seen else ()
-    lines += [f"  rank {rank.rank}  {_rank_text(rank, over=job.state.final)}" for rank in ranks]
+    far = progress(seen, stall_seconds=job.spec.stall_seconds)
+    if far is not None:
+        lines.append(f"  far     {far.text}")
+    steps = {rank.rank: rank for rank in far.ranks} if far else {}
+    for rank in seen.ranks if seen else ():
+        said = _rank_text(rank, over=job.state.final)
+        lines.append(f"  rank {rank.rank}  {said}{_step_text(steps.get(rank.rank))}")
     if seen is not None and seen.tracking is not None:
         run = seen.tracking.run_id or f"none ({seen.tracking.error})"
         lines.append(f"  mlflow  run {run} at {seen.tracking.uri}")
@@ -195,6 +201,14 @@ def job_lines(job: Job) -> list[str]:
     if folder is not None:
         lines.append(f"  logs    {folder}")
     return lines
+
+
+def _step_text(rank: RankProgress | None) -> str:
+    if rank is None:
+        return ""
+    took = "" if rank.step_seconds is None else f", {seconds_text(rank.step_seconds)} a step"
+    behind = f", {rank.behind:,} behind" if rank.behind else ""
+    return f", step {rank.step:,}{took}{behind}{' (slow)' if rank.slow else ''}"
 
 
 def _rank_text(rank: RankStatus, *, over: bool) -> str:

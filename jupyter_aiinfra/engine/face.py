@@ -28,10 +28,14 @@ from jupyter_aiinfra.model import (
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.pools.base import Adopting, Pool
+from jupyter_aiinfra.progress import settled
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
 
 __all__ = ["Engine"]
+
+# How often steps alone are worth a write to the record.
+_PROGRESS_SECONDS = 2.0
 
 
 class Engine:
@@ -169,6 +173,8 @@ class Engine:
         seen = await pool.observe(job.handle)
         if _news(job, seen):
             job = self._write_down(job, seen)
+        elif job.seen is not None and seen.ranks != job.seen.ranks:
+            job = dataclasses.replace(job, seen=seen)
         if not seen.state.final:
             await self._step(pool, job, seen)
         return job
@@ -270,9 +276,11 @@ class Engine:
 
 def _news(job: Job, seen: Observation) -> bool:
     """Whether `seen` says anything that the record does not."""
-    if job.seen is None:
-        return True
-    return dataclasses.replace(seen, seen_at=job.seen.seen_at) != job.seen
+    old = job.seen
+    if old is None or seen.seen_at - old.seen_at >= _PROGRESS_SECONDS:
+        return old is None or dataclasses.replace(seen, seen_at=old.seen_at) != old
+    # How far the ranks are changes at every look: whoever looks sees it, the record now and then.
+    return settled(dataclasses.replace(seen, seen_at=old.seen_at)) != settled(old)
 
 
 async def _nothing() -> AsyncIterator[LogChunk]:

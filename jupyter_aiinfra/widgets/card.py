@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jupyter_aiinfra.model import Desired, Job, JobState, Observation, RankStatus
+from jupyter_aiinfra.progress import Progress, RankProgress, progress
 
 __all__ = ["Card", "ErrorBox", "RankCard", "describe", "duration_text", "plural", "size_text"]
 
@@ -27,12 +28,16 @@ class ErrorBox:
 
 @dataclass(frozen=True, kw_only=True)
 class RankCard:
-    """One rank in a few words. ``failed`` only where the rank itself failed."""
+    """One rank in a few words. ``failed`` only where the rank itself failed.
+
+    ``progress`` is how far it is, where it says so.
+    """
 
     rank: int
     state: str
     node: str = ""
     failed: bool = False
+    progress: RankProgress | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,7 @@ class Card:
     """The head of a job's display. ``ranks`` are in the order to show: failing ones first.
 
     ``elapsed_seconds`` counts from the start of user code, or from submission before that;
-    ``ticking`` while it goes on.
+    ``ticking`` while it goes on. ``progress`` is how far it is, in one line; empty when unknown.
     """
 
     id: str
@@ -51,6 +56,7 @@ class Card:
     elapsed_seconds: float
     ticking: bool
     message: str = ""
+    progress: str = ""
     log: str = ""
     tracking: str = ""
     error: ErrorBox | None = None
@@ -84,6 +90,7 @@ def describe(
     ended = job.ended_at or (job.updated_at if job.state.final else None)
     until = ended or (time.time() if now is None else now)
     error = _error(job, seen)
+    far = progress(seen, stall_seconds=job.spec.stall_seconds, now=now)
     return Card(
         id=job.id,
         name=job.spec.name,
@@ -93,10 +100,11 @@ def describe(
         elapsed_seconds=max(0.0, until - (job.started_at or job.created_at)),
         ticking=not job.state.final,
         message=redact("; ".join(filter(None, (_message(job, seen), note)))),
+        progress=redact(far.text) if far else "",
         log=log_path or f"%jobs logs {job.id}",
         tracking=_tracking(seen),
         error=error and _redacted(error, redact),
-        ranks=_ranks(job, seen),
+        ranks=_ranks(job, seen, far),
     )
 
 
@@ -134,6 +142,8 @@ def size_text(size_bytes: float | None) -> str:
 def _message(job: Job, seen: Observation | None) -> str:
     if job.state is JobState.PENDING:
         return "waiting for the pool to accept it"
+    if job.state is JobState.QUEUED:
+        return (seen.reason if seen else None) or "waits for GPUs"
     if seen is None:
         return ""
     said: list[str] = []
@@ -198,11 +208,17 @@ def _tracking(seen: Observation | None) -> str:
     return f"MLflow: {run.error}" if run.error else f"MLflow run {run.run_id or 'not made yet'}"
 
 
-def _ranks(job: Job, seen: Observation | None) -> tuple[RankCard, ...]:
+def _ranks(job: Job, seen: Observation | None, far: Progress | None) -> tuple[RankCard, ...]:
     known = {rank.rank: rank for rank in seen.ranks} if seen else {}
     failed_rank = seen.failed_rank if seen else None
     numbers = sorted({*range(job.spec.world), *known})
-    cards = [_rank(number, known.get(number), job.state, failed_rank) for number in numbers]
+    steps = {rank.rank: rank for rank in far.ranks} if far else {}
+    cards = [
+        replace(
+            _rank(number, known.get(number), job.state, failed_rank), progress=steps.get(number)
+        )
+        for number in numbers
+    ]
     return tuple(sorted(cards, key=lambda card: (card.rank != failed_rank, not card.failed)))
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 
 from jupyter_aiinfra.logview import LogLine, LogSnapshot, RankLog, ansi_html, log_text
 from jupyter_aiinfra.model import LAUNCHER, Job, Manifest
-from jupyter_aiinfra.widgets.card import Card, describe, duration_text, plural, size_text
+from jupyter_aiinfra.progress import seconds_text
+from jupyter_aiinfra.widgets.card import (
+    Card,
+    RankCard,
+    describe,
+    duration_text,
+    plural,
+    size_text,
+)
 
 __all__ = ["render_html", "render_text"]
 
@@ -66,8 +74,7 @@ def render_text(
     """
     card = describe(job, note=note, log_path=log_path, redact=redact, now=now)
     lines = [f"[{card.state.value}] {' · '.join(_facts(card))}"]
-    if card.message:
-        lines.append(card.message)
+    lines += filter(None, (card.message, card.progress))
     if card.error:
         where = f" ({card.error.where})" if card.error.where else ""
         lines += ["", f"{card.error.title}{where}"]
@@ -107,7 +114,11 @@ def _facts(card: Card) -> list[str]:
 
 def _head_html(card: Card) -> str:
     name, *facts = (html.escape(fact) for fact in _facts(card))
-    said = f'<div class="aiinfra-message">{html.escape(card.message)}</div>' if card.message else ""
+    said = "".join(
+        f'<div class="{name}">{html.escape(text)}</div>'
+        for name, text in (("aiinfra-message", card.message), ("aiinfra-progress", card.progress))
+        if text
+    )
     return (
         f'<div class="aiinfra-head"><b class="aiinfra-state">{card.state.value}</b> '
         f'<span class="aiinfra-facts"><b class="aiinfra-name">{name}</b> · '
@@ -155,7 +166,15 @@ def _summary_html(card: Card, log: RankLog) -> str:
 
 
 def _state(card: Card, rank: int) -> str:
-    return next((f" · {one.state}" for one in card.ranks if one.rank == rank), "")
+    return next((f" · {_rank_state(one)}" for one in card.ranks if one.rank == rank), "")
+
+
+def _rank_state(rank: RankCard) -> str:
+    far = rank.progress
+    if far is None:
+        return rank.state
+    took = "" if far.step_seconds is None else f", {seconds_text(far.step_seconds)} a step"
+    return f"{rank.state}, step {far.step:,}{took}{' (slow)' if far.slow else ''}"
 
 
 def _label(rank: int) -> str:

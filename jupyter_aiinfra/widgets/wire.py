@@ -128,6 +128,7 @@ def header_wire(card: Card) -> Wire:
         "elapsed_seconds": round(card.elapsed_seconds, 1),
         "ticking": card.ticking,
         "message": _bounded(card.message),
+        "progress": _bounded(card.progress),
         "log": card.log,
         "tracking": _bounded(card.tracking),
         "error": error
@@ -143,9 +144,26 @@ def header_wire(card: Card) -> Wire:
 def ranks_wire(card: Card) -> list[Wire]:
     """Return the ranks in the order to show."""
     return [
-        {"rank": rank.rank, "state": rank.state, "node": rank.node, "failed": rank.failed}
+        {
+            "rank": rank.rank,
+            "state": rank.state,
+            "node": rank.node,
+            "failed": rank.failed,
+            "progress": rank.progress
+            and {
+                "step": rank.progress.step,
+                "step_seconds": _rounded(rank.progress.step_seconds),
+                "behind": rank.progress.behind,
+                "slow": rank.progress.slow,
+            },
+        }
         for rank in card.ranks
     ]
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """Return three digits: what no reader sees is no reason to send it again."""
+    return None if seconds is None else float(f"{seconds:.3g}")
 
 
 def manifest_wire(spec: JobSpec) -> Wire:
