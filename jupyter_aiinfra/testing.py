@@ -30,7 +30,7 @@ from jupyter_aiinfra.pools.base import FileReader, Pool, RunFile
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import Completed, Shell
 
-__all__ = ["FakeClock", "FakeCluster", "FakeJob", "FakePool", "FakeShell", "Reply"]
+__all__ = ["FakeClock", "FakeCluster", "FakeJob", "FakePipe", "FakePool", "FakeShell", "Reply"]
 
 
 class FakeClock:
@@ -59,12 +59,48 @@ class Reply:
     error: Exception | None = None
 
 
+class FakePipe:
+    """A program that says one reply and ends; `written` has what was written to it."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._left = reply.stdout
+        self.written = bytearray()
+        self.closed = False
+
+    @property
+    def stderr_tail(self) -> bytes:
+        """The reply's standard error."""
+        return self._reply.stderr
+
+    async def write(self, data: bytes) -> None:
+        """Take note of `data`."""
+        if self.closed:
+            raise Unreachable(f"{self._reply.argv[0]} takes no more input")
+        self.written += data
+
+    async def read(self, limit: int) -> bytes:
+        """Return the next of the reply's output."""
+        data, self._left = self._left[:limit], self._left[limit:]
+        return b"" if self.closed else data
+
+    async def wait(self) -> int:
+        """Return the reply's status."""
+        return self._reply.status
+
+    async def close(self, *, grace: float = 1.0) -> None:
+        """Be closed from now on."""
+        del grace
+        self.closed = True
+
+
 class FakeShell:
     """Answers from a transcript, in order; an argv that is not next is an ``AssertionError``."""
 
     def __init__(self, transcript: Iterable[Reply]) -> None:
         self._transcript = deque(transcript)
         self.inputs: list[bytes] = []
+        self.pipes: list[FakePipe] = []
 
     def _next(self, argv: Sequence[str], stdin: bytes) -> Reply:
         if not self._transcript:
@@ -90,6 +126,12 @@ class FakeShell:
     async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[bytes]:
         """Yield the next reply's output in one piece."""
         yield self._next(argv, stdin).stdout
+
+    async def open(self, argv: Sequence[str]) -> FakePipe:
+        """Return a program that says the next reply's output and ends; it is kept in `pipes`."""
+        pipe = FakePipe(self._next(argv, b""))
+        self.pipes.append(pipe)
+        return pipe
 
     def finish(self) -> None:
         """Fail if something expected was never run."""
