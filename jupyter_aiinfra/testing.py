@@ -30,7 +30,17 @@ from jupyter_aiinfra.pools.base import FileReader, Pool, RunFile
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import Completed, Shell
 
-__all__ = ["FakeClock", "FakeCluster", "FakeJob", "FakePipe", "FakePool", "FakeShell", "Reply"]
+__all__ = [
+    "FakeClock",
+    "FakeCluster",
+    "FakeJob",
+    "FakePipe",
+    "FakePipe",
+    "FakePool",
+    "FakeShell",
+    "LeasedFakePool",
+    "Reply",
+]
 
 
 class FakeClock:
@@ -153,10 +163,19 @@ class FakeJob:
 
 
 class FakeCluster:
-    """What is really there: shared by any number of :class:`FakePool` objects, as machines are."""
+    """What is really there: shared by any number of :class:`FakePool` objects, as machines are.
 
-    def __init__(self, nodes: Sequence[Node] = (), *, clock: FakeClock | None = None) -> None:
+    Parameters
+    ----------
+    leased
+        Whether its pools have no scheduler of their own: the engine then leases their GPUs.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node] = (), *, clock: FakeClock | None = None, leased: bool = False
+    ) -> None:
         self.nodes = tuple(nodes) or (_node(),)
+        self.leased = leased
         self.clock = clock or FakeClock()
         self.jobs: dict[str, FakeJob] = {}
         self.reachable = True
@@ -165,7 +184,8 @@ class FakeCluster:
     def opener(self, record: PoolRecord, settings: Settings) -> Pool:
         """Open a pool on this cluster; give it to an engine as its opener."""
         del settings
-        return FakePool(self, name=record.name)
+        kind = LeasedFakePool if self.leased else FakePool
+        return kind(self, name=record.name)
 
     def begin(self, job_id: str) -> None:
         """Let a starting job's ranks begin."""
@@ -208,7 +228,10 @@ class FakePool(Pool):
 
     async def plan(self, job: Job) -> Plan:
         """Lay the job out over the cluster's nodes, in their order."""
-        nodes = [
+        gpus = {place.node: place.gpus for place in job.placement}
+        nodes = [node for node in self.cluster.nodes if not gpus or node.name in gpus]
+        nodes = nodes[: job.spec.nodes]
+        laid = [
             NodePlan(
                 node_rank=rank,
                 node=node.name,
@@ -217,10 +240,11 @@ class FakePool(Pool):
                 env=dict(job.spec.env),
                 cwd=job.spec.cwd or "/",
                 run_dir=f"/runs/{job.id}",
+                gpus=gpus.get(node.name, ()),
             )
-            for rank, node in enumerate(self.cluster.nodes[: job.spec.nodes])
+            for rank, node in enumerate(nodes)
         ]
-        return Plan(job=job, nodes=tuple(nodes))
+        return Plan(job=job, nodes=tuple(laid))
 
     async def submit(
         self, plan: Plan, bundle: Bundle, *, secrets: Mapping[str, str] | None = None
@@ -321,6 +345,12 @@ class FakePool(Pool):
         if job is not None and not job.state.final:
             raise SubmitError(f"job {job.job.id} is {job.state.value}")
         self.cluster.jobs.pop(handle.data["job"], None)
+
+
+class LeasedFakePool(FakePool):
+    """A fake pool whose GPUs the engine leases."""
+
+    gpus_are_leased = True
 
 
 @dataclass

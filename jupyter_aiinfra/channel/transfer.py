@@ -1,0 +1,198 @@
+"""Files to and from a node over its channel, gone on with where a cut left them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from jupyter_aiinfra.channel.streams import Stream
+from jupyter_aiinfra.errors import (
+    NotFound,
+    PoolError,
+    ResultError,
+    StorageFull,
+    Unreachable,
+    UsageError,
+)
+from jupyter_aiinfra.node import frames
+
+if TYPE_CHECKING:
+    from jupyter_aiinfra.channel.client import Channel
+    from jupyter_aiinfra.channel.link import Link
+
+__all__ = ["get", "put"]
+
+_WINDOW_BYTES: Final = 1 << 22
+_PAUSE_SECONDS: Final = 0.5
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+async def put(channel: Channel, source: Path, target: str, *, resume_seconds: float) -> int:
+    """Copy a local file to the node; see :meth:`~.client.Channel.put`."""
+    file, status = await asyncio.to_thread(_open_source, source)
+    with file:
+        args = {"path": target, "size": status.st_size, "mode": stat.S_IMODE(status.st_mode)}
+
+        async def attempt(*, fresh: bool) -> int:
+            return await _put_once(channel, file, {**args, "fresh": fresh})
+
+        return await _persist(attempt, resume_seconds, source)
+
+
+async def get(channel: Channel, source: str, target: Path, *, resume_seconds: float) -> int:
+    """Copy a file of the node to here; see :meth:`~.client.Channel.get`."""
+    if await asyncio.to_thread(target.is_dir):
+        raise UsageError(f"{target} is a folder", hint="name the file to write")
+
+    async def attempt(*, fresh: bool) -> int:
+        return await _get_once(channel, source, target, fresh=fresh, patience=resume_seconds)
+
+    return await _persist(attempt, resume_seconds, target)
+
+
+async def _persist(
+    attempt: Callable[..., Awaitable[int]], resume_seconds: float, local: Path
+) -> int:
+    """Try again after a cut, and once from the beginning where the pieces do not fit together."""
+    give_up_at, fresh = time.monotonic() + resume_seconds, False
+    while True:
+        try:
+            return await attempt(fresh=fresh)
+        except ResultError as error:  # noqa: PERF203 - what is tried again is the attempt
+            if fresh:
+                raise PoolError(error.message, hint=f"does something write to {local}?") from error
+            fresh = True
+        except Unreachable:
+            if time.monotonic() + _PAUSE_SECONDS > give_up_at:
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        except OSError as error:
+            if error.errno in _FULL:
+                text = f"no room for {local}: {error.strerror}"
+                raise StorageFull(text, hint="free some space; it then goes on") from error
+            raise UsageError(f"{local}: {error.strerror}") from error
+
+
+def _open_source(source: Path) -> tuple[BinaryIO, os.stat_result]:
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {source}") from error
+    except OSError as error:
+        raise UsageError(f"{source}: {error.strerror}") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise UsageError(f"{source} is no plain file", hint="name a file; of a folder make a tar")
+    return os.fdopen(descriptor, "rb"), status
+
+
+class _Upload(Stream):
+    """A stream the other way: the node makes room, we send."""
+
+    def __init__(self, channel: Channel, args: Mapping[str, Any]) -> None:
+        super().__init__(
+            channel.connect, "put", args, window=frames.WINDOW_BYTES, clock=time.monotonic
+        )
+        self._room = _WINDOW_BYTES
+        self._has_room = asyncio.Event()
+
+    def granted(self, amount: int) -> None:
+        self._room += amount
+        self._has_room.set()
+
+    def receive(self, header: Mapping[str, Any], piece: bytes, left: int) -> None:
+        super().receive(header, piece, left)
+        self._has_room.set()
+
+    def broken(self, error: Exception) -> None:
+        super().broken(error)
+        self._has_room.set()
+
+    async def send(self, data: bytes) -> None:
+        while self._room < len(data) and self._error is None:
+            self._has_room.clear()
+            await self._has_room.wait()
+        link = self._opened()
+        self._room -= len(data)
+        await link.send({"id": self._number}, data)
+
+    async def finish(self, sha256: str) -> None:
+        self._opened().post({"id": self._number, "eof": {"sha256": sha256}})
+        async for _ in self:
+            pass
+
+    def _opened(self) -> Link:
+        if self._error is not None:
+            raise self._error
+        assert self._link is not None  # noqa: S101 - the head was read
+        return self._link
+
+
+async def _put_once(channel: Channel, file: BinaryIO, args: Mapping[str, Any]) -> int:
+    upload = _Upload(channel, args)
+    async with upload:
+        offset = int((await upload.head())["offset"])
+        sha, sent = hashlib.sha256(), 0
+        await asyncio.to_thread(_hash_beginning, file, offset, sha)
+        while data := await asyncio.to_thread(_read_hashed, file, sha):
+            await upload.send(data)
+            sent += len(data)
+        await upload.finish(sha.hexdigest())
+        return sent
+
+
+def _hash_beginning(file: BinaryIO, length: int, sha: Any) -> None:
+    file.seek(0)
+    while length and (data := file.read(min(length, frames.CHUNK_BYTES))):
+        sha.update(data)
+        length -= len(data)
+
+
+def _read_hashed(file: BinaryIO, sha: Any) -> bytes:
+    data = file.read(frames.CHUNK_BYTES)
+    sha.update(data)
+    return data
+
+
+async def _get_once(
+    channel: Channel, source: str, target: Path, *, fresh: bool, patience: float
+) -> int:
+    part = target.with_name(target.name + ".part")
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = await asyncio.to_thread(os.open, part, flags | (os.O_TRUNC * fresh), 0o600)
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        have = os.fstat(descriptor).st_size
+        sha, got = hashlib.sha256(), 0
+        await asyncio.to_thread(_hash_beginning, file, have, sha)
+        args = {"path": source, "offset": have}
+        stream = channel.stream("get", window=_WINDOW_BYTES, resume_seconds=patience, **args)
+        async with stream:
+            mode = int((await stream.head())["mode"])
+            async for piece in stream:
+                await asyncio.to_thread(_write_hashed, file, piece.data, sha)
+                got += len(piece.data)
+        if stream.end is None or stream.end["sha256"] != sha.hexdigest():
+            raise ResultError(f"{source} changed while it was read")
+        await asyncio.to_thread(_complete, file, part, target, mode)
+    return got
+
+
+def _write_hashed(file: Any, data: bytes, sha: Any) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+    sha.update(data)
+
+
+def _complete(file: Any, part: Path, target: Path, mode: int) -> None:
+    os.fchmod(file.fileno(), mode & 0o777)
+    os.fsync(file.fileno())
+    part.replace(target)

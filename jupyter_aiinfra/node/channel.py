@@ -1,0 +1,438 @@
+"""The node's end of a channel: answers requests and feeds streams until its input closes.
+
+Started by ``boot.py``; nothing of it is on the node's disk. After the line ``<<MARKER>>`` only
+frames come out (``frames.py``), whatever a login shell prints before it. From the client::
+
+    {"id": 1, "verb": "status", "args": {…}}      a request; the answers may come in any order
+    {"id": 1, "more": 65536}                      the client has room for so much more of a stream
+    {"id": 1, "n": 4096} + bytes                  what a request takes in
+    {"id": 1, "eof": {…}}                         that was all of it
+    {"id": 1, "cancel": true}                     nobody waits for this any more
+    {"ping": 7}                                   {"pong": 7} comes back
+
+and to it::
+
+    {"id": 1, "ok": {…}}                          the answer of a call
+    {"id": 1, "head": {…}}                        what a stream says before its first byte
+    {"id": 1, "at": 0, "n": 4096} + bytes         a part of a stream, from this offset
+    {"id": 1, "end": {…}}                         a stream is over
+    {"id": 1, "more": 65536}                      the node has room for so much more
+    {"id": 1, "error": {"kind", "message", "hint"}}
+
+A stream has a window: what the client has not made room for is not read from the disk, so a slow
+reader costs neither memory here nor the other streams their pace. The main thread reads, one thread
+writes, one follows all logs, some answer. None of them forks: what has to is a program of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, NoReturn
+
+if TYPE_CHECKING or __package__:
+    from jupyter_aiinfra.node import frames
+else:  # its neighbours in the payload
+    import frames
+
+__all__ = ["Call", "Cancelled", "Outlet", "Refusal", "Session", "Verbs", "main"]
+
+_WAITING_BYTES = 1 << 20
+_WORKERS = 16
+# A client that is not heard of for so long is gone, even if the connection does not say so.
+_SILENCE_SECONDS = 60.0
+# What has begun when the client goes is finished: a half-made start would be worse than a late end.
+_LAST_SECONDS = 30.0
+
+# What changes something outside this process: it is not cut off in the middle.
+_ACTS = frozenset(("start", "adopt", "kill", "remove"))
+
+_Json = Dict[str, Any]
+
+
+class Refusal(Exception):
+    """A request that cannot be met; `kind` is the word for the client's error class."""
+
+    def __init__(self, kind: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.hint = hint
+
+
+class Cancelled(Exception):
+    """The client does not wait for this any more."""
+
+
+class Outlet:
+    """Writes frames in a thread of its own: short answers before the bytes of streams.
+
+    Who brings more than is written waits, so that what is held here is bounded.
+    """
+
+    def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._gone = gone
+        self._ready = threading.Condition()
+        self._urgent: deque[bytes] = deque()
+        self._bulk: deque[list[bytes]] = deque()
+        self._waiting = 0
+        threading.Thread(target=self._run, name="outlet", daemon=True).start()
+
+    def say(self, header: _Json, *, patient: bool = False) -> None:
+        """Send a frame without bytes, ahead of those with; do not wait unless `patient`."""
+        line = frames.encode(header)
+        with self._ready:
+            while patient and self._waiting > _WAITING_BYTES:
+                self._ready.wait()
+            self._urgent.append(line)
+            self._waiting += len(line)
+            self._ready.notify_all()
+
+    def send(self, header: _Json, data: bytes = b"") -> None:
+        """Send a frame in its turn; wait while too much is waiting."""
+        frame = [frames.encode(header, len(data)), data]
+        with self._ready:
+            while self._waiting > _WAITING_BYTES:
+                self._ready.wait()
+            self._bulk.append(frame)
+            self._waiting += sum(len(part) for part in frame)
+            self._ready.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._ready:
+                while not self._urgent and not self._bulk:
+                    self._ready.wait()
+                frame = [self._urgent.popleft()] if self._urgent else self._bulk.popleft()
+                self._waiting -= sum(len(part) for part in frame)
+                self._ready.notify_all()
+            try:
+                self._write(frame)
+            except OSError:  # nobody reads
+                self._gone()
+                return
+
+    def _write(self, buffers: list[bytes]) -> None:
+        views = [memoryview(buffer) for buffer in buffers if buffer]
+        while views:
+            written = os.writev(self._descriptor, views)
+            while views and written >= len(views[0]):
+                written -= len(views.pop(0))
+            if written:
+                views[0] = views[0][written:]
+
+
+class Call:
+    """A request: its arguments, and the ways to answer it."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        header: _Json,
+        closed: Callable[[int], None],
+    ) -> None:
+        self.args: _Json = header.get("args") or {}
+        self.verb: str = header["verb"]
+        self.number: int = header["id"]
+        self.wakers: list[Callable[[], None]] = []
+        self._outlet = outlet
+        self._changed = threading.Condition()
+        self._room = int(header.get("window", frames.WINDOW_BYTES))
+        self._closed = closed
+        self._cancelled = False
+        self._taken: deque[bytes] = deque()
+        self._eof: _Json | None = None
+
+    def argument(self, name: str, kind: Any, default: Any = None) -> Any:
+        """Return an argument of the right type, or refuse the request."""
+        value = self.args.get(name, default)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise Refusal("usage", f"{self.verb}: {name} is {value!r}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Return whether an argument is there and true."""
+        return bool(self.args.get(name))
+
+    # --- what the client does ---
+
+    def grant(self, amount: int) -> None:
+        """Take note that the client has room for `amount` bytes more."""
+        with self._changed:
+            self._room += amount
+            self._changed.notify_all()
+        self._wake()
+
+    def cancel(self) -> None:
+        """Take note that nobody waits any more. Idempotent."""
+        with self._changed:
+            self._cancelled = True
+            self._changed.notify_all()
+        self._wake()
+
+    def feed(self, data: bytes) -> None:
+        """Take in what the client sends."""
+        with self._changed:
+            self._taken.append(data)
+            self._changed.notify_all()
+
+    def feed_end(self, value: _Json) -> None:
+        """Take note that the client has sent all."""
+        with self._changed:
+            self._eof = value
+            self._changed.notify_all()
+
+    def _wake(self) -> None:
+        for waker in self.wakers:
+            waker()
+
+    # --- what the verb does ---
+
+    def close(self) -> None:
+        """Take note that everything was said."""
+        self._closed(self.number)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._cancelled
+
+    @property
+    def room(self) -> int:
+        """How many bytes the client has room for."""
+        return self._room
+
+    def ok(self, value: _Json) -> None:
+        """Answer."""
+        if not self._cancelled:
+            self._outlet.say({"id": self.number, "ok": value}, patient=True)
+
+    def head(self, value: _Json) -> None:
+        """Say what comes before the first byte."""
+        self._outlet.send({"id": self.number, "head": value})
+
+    def data(self, at: int, data: bytes) -> None:
+        """Send a part of a stream, for which there has to be room."""
+        with self._changed:
+            self._room -= len(data)
+        self._outlet.send({"id": self.number, "at": at}, data)
+
+    def wait_for_room(self) -> int:
+        """Return for how many bytes there is room, once there is; raises Cancelled."""
+        with self._changed:
+            while self._room <= 0 and not self._cancelled:
+                self._changed.wait()
+            if self._cancelled:
+                raise Cancelled
+            return self._room
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; return whether the request was cancelled meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._cancelled, seconds)
+            return self._cancelled
+
+    def take(self) -> bytes | None:
+        """Return what the client sent next, ``None`` at its end, and make room for more."""
+        with self._changed:
+            while not self._taken and self._eof is None and not self._cancelled:
+                self._changed.wait()
+            if self._cancelled:
+                raise Cancelled
+            if not self._taken:
+                return None
+            data = self._taken.popleft()
+        self._outlet.say({"id": self.number, "more": len(data)})
+        return data
+
+    @property
+    def eof(self) -> _Json:
+        """What the client said at the end of what it sent."""
+        return self._eof or {}
+
+    def end(self, value: _Json) -> None:
+        """Say that a stream is over, behind its bytes."""
+        self._outlet.send({"id": self.number, "end": value})
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer with what went wrong."""
+        if isinstance(error, Cancelled):
+            return
+        if isinstance(error, Refusal):
+            told = {"kind": error.kind, "message": str(error), "hint": error.hint}
+        else:
+            traceback.print_exception(type(error), error, error.__traceback__)
+            text = f"{self.verb} failed: {type(error).__name__}: {error}"
+            told = {"kind": "pool", "message": text, "hint": ""}
+        self._outlet.send({"id": self.number, "error": told})
+
+
+class Verbs(NamedTuple):
+    """What a node can do.
+
+    A call is answered by one of a few threads; a stream has one of its own; a tail is begun in the
+    main thread and closed by whoever feeds it.
+    """
+
+    calls: Mapping[str, Callable[[Call], _Json]]
+    streams: Mapping[str, Callable[[Call], None]]
+    tails: Mapping[str, Callable[[Call], None]]
+
+
+class Session:
+    """One client: reads its frames and has its requests answered."""
+
+    def __init__(
+        self,
+        source: int,
+        target: int,
+        *,
+        verbs: Verbs,
+        silence_seconds: float = _SILENCE_SECONDS,
+    ) -> None:
+        self.outlet = Outlet(target, self._gone)
+        self._source = source
+        self._verbs = verbs
+        self._silence = silence_seconds
+        self._open: dict[int, Call] = {}
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="call")
+        self._left = threading.Event()
+
+    def serve(self) -> None:
+        """Return when the client is gone."""
+        decoder = frames.Decoder()
+        heard = time.monotonic()
+        poll = select.poll()
+        poll.register(self._source, select.POLLIN | select.POLLHUP)
+        while not self._left.is_set():
+            if not poll.poll(1000.0):
+                if time.monotonic() - heard > self._silence:
+                    return
+                continue
+            data = os.read(self._source, frames.CHUNK_BYTES)
+            if not data:
+                return
+            heard = time.monotonic()
+            for header, piece, _ in decoder.feed(data):
+                self._take(header, piece)
+
+    def finish(self) -> None:
+        """Cancel what streams, let what was begun come to its end, within some time."""
+        deadline = time.monotonic() + _LAST_SECONDS
+        with self._lock:
+            calls = list(self._open.values())
+        for call in calls:
+            call.cancel()
+        while self._busy() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _busy(self) -> bool:
+        with self._lock:
+            return any(call.verb in _ACTS for call in self._open.values())
+
+    def _gone(self) -> None:
+        self._left.set()
+
+    def _take(self, header: _Json, piece: bytes) -> None:
+        if "ping" in header:
+            self.outlet.say({"pong": header["ping"]})
+        elif "verb" in header:
+            self._begin(header)
+        else:
+            with self._lock:
+                call = self._open.get(header.get("id", -1))
+            if call is None:  # it has ended meanwhile
+                return
+            if "more" in header:
+                call.grant(int(header["more"]))
+            elif "cancel" in header:
+                call.cancel()
+            elif "eof" in header:
+                call.feed_end(header["eof"])
+            elif piece:
+                call.feed(piece)
+
+    def _begin(self, header: _Json) -> None:
+        call = Call(self.outlet, header, self._forget)
+        with self._lock:
+            self._open[call.number] = call
+        if call.verb in self._verbs.calls:
+            self._pool.submit(self._run, self._answer, call)
+        elif call.verb in self._verbs.streams:
+            argument = (self._verbs.streams[call.verb], call)
+            threading.Thread(target=self._run, args=argument, daemon=True).start()
+        elif call.verb in self._verbs.tails:
+            try:
+                self._verbs.tails[call.verb](call)
+            except Exception as error:  # noqa: BLE001 - it goes to the client, whatever it is
+                self._refuse(call, error)
+        else:
+            self._refuse(call, Refusal("usage", f"this node knows no {call.verb!r}"))
+
+    def _answer(self, call: Call) -> None:
+        if not call.cancelled:
+            call.ok(self._verbs.calls[call.verb](call))
+
+    def _refuse(self, call: Call, error: BaseException) -> None:
+        """Refuse what was to begin in the main thread, which must not wait for the client."""
+        threading.Thread(target=self._run, args=(_raiser(error), call), daemon=True).start()
+
+    @staticmethod
+    def _run(work: Callable[[Call], None], call: Call) -> None:
+        try:
+            work(call)
+        except Exception as error:  # noqa: BLE001 - it goes to the client, whatever it is
+            call.refuse(error)
+        finally:
+            call.close()
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            self._open.pop(number, None)
+
+
+def _raiser(error: BaseException) -> Callable[[Call], None]:
+    def work(_: Call) -> None:
+        raise error
+
+    return work
+
+
+def main(marker: str, sources: Mapping[str, str]) -> NoReturn:
+    """Serve the client at standard input and output, and end when it is gone.
+
+    Both become private, so that nothing that prints, here or in a program that is started, gets
+    into the frames.
+    """
+    if TYPE_CHECKING or __package__:
+        from jupyter_aiinfra.node import verbs
+    else:
+        import verbs
+
+    os.umask(0o077)
+    source, target = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    status = 0
+    try:
+        os.write(target, f"\n<<{marker}>>\n".encode("ascii"))
+        session = Session(source, target, verbs=verbs.table(sources))
+        session.outlet.say({"hello": verbs.hello()})
+        session.serve()
+        session.finish()
+    except BaseException:  # noqa: BLE001 - the last frame: say it, and end
+        traceback.print_exc()
+        status = 1
+    finally:
+        sys.stderr.flush()
+        # Threads may wait for a client that is gone: nothing of theirs is worth waiting for.
+        os._exit(status)

@@ -1,0 +1,311 @@
+"""What a client can ask of a node, apart from logs and transfers, and the table of all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Sequence
+
+if TYPE_CHECKING or __package__:
+    from jupyter_aiinfra.node import browse, frames, reach, receive, supervise, transfer
+    from jupyter_aiinfra.node.channel import Call, Refusal, Verbs
+    from jupyter_aiinfra.node.tails import Tails
+else:  # its neighbours in the payload
+    import browse
+    import frames
+    import reach
+    import receive
+    import supervise
+    import transfer
+    from channel import Call, Refusal, Verbs
+    from tails import Tails
+
+__all__ = ["hello", "table"]
+
+_Json = Dict[str, Any]
+
+_VERB_SECONDS = 60.0
+_DESCRIBE_SECONDS = 90.0
+_PIPE_BYTES = 1 << 16
+_FINAL = frozenset(("succeeded", "failed", "cancelled", "lost", "absent"))
+# What tells that a run directory is one, and how its job ended, goes last.
+_LAST = ("spec.json", "exit.json")
+
+
+def table(sources: Mapping[str, str]) -> Verbs:
+    """Return all verbs; `sources` are the modules that were sent."""
+    describer = _Describer(sources["describe"])
+    calls = {
+        "adopt": _adopt,
+        "connect": reach.connect,
+        "describe": describer.describe,
+        "files": _files,
+        "hello": lambda _: hello(),
+        "interface": reach.interface,
+        "kill": _kill,
+        "ping": lambda _: {},
+        "processes": _processes,
+        "remove": _remove,
+        "runs": _runs,
+        "start": _start,
+        "stat": transfer.look,
+        "status": _status,
+    }
+    streams = {
+        "get": transfer.get,
+        "listen": reach.listen,
+        "open_file": _open_file,
+        "put": transfer.put,
+    }
+    return Verbs(calls, streams, {"tail": Tails().add})
+
+
+def hello() -> _Json:
+    """Return who answers, and its clocks."""
+    return {
+        "protocol": frames.PROTOCOL,
+        "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "executable": sys.executable,
+        "pid": os.getpid(),
+        "monotonic": time.monotonic(),
+        "time": time.time(),
+        "home": os.path.expanduser("~"),
+        "hostname": socket.gethostname(),
+    }
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+def _status(call: Call) -> _Json:
+    """Return the status of each of ``run_dirs``; an ``error`` where that cannot be told."""
+    seen: _Json = {}
+    for run_dir in call.argument("run_dirs", list):
+        try:
+            seen[run_dir] = supervise.status(transfer.place_of(run_dir))
+        except (OSError, ValueError, KeyError, TypeError) as error:  # noqa: PERF203 - damaged
+            seen[run_dir] = {"error": f"{type(error).__name__}: {error}"}
+    return {"runs": seen}
+
+
+def _runs(call: Call) -> _Json:
+    """Return the jobs with orders below ``folder``."""
+    folder = transfer.place_of(call.argument("folder", str))
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        names = []
+    found = [name for name in names if os.path.exists(os.path.join(folder, name, "spec.json"))]
+    return {"folder": folder, "jobs": found}
+
+
+def _start(call: Call) -> _Json:
+    """Start the job of ``run_dir`` with ``secrets``; a second start does nothing."""
+    secrets = json.dumps(call.argument("secrets", dict, {})).encode()
+    run_dir = transfer.place_of(call.argument("run_dir", str))
+    done = _supervise(run_dir, ["start", run_dir], secrets)
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        answer = {"errno": None, "error": _last_line(done.stderr)}
+    if done.returncode == 0:
+        return {"started": True}
+    kind = "full" if answer["errno"] in receive.FULL else "submit"
+    raise Refusal(kind, f"the job could not be started in {run_dir}: {answer['error']}")
+
+
+def _adopt(call: Call) -> _Json:
+    """Put a new supervisor beside the job of ``run_dir``; nothing where one lives."""
+    run_dir = transfer.place_of(call.argument("run_dir", str))
+    return _done(_supervise(run_dir, ["adopt", run_dir]))
+
+
+def _kill(call: Call) -> _Json:
+    """Ask for the end of the job of ``run_dir``, with ``grace`` seconds."""
+    run_dir = transfer.place_of(call.argument("run_dir", str))
+    grace = float(call.argument("grace", (int, float)))
+    return _done(_supervise(run_dir, ["kill", run_dir, repr(grace)]))
+
+
+def _supervise(
+    run_dir: str, words: Sequence[str], given: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a verb of the supervisor that came with the job, whatever our own version is."""
+    program = os.path.join(run_dir, "aiinfra", "supervise.py")
+    if not os.path.isfile(program):
+        raise Refusal("not_found", f"there is no job in {run_dir}", hint="its files are gone")
+    argv = [sys.executable, "-I", "-S", program, *words]
+    return _run(argv, given, _VERB_SECONDS)
+
+
+def _run(argv: Sequence[str], given: bytes, seconds: float) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end.
+
+    What it is given is in its pipe before it starts, where that has room: should we be killed now,
+    it gets all of it, and never half of a job's secrets.
+    """
+    reader, writer = os.pipe()
+    try:
+        whole = len(given) <= _PIPE_BYTES
+        try:
+            if whole:
+                os.write(writer, given)
+        finally:
+            os.close(writer)
+        how: Any = {"stdin": reader} if whole else {"input": given}
+        return subprocess.run(
+            argv,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            start_new_session=True,
+            **how,
+        )
+    except OSError as error:
+        raise Refusal("pool", f"cannot start {argv[0]}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        text = f"{' '.join(argv[-3:])} did not end within {seconds:g} s"
+        raise Refusal("pool", text) from error
+    finally:
+        os.close(reader)
+
+
+def _done(done: subprocess.CompletedProcess[bytes]) -> _Json:
+    if done.returncode:
+        raise Refusal("pool", _last_line(done.stderr))
+    return {}
+
+
+def _last_line(text: bytes) -> str:
+    lines = text.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no word of why"
+
+
+def _remove(call: Call) -> _Json:
+    """Delete the run directory ``job`` below ``folder``, if the job has ended. Idempotent.
+
+    Links are deleted, never followed.
+    """
+    folder, job = transfer.place_of(call.argument("folder", str)), call.argument("job", str)
+    if len(receive.safe_parts(job)) != 1:
+        raise Refusal("usage", f"{job!r} is no job")
+    run_dir = os.path.join(folder, job)
+    if not os.path.lexists(run_dir):
+        return {"removed": False}
+    if os.path.islink(run_dir) or not os.path.isdir(run_dir):
+        raise Refusal("usage", f"{run_dir} is no run directory", hint="delete it by hand")
+    state = supervise.status(run_dir)["state"]
+    if state not in _FINAL:
+        raise Refusal("submit", f"job {job} is {state}", hint="cancel it first")
+    names = sorted(os.listdir(run_dir), key=lambda name: _LAST.index(name) if name in _LAST else -1)
+    for name in names:
+        path = os.path.join(run_dir, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    os.rmdir(run_dir)
+    return {"removed": True}
+
+
+def _processes(call: Call) -> _Json:
+    """Return the living processes that carry a job's tag (of ``job`` only, if given)."""
+    wanted = call.args.get("job")
+    found: list[_Json] = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                job = _job_of(file.read())
+            with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as file:
+                name = file.read().strip()
+        except OSError:  # gone, or not ours
+            continue
+        who = supervise.identity(int(entry)) if job is not None else None
+        if who is not None and wanted in (None, job):
+            found.append({**who, "job": job, "name": name})
+    return {"processes": found}
+
+
+def _job_of(environ: bytes) -> str | None:
+    prefix = supervise.TAG.encode() + b"="
+    for variable in environ.split(b"\0"):
+        if variable.startswith(prefix):
+            return variable[len(prefix) :].decode(errors="replace")
+    return None
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _files(call: Call) -> _Json:
+    """Return the first ``limit`` files of ``run_dir`` that a person may want."""
+    run_dir = transfer.place_of(call.argument("run_dir", str))
+    try:
+        found = browse.list_files(run_dir, limit=call.argument("limit", int, 1000))
+    except browse.Missing as error:
+        raise _missing(error) from error
+    return {"files": [each._asdict() for each in found]}
+
+
+def _open_file(call: Call) -> None:
+    """Give a file of a run directory; see ``transfer.open_file``."""
+    try:
+        transfer.open_file(call)
+    except receive.Refused as error:
+        hint = "name a file as the list of files does"
+        raise Refusal("usage", str(error), hint=hint) from error
+    except browse.Missing as error:
+        raise _missing(error) from error
+
+
+def _missing(error: browse.Missing) -> Refusal:
+    hint = "only its record is left" if error.path is None else "the list of files names them"
+    return Refusal("not_found", str(error), hint=hint)
+
+
+# --- the node ------------------------------------------------------------------------------------
+
+
+class _Describer:
+    """Runs ``describe.py`` in a process of its own, from memory.
+
+    Of its own because a description reads all packages, which this program was started without, and
+    because another interpreter may be meant.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._descriptor = _in_memory("describe.py", source)
+
+    def describe(self, call: Call) -> _Json:
+        """Describe the node with ``folder``'s disk, as ``python`` (this one) sees it."""
+        folder = transfer.place_of(call.argument("folder", str, "~"))
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        python = call.argument("python", str, sys.executable)
+        program = f"/proc/{os.getpid()}/fd/{self._descriptor}"
+        try:
+            done = _run([python, "-I", program, folder], b"", _DESCRIBE_SECONDS)
+            described: _Json = json.loads(done.stdout) if done.returncode == 0 else {}
+        except ValueError:
+            described = {}
+        if not described:
+            text = f"{python} cannot describe its machine: {_last_line(done.stderr)}"
+            hint = "name a Python interpreter of the node, 3.8 or newer"
+            raise Refusal("pool", text, hint=hint)
+        return described
+
+
+def _in_memory(name: str, text: str) -> int:
+    """Return a descriptor of a file that is on no disk."""
+    descriptor = os.memfd_create(name)
+    view = memoryview(text.encode())
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return descriptor
