@@ -328,7 +328,8 @@ class JobSpec:
 
     A job begins on ``nodes`` nodes. When one is lost, or a rank fails, it is begun again at most
     ``max_restarts`` times, on at least ``min_nodes`` of them (``None``: on all). A node that is
-    silent for ``dead_peer_seconds`` is taken for lost by the others. ``gpus`` is the number of GPUs
+    silent for ``dead_peer_seconds`` is taken for lost by the others. ``argv_alone`` runs instead of
+    ``argv`` where only one rank is left. ``gpus`` is the number of GPUs
     that the job wants on each node; 0 computes on CPUs. When no rank of a node has reported a step
     for ``stall_seconds``, their stacks are put into their logs; ``None`` never does.
     """
@@ -336,6 +337,7 @@ class JobSpec:
     kind: JobKind
     name: str
     argv: tuple[str, ...]
+    argv_alone: tuple[str, ...] = ()
     nodes: int = 1
     min_nodes: int | None = None
     procs: int = 1

@@ -41,6 +41,8 @@ class Settings:
     stall_seconds
         When no rank of a node has reported a step for so long, their stacks go into their logs;
         ``0`` never does that.
+    dead_peer_seconds
+        How long a node of a job may be silent before the others take it for lost.
     display_lines
         How many lines of a rank's log the cell keeps on screen.
     max_local_procs
@@ -48,6 +50,12 @@ class Settings:
         the number of cores.
     tracking_uri
         MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
+    ssh_program
+        The ssh client: a name to be found on the PATH, or a path.
+    ssh_config
+        The one configuration file that ssh reads; ``None`` is the user's and the system's own.
+    ssh_persist_seconds
+        How long a shared connection to a host stays open after its last use.
     """
 
     home: Path
@@ -55,9 +63,13 @@ class Settings:
     grace_seconds: float = 10.0
     start_timeout_seconds: float = 600.0
     stall_seconds: float = 300.0
+    dead_peer_seconds: float = 10.0
     display_lines: int = 200
     max_local_procs: int | None = None
     tracking_uri: str | None = None
+    ssh_program: str = "ssh"
+    ssh_config: Path | None = None
+    ssh_persist_seconds: int = 600
 
     @property
     def database(self) -> str:
@@ -68,6 +80,11 @@ class Settings:
     def runs(self) -> Path:
         """Folder with one run directory a job of the local pools."""
         return self.home / "runs"
+
+    @property
+    def envs(self) -> Path:
+        """Folder of the environments that local pools have built."""
+        return self.home / "envs"
 
     @property
     def blobs(self) -> Path:

@@ -21,6 +21,7 @@ from jupyter_aiinfra.accelerate import (
     launch_files,
 )
 from jupyter_aiinfra.bundle import Bundle, BundleFile, bundle_file
+from jupyter_aiinfra.environments import PYTHON, read_environment
 from jupyter_aiinfra.errors import PoolError, UsageError
 from jupyter_aiinfra.model import (
     FileRef,
@@ -52,9 +53,12 @@ __all__ = [
 # What lies in a run directory's ``aiinfra/``, and the file of ours that it is.
 _NODE_FILES = {
     "aiinfra_spawned.py": "aiinfra_spawned.py",
+    "gang.py": "gang.py",
     # `from jupyter_aiinfra import step` works where the package is not installed.
     "jupyter_aiinfra.py": "step.py",
+    "link.py": "link.py",
     "parcel.py": "parcel.py",
+    "peers.py": "peers.py",
     "rank.py": "rank.py",
     "stall.py": "stall.py",
     "step.py": "step.py",
@@ -62,6 +66,7 @@ _NODE_FILES = {
     "track.py": "track.py",
 }
 _PLACE = "${AIINFRA_RUN_DIR}"
+_ELASTIC_RESTARTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,8 @@ class LaunchLine:
     name: str | None = None
     procs: int | None = None
     nodes: int = 1
+    min_nodes: int | None = None
+    max_restarts: int | None = None
     cpu: bool = False
     passed: tuple[str, ...] = ()
     send: tuple[str, ...] = ()
@@ -83,6 +90,7 @@ class LaunchLine:
     secrets: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     environment: str | None = None
+    artifacts: tuple[str, ...] = ()
     mlflow: str | None = None
     no_mlflow: bool = False
     port: int | None = None
@@ -170,36 +178,47 @@ def compose(
         raise PoolError(f"node {node.name} has no Python", hint="%pool show tells what is there")
     procs = choose_procs(line, node)
     cpu = line.cpu or not node.gpus
+    own, own_files = read_environment(line.environment, Path.cwd())
+    python = PYTHON if own else node.python.executable
     options = LaunchOptions(
         procs=procs,
         nodes=line.nodes,
+        elastic=line.min_nodes is not None,
         cpu=cpu,
         passed=line.passed,
         config_text=_config_text(line.passed),
     )
-    argv = launch_argv(
-        options,
-        python=node.python.executable,
+    how = functools.partial(
+        launch_argv,
+        python=python,
         script=f"{_PLACE}/aiinfra/rank.py",
         script_args=code.arguments,
     )
+    argv = how(options)
+    alone = line.min_nodes == 1 and line.nodes > 1 and procs == 1
     given = {**os.environ, **line.env}
     needed = launch_env(options, cpus=node.cpus, environ=given, platform=node.platform)
     environment = {**needed, **line.env}
-    files = {**code.files, **launch_files(options)}
+    files = {**code.files, **launch_files(options), **own_files}
     bundle = _bundle(line, code, tracking, files=files, argv=argv)
-    tracker = (node.python.executable, f"{_PLACE}/aiinfra/track.py", _PLACE)
+    tracker = (python, f"{_PLACE}/aiinfra/track.py", _PLACE)
     spec = JobSpec(
         kind=JobKind.TRAIN,
         name=line.name or job_name(code),
         argv=argv,
+        argv_alone=how(dataclasses.replace(options, nodes=1, elastic=False)) if alone else (),
         nodes=line.nodes,
+        min_nodes=line.min_nodes,
+        max_restarts=_restarts(line),
+        dead_peer_seconds=settings.dead_peer_seconds,
+        artifacts=line.artifacts,
         procs=procs,
         gpus=0 if cpu else procs,
         share=line.share,
         priority=line.priority,
         env=environment,
         secrets=line.secrets,
+        environment=own,
         cwd=line.cwd or os.getcwd(),  # noqa: PTH109 - a string is what travels
         port=line.port,
         files=bundle.refs(),
@@ -216,6 +235,13 @@ def compose(
         origin=Origin(code=code.text, line=code.line, notebook=code.notebook, git=dict(git or {})),
     )
     return spec, bundle
+
+
+def _restarts(line: LaunchLine) -> int:
+    """Return how often to begin again: who names a range of nodes wants to outlive a loss."""
+    if line.max_restarts is not None:
+        return line.max_restarts
+    return _ELASTIC_RESTARTS if line.min_nodes is not None else 0
 
 
 def _bundle(

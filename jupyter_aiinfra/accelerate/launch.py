@@ -32,6 +32,8 @@ class LaunchOptions:
     ----------
     procs
         Ranks on each node.
+    elastic
+        Whether an attempt may run on fewer nodes: how many is filled in there then.
     cpu
         Whether the ranks compute on CPUs.
     passed
@@ -44,6 +46,7 @@ class LaunchOptions:
 
     procs: int
     nodes: int = 1
+    elastic: bool = False
     cpu: bool
     passed: tuple[str, ...] = ()
     config_text: str | None = None
@@ -99,7 +102,11 @@ def launch_argv(
         argv += without(options.passed, "config_file")
         argv += ["--config_file", "${AIINFRA_RUN_DIR}/" + _config_name(options)]
     argv += _selection(options)
-    argv += ["--num_machines", str(options.nodes), "--num_processes", str(options.world)]
+    if options.elastic:
+        argv += ["--num_machines", "${AIINFRA_NODE_COUNT}"]
+        argv += ["--num_processes", "${AIINFRA_WORLD_SIZE}"]
+    else:
+        argv += ["--num_machines", str(options.nodes), "--num_processes", str(options.world)]
     argv += ["--machine_rank", "${AIINFRA_NODE_RANK}"]
     argv += ["--main_process_ip", "${AIINFRA_HEAD}", "--main_process_port", "${AIINFRA_PORT}"]
     if own_config:

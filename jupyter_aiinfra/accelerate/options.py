@@ -25,7 +25,7 @@ _SWITCHES = """
 """
 _INTS = """
     fp8_amax_history_len fp8_interval fp8_margin fsdp_min_num_params gradient_accumulation_steps
-    max_restarts megatron_lm_context_parallel_size megatron_lm_decoder_last_pipeline_num_layers
+    megatron_lm_context_parallel_size megatron_lm_decoder_last_pipeline_num_layers
     megatron_lm_expert_model_parallel_size megatron_lm_expert_tensor_parallel_size
     megatron_lm_num_micro_batches megatron_lm_pp_degree megatron_lm_recompute_num_layers
     megatron_lm_tp_degree num_cpu_threads_per_process parallelism_config_cp_size
@@ -92,7 +92,6 @@ _HELP = {
     "fsdp_version": "which generation of FSDP",
     "gradient_accumulation_steps": "DeepSpeed: batches added up before each optimizer step",
     "gradient_clipping": "DeepSpeed: largest norm of the gradient",
-    "max_restarts": "how often torchrun restarts all ranks of a node after one failed",
     "mixed_precision": "number format of the forward pass",
     "num_cpu_threads_per_process": "threads of a rank for CPU work (OMP_NUM_THREADS)",
     "offload_optimizer_device": "DeepSpeed: where the optimizer's state lives: none, cpu, nvme",

@@ -65,6 +65,44 @@ def _port(flag: str, text: str) -> int:
     return number
 
 
+def _nodes(flag: str, text: str) -> tuple[int | None, int]:
+    """Read ``3``, or ``2..3``: begin on three, and go on as long as there are two."""
+    fewest, dots, most = text.partition("..")
+    try:
+        numbers = (int(fewest), int(most) if dots else int(fewest))
+    except ValueError:
+        numbers = (0, 0)
+    if not 1 <= numbers[0] <= numbers[1]:
+        raise UsageError(
+            f"{flag} {text!r}: expected a whole number from 1 on, or a range",
+            hint=f"{flag} 2..3 begins on three nodes and goes on as long as there are two",
+        )
+    return (numbers[0] if dots else None), numbers[1]
+
+
+def _count(flag: str, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise UsageError(f"{flag} {text!r}: expected a whole number from 0 on")
+    return number
+
+
+def _patterns(flag: str, text: str) -> tuple[str, ...]:
+    patterns = tuple(part.strip() for part in text.split(",") if part.strip())
+    for pattern in patterns:
+        if pattern.startswith("/") or ".." in pattern.split("/"):
+            raise UsageError(
+                f"{flag} {pattern!r}: expected files below the working directory of the ranks",
+                hint=f"{flag} 'out/**' brings back all that lies in the folder out",
+            )
+    if not patterns:
+        raise UsageError(f"{flag}: expected a pattern, or several with commas between")
+    return patterns
+
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -129,7 +167,20 @@ OPTIONS: tuple[Option, ...] = (
         convert=_whole,
         help="ranks on each node; without it one a GPU, or one",
     ),
-    Option(name="--nodes", field="nodes", metavar="N", convert=_whole, help="nodes (1)"),
+    Option(
+        name="--nodes",
+        field="nodes",
+        metavar="N[..M]",
+        convert=_nodes,
+        help="nodes (1); 2..3 begins on three and goes on as long as there are two",
+    ),
+    Option(
+        name="--max-restarts",
+        field="max_restarts",
+        metavar="N",
+        convert=_count,
+        help="begin again so often when a node or a rank is lost (0; 3 with --nodes N..M)",
+    ),
     Option(name="--cpu", field="cpu", takes="nothing", help="train on CPUs even where GPUs are"),
     Option(name="--name", field="name", metavar="NAME", help="what to call the job"),
     Option(
@@ -174,6 +225,14 @@ OPTIONS: tuple[Option, ...] = (
         convert=_variable,
         many=True,
         help="variable for the ranks (recorded), or what to build their Python from",
+    ),
+    Option(
+        name="--artifacts",
+        field="artifacts",
+        metavar="GLOB,…",
+        convert=_patterns,
+        many=True,
+        help="files of rank 0's working directory to keep with the job, such as 'out/**'",
     ),
     Option(
         name="--mlflow",
@@ -292,9 +351,11 @@ class _Reader:
         self._words = words
         self._at = 0
         self._read(pool_positional=pool_positional)
-        for name in ("send", "keep", "fetch", "secrets"):
+        for name in ("send", "keep", "fetch", "secrets", "artifacts"):
             self.values[name] = tuple(dict.fromkeys(self.values.get(name, ())))
         self.values["env"] = dict(self.values.get("env", ()))
+        if "nodes" in self.values:
+            self.values["min_nodes"], self.values["nodes"] = self.values["nodes"]
 
     def _read(self, *, pool_positional: bool) -> None:
         while self._at < len(self._words):

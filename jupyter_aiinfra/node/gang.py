@@ -33,7 +33,7 @@ else:  # its neighbours in the bundle
     import peers as peers_module
     import supervise
 
-__all__ = ["GangSupervisor", "begin", "may_go_on"]
+__all__ = ["GangSupervisor", "Json", "begin", "may_go_on"]
 
 Json = Dict[str, Any]
 
@@ -199,7 +199,10 @@ class GangSupervisor(supervise.Supervisor):
             return
         try:
             told = {**self.contract(orders), **self.network(orders)}
-            self.child = supervise.launch(self.run, self.spec, self.secrets or {}, told)
+            spec = self.spec
+            if told["AIINFRA_WORLD_SIZE"] == "1" and spec.get("argv_alone"):
+                spec = {**spec, "argv": spec["argv_alone"]}  # no launcher of several would take it
+            self.child = supervise.launch(self.run, spec, self.secrets or {}, told)
             mine = supervise.identity(self.child.pid)
             record = {**supervise.myself(), "wrapper": mine}
             self.run.write("supervisor.json", record, durable=False)

@@ -20,7 +20,7 @@ import socket
 import time
 from typing import Any, Dict
 
-__all__ = ["Broken", "Link", "call", "listen"]
+__all__ = ["Broken", "Json", "Link", "call", "listen"]
 
 Json = Dict[str, Any]
 

@@ -21,7 +21,7 @@ else:  # its neighbours in the bundle
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import link
 
-__all__ = ["Peers", "interface_towards", "network_names"]
+__all__ = ["Json", "Peers", "interface_towards", "network_names"]
 
 Json = Dict[str, Any]
 

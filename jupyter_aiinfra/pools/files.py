@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_aiinfra.model import (
@@ -37,19 +37,32 @@ def orders(
     *,
     head: str,
     blobs: str,
+    nodes: Sequence[NodePlan] = (),
+    checkpoints: str | None = None,
 ) -> dict[str, Any]:
-    """Return the content of a node's ``spec.json`` (see ``docs/run-directory.md``)."""
+    """Return the content of a node's ``spec.json`` (see ``docs/run-directory.md``).
+
+    `nodes` are all nodes of the job where there are several, `checkpoints` the folder that its
+    ranks are told to keep checkpoints in (``None``: one in the run directory).
+    """
     return {
         "format": FORMAT,
         "job": job_id,
         "node_rank": node.node_rank,
-        "node_count": spec.nodes,
+        "node_count": len(nodes) or spec.nodes,
+        "nodes": [{"name": each.node, "address": each.address} for each in nodes or (node,)],
+        "min_nodes": spec.min_nodes,
+        "max_restarts": spec.max_restarts,
+        "dead_peer_seconds": spec.dead_peer_seconds,
+        "checkpoints": checkpoints,
+        "secrets": bool(spec.secrets),
         "procs": spec.procs,
-        "world": spec.world,
+        "world": (len(nodes) or spec.nodes) * spec.procs,
         "head": head,
         "port": spec.port,
         "gpus": ",".join(node.gpus) or None,
         "argv": list(node.argv),
+        "argv_alone": list(spec.argv_alone) or None,
         "env": dict(spec.env),
         "cwd": node.cwd,
         "blobs": blobs,

@@ -28,6 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "cpu-1": ({"procs": 1, "cpu": True}, ""),
     "cpu-2": ({"procs": 2, "cpu": True}, ""),
     "cpu-2-nodes": ({"procs": 2, "nodes": 2, "cpu": True}, ""),
+    "cpu-elastic": ({"procs": 2, "nodes": 3, "elastic": True, "cpu": True}, ""),
     "cpu-fsdp-1": ({"procs": 1, "cpu": True}, "--use-fsdp"),
     "cpu-mpirun": ({"procs": 4, "cpu": True}, "-- --mpirun_hostfile hosts"),
     "gpu-1": ({"procs": 1, "cpu": False}, ""),
@@ -81,8 +82,11 @@ def test_world_and_rendezvous_are_always_ours_and_come_last(name: str) -> None:
     argv = argv_of(name)
     ours = argv[argv.index("--num_machines") :]
     wanted = options(name)
-    assert after(ours, "--num_processes") == str(wanted.world)
-    assert after(ours, "--num_machines") == str(wanted.nodes)
+    world, nodes = str(wanted.world), str(wanted.nodes)
+    if wanted.elastic:
+        world, nodes = "${AIINFRA_WORLD_SIZE}", "${AIINFRA_NODE_COUNT}"
+    assert after(ours, "--num_processes") == world
+    assert after(ours, "--num_machines") == nodes
     assert after(ours, "--machine_rank") == "${AIINFRA_NODE_RANK}"
     assert after(ours, "--main_process_ip") == "${AIINFRA_HEAD}"
     assert after(ours, "--main_process_port") == "${AIINFRA_PORT}"

@@ -128,7 +128,12 @@ def test_a_command_line_names_its_pool_by_an_option() -> None:
 
 def test_every_option_has_its_field_and_its_help() -> None:
     fields = {field.name for field in dataclasses.fields(LaunchLine)}
-    assert {option.field for option in OPTIONS} == fields - {"pool", "passed", "environment"}
+    assert {option.field for option in OPTIONS} == fields - {
+        "pool",
+        "passed",
+        "environment",
+        "min_nodes",
+    }
     for option in OPTIONS:
         assert option.help
         assert (option.metavar == "") is (option.takes == "nothing")
@@ -236,3 +241,28 @@ def test_words_are_the_shells_and_stand_where_they_say(line: str) -> None:
         assert not line[at : word.start].strip(" \t")
         at = word.end
     assert not line[at:].strip(" \t")
+
+
+@pytest.mark.parametrize(
+    ("words", "fewest", "most"),
+    [("--nodes 3", None, 3), ("--nodes 2..3", 2, 3), ("--nodes=1..4", 1, 4), ("", None, 1)],
+)
+def test_nodes_are_a_number_or_a_range(words: str, fewest: int | None, most: int) -> None:
+    line = parse_launch(["lab", *words.split()])
+    assert (line.min_nodes, line.nodes) == (fewest, most)
+
+
+@pytest.mark.parametrize("word", ["0", "3..2", "..", "2..", "..3", "a..b", "0..2", "-1"])
+def test_a_range_of_nodes_that_cannot_be_is_named(word: str) -> None:
+    with pytest.raises(UsageError, match=r"expected a whole number from 1 on, or a range"):
+        parse_launch(["lab", f"--nodes={word}"])
+
+
+@pytest.mark.parametrize("word", ["/etc/passwd", "../x", "a/../../b", ","])
+def test_artifacts_lie_below_the_working_directory(word: str) -> None:
+    with pytest.raises(UsageError, match="--artifacts"):
+        parse_launch(["lab", f"--artifacts={word}"])
+
+
+def test_restarts_may_be_written_as_accelerate_does() -> None:
+    assert parse_launch(["lab", "--max_restarts", "2"]).max_restarts == 2
