@@ -18,6 +18,7 @@ from jupyter_aiinfra.commands.show import (
     job_rows,
     pool_lines,
     pool_rows,
+    state_text,
 )
 from jupyter_aiinfra.errors import (
     AiInfraError,
@@ -332,6 +333,25 @@ def _attach_job(context: Context, job_id: str, *, no_fetch: bool) -> Job:
     job = context.surface.watch(job, fetch=not no_fetch)
     context.surface.value(to_wire(job))
     return job
+
+
+@jobs.command("stacks")
+@_JOB
+@_TAKES_CONTEXT
+def _stacks(context: Context, job_id: str) -> None:
+    """Put the stacks of all ranks of a job into their logs, now; they go on."""
+    job = _refreshed(context, job_id)
+    answers = context.session.run(context.session.engine.dump_stacks(job.id))
+    lines = [
+        f"rank {one.rank}: its stacks are in its log now (by {one.how})"
+        if one.how
+        else f"rank {one.rank}: no stacks: {one.problem}"
+        for one in answers
+    ]
+    none = f"no rank of job {job.id} runs: {state_text(job)}"
+    shown = f"see them with: jobs logs {job.id} --rank N"
+    context.surface.text("\n".join([*lines, shown] if lines else [none]))
+    context.surface.value({"job": job.id, "ranks": to_wire(answers)})
 
 
 @jobs.command("cancel")

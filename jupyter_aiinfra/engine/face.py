@@ -27,7 +27,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
-from jupyter_aiinfra.pools.base import Adopting, Pool
+from jupyter_aiinfra.pools.base import Adopting, Pool, RankStacks, StackDumping
 from jupyter_aiinfra.progress import settled
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
@@ -204,6 +204,25 @@ class Engine:
         if job.handle is None:
             return _nothing()
         return self._pools.pool(job.pool).logs(job.handle, rank=rank, offset=offset, follow=follow)
+
+    async def dump_stacks(self, job_id: str) -> Sequence[RankStacks]:
+        """Have all ranks of a job write where they are into their logs; they go on.
+
+        Raises
+        ------
+        PoolError
+            Its pool cannot ask them.
+        """
+        job = self.store.get_job(job_id)
+        if job.handle is None or job.state.final:
+            return ()
+        pool = self._pools.pool(job.pool)
+        if not isinstance(pool, StackDumping):
+            raise PoolError(
+                f"pool {job.pool} ({pool.kind}) cannot ask ranks for their stacks",
+                hint=f"%jobs logs {job.id} shows what they printed",
+            )
+        return await pool.dump_stacks(job.handle)
 
     async def results(self, job_id: str) -> Path | None:
         """Return a local folder with what the job's ``--fetch`` saved, or ``None``."""

@@ -16,7 +16,7 @@ from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.model import Handle, Job, LogChunk, Node, Observation, Plan
 from jupyter_aiinfra.shell import Shell
 
-__all__ = ["Adopting", "Browsing", "FileReader", "Pool", "RunFile"]
+__all__ = ["Adopting", "Browsing", "FileReader", "Pool", "RankStacks", "RunFile", "StackDumping"]
 
 
 class Pool(ABC):
@@ -97,6 +97,24 @@ class Adopting(Protocol):
 
     async def adopt(self, handle: Handle) -> None:
         """Start a supervisor for the running job; a no-op where one lives. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankStacks:
+    """Whether a rank's stacks are in its log now: ``how`` they were had, or which ``problem``."""
+
+    rank: int
+    how: str | None = None
+    problem: str | None = None
+
+
+@runtime_checkable
+class StackDumping(Protocol):
+    """A pool whose ranks can be asked where they are."""
+
+    async def dump_stacks(self, handle: Handle) -> Sequence[RankStacks]:
+        """Put the stacks of all ranks that run into their logs; they go on."""
         ...
 
 

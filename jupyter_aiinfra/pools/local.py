@@ -40,10 +40,11 @@ from jupyter_aiinfra.model import (
     PoolRecord,
     from_wire,
 )
-from jupyter_aiinfra.node import describe, supervise
+from jupyter_aiinfra.node import describe, stall, supervise
 from jupyter_aiinfra.pools import browsing
-from jupyter_aiinfra.pools.base import FileReader, Pool, RunFile
+from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
 from jupyter_aiinfra.pools.files import observation_from_status, orders
+from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import LocalShell, Shell
 
@@ -238,6 +239,11 @@ class LocalPool(Pool):
                 over = (await self.observe(handle)).state.final
             else:
                 await asyncio.sleep(_FOLLOW_SECONDS)
+
+    async def dump_stacks(self, handle: Handle) -> Sequence[RankStacks]:
+        """Ask all ranks where they are; see :class:`~.base.StackDumping`."""
+        argv = [self.python, "-I", "-S", str(stall.__file__), "dump", handle.data["run_dir"]]
+        return stacks_from_answer(await self._shell.run(argv, timeout=DUMP_SECONDS))
 
     async def results(self, handle: Handle) -> Path | None:
         """Return the results folder in place."""
