@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 __all__ = ["LoopThread", "collect"]
 
 T = TypeVar("T")
+
+_MEANWHILE_SECONDS = 0.2
 
 
 class LoopThread:
@@ -33,8 +35,12 @@ class LoopThread:
         """Start `work` on the loop and return its future at once."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(
+        self, work: Coroutine[Any, Any, T], *, meanwhile: Callable[[], None] | None = None
+    ) -> T:
         """Run `work` on the loop and wait for its result.
+
+        While it waits, and once at the end, `meanwhile` is called in the caller's thread.
 
         A ``KeyboardInterrupt`` while waiting cancels the work and is raised once its clean-up is
         through: an interrupted launch has taken back what it started. A second one does not wait.
@@ -52,11 +58,15 @@ class LoopThread:
 
         self._loop.call_soon_threadsafe(begin)
         try:
-            ended.wait()
+            while not ended.wait(None if meanwhile is None else _MEANWHILE_SECONDS):
+                if meanwhile is not None:
+                    meanwhile()
         except BaseException:
             self._loop.call_soon_threadsafe(cancel)
             ended.wait()
             raise
+        if meanwhile is not None:
+            meanwhile()
         return tasks[0].result()
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,9 +55,14 @@ class Session:
             self._engine = Engine(open_store(self.settings), self.settings)
         return self._engine
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the background loop and wait for it; an interrupt cancels it."""
-        return self._running_loop().run(work)
+    def run(
+        self, work: Coroutine[Any, Any, T], *, meanwhile: Callable[[], None] | None = None
+    ) -> T:
+        """Run `work` on the background loop and wait for it; an interrupt cancels it.
+
+        While it waits, `meanwhile` is called now and then, in the caller's thread.
+        """
+        return self._running_loop().run(work, meanwhile=meanwhile)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start `work` on the background loop; an interrupt of who waits for it leaves it be."""

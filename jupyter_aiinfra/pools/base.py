@@ -13,10 +13,20 @@ from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from jupyter_aiinfra.bundle import Bundle
+from jupyter_aiinfra.environments import BuiltEnvironment, Report
 from jupyter_aiinfra.model import Handle, Job, LogChunk, Node, Observation, Plan
 from jupyter_aiinfra.shell import Shell
 
-__all__ = ["Adopting", "Browsing", "FileReader", "Pool", "RankStacks", "RunFile", "StackDumping"]
+__all__ = [
+    "Adopting",
+    "Browsing",
+    "Building",
+    "FileReader",
+    "Pool",
+    "RankStacks",
+    "RunFile",
+    "StackDumping",
+]
 
 
 class Pool(ABC):
@@ -141,6 +151,40 @@ class FileReader(Protocol):
 
     async def aclose(self) -> None:
         """Let go of the file. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Building(Protocol):
+    """A pool that builds environments on its nodes, each once, for jobs that come with one."""
+
+    async def prepare(self, plan: Plan, bundle: Bundle, report: Report) -> None:
+        """Build what the job needs before it is submitted; nothing where that is there already.
+
+        `report` is told how far that is. Idempotent, and cancelled without harm: the next who asks
+        finds it made, or begins again.
+
+        Raises
+        ------
+        SubmitError, StorageFull
+            It cannot be built; nothing half-done is left.
+        """
+        ...
+
+    async def environments(self) -> Sequence[tuple[str, BuiltEnvironment]]:
+        """Return the environments on each node, with the node's name."""
+        ...
+
+    async def remove_environment(self, digest: str) -> Sequence[tuple[str, BuiltEnvironment]]:
+        """Remove those whose digest begins so from every node; return what they were.
+
+        Raises
+        ------
+        NotFound
+            No node has one.
+        PoolError
+            A process uses it.
+        """
         ...
 
 

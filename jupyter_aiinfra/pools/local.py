@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from jupyter_aiinfra.bundle import Bundle, place
+from jupyter_aiinfra.environments import BuiltEnvironment, Report, remove, survey
 from jupyter_aiinfra.errors import (
     NotFound,
     StorageFull,
@@ -43,6 +44,7 @@ from jupyter_aiinfra.model import (
 from jupyter_aiinfra.node import describe, stall, supervise
 from jupyter_aiinfra.pools import browsing
 from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
+from jupyter_aiinfra.pools.building import build_for
 from jupyter_aiinfra.pools.files import observation_from_status, orders
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.settings import Settings
@@ -83,6 +85,7 @@ class LocalPool(Pool):
         self.options = options
         self._runs = settings.runs
         self._blobs = settings.blobs
+        self._envs = settings.envs
         self._max_procs = options.max_procs or settings.max_local_procs
 
     @property
@@ -157,6 +160,37 @@ class LocalPool(Pool):
         )
         return Plan(job=job, nodes=(node,))
 
+    async def prepare(self, plan: Plan, bundle: Bundle, report: Report) -> None:
+        """Build the job's environment, if it has one; see :class:`~.base.Building`."""
+        await self._interpreter(plan, bundle, report)
+
+    async def _interpreter(
+        self, plan: Plan, bundle: Bundle, report: Report | None = None
+    ) -> str | None:
+        """Return the Python of the job's own environment, building that if need be."""
+        if plan.job.spec.environment is None:
+            return None
+        made = await build_for(
+            plan.job.spec,
+            bundle,
+            node=Node(name="localhost", address=_ADDRESS),
+            shell=self._shell,
+            python=self.python,
+            envs=str(self._envs),
+            report=report,
+        )
+        return made.python
+
+    async def environments(self) -> Sequence[tuple[str, BuiltEnvironment]]:
+        """Return what was built here; see :class:`~.base.Building`."""
+        found = await survey(self._shell, python=self.python, envs=str(self._envs))
+        return [("localhost", each) for each in found]
+
+    async def remove_environment(self, digest: str) -> Sequence[tuple[str, BuiltEnvironment]]:
+        """Remove environments by the beginning of their digest; see :class:`~.base.Building`."""
+        gone = await remove(self._shell, python=self.python, envs=str(self._envs), digest=digest)
+        return [("localhost", each) for each in gone]
+
     async def submit(
         self, plan: Plan, bundle: Bundle, *, secrets: Mapping[str, str] | None = None
     ) -> Handle:
@@ -164,11 +198,14 @@ class LocalPool(Pool):
         node = plan.nodes[0]
         run_dir = Path(node.run_dir)
         handle = Handle(kind=self.kind, data={"job": plan.job.id, "run_dir": node.run_dir})
-        await asyncio.to_thread(self._lay_out, plan, node, run_dir, bundle)
+        python = await self._interpreter(plan, bundle)
+        await asyncio.to_thread(self._lay_out, plan, node, run_dir, bundle, python)
         await self._start(run_dir, secrets or {})
         return handle
 
-    def _lay_out(self, plan: Plan, node: NodePlan, run_dir: Path, bundle: Bundle) -> None:
+    def _lay_out(
+        self, plan: Plan, node: NodePlan, run_dir: Path, bundle: Bundle, python: str | None
+    ) -> None:
         """Make the run directory, whole or not at all; leave one that is there as it is."""
         if (run_dir / "spec.json").exists():
             return
@@ -182,6 +219,8 @@ class LocalPool(Pool):
         try:
             place(bundle, blobs=self._blobs, run_dir=run_dir)
             spec = orders(plan.job.id, plan.job.spec, node, head=_ADDRESS, blobs=str(self._blobs))
+            if python is not None:
+                spec["python"] = python
             supervise.write_json(str(run_dir / "spec.json"), spec)
         except OSError as error:
             _undo(run_dir)
