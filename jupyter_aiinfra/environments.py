@@ -443,6 +443,7 @@ class BuiltEnvironment:
     python: str | None = None
     version: str | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
+    package_count: int | None = None
     size_bytes: int | None = None
     seconds: float | None = None
     built_at: float | None = None
@@ -529,6 +530,7 @@ def _built(entry: Mapping[str, Any]) -> BuiltEnvironment:
         python=facts.get("executable"),
         version=facts.get("version"),
         packages={_plain(name): version for name, version in facts.get("packages", {}).items()},
+        package_count=entry.get("package_count"),
         size_bytes=entry.get("size_bytes"),
         seconds=entry.get("seconds"),
         built_at=entry.get("built_at"),

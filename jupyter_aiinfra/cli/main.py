@@ -120,7 +120,7 @@ def _run(context: Context, words: tuple[str, ...]) -> Job | None:
         surface.text(launching.dry_run_text(prepared))
         surface.value(launching.dry_run_value(prepared))
         return None
-    job = launching.launch(context.session, prepared)
+    job = launching.launch(context.session, prepared, tell=surface.text)
     if asked.detach:
         surface.text(f"job {job.id} runs on {job.pool}; jupyter aiinfra jobs attach {job.id}")
     else:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import getpass
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jupyter_aiinfra.accelerate import value_in
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import bytes_text
+from jupyter_aiinfra.environments import BuildStep, Locked, locked_packages
 from jupyter_aiinfra.errors import JobFailed, NotFound, Unreachable, UsageError
 from jupyter_aiinfra.model import (
     CaptureKind,
@@ -29,6 +31,7 @@ from jupyter_aiinfra.model import (
     to_wire,
 )
 from jupyter_aiinfra.node import describe
+from jupyter_aiinfra.pools.building import environment_files
 from jupyter_aiinfra.tracking import (
     Tracking,
     git_state,
@@ -59,6 +62,7 @@ __all__ = [
     "prepare",
 ]
 
+_BUILD_NEWS_SECONDS = 5.0
 MANIFEST_COLUMNS = ("name", "type", "size", "how it travels")
 
 
@@ -105,14 +109,16 @@ def prepare(
         git=git,
     )
     plan = session.run(session.engine.plan(name, spec))
-    findings = _findings(session, spec, code, nodes, cpu=line.cpu)
+    findings = _findings(session, spec, bundle, code, nodes, cpu=line.cpu)
     return Prepared(
         pool=name, spec=spec, bundle=bundle, plan=plan, findings=findings, secrets=secrets
     )
 
 
-def launch(session: Session, prepared: Prepared) -> Job:
-    """Start what was prepared.
+def launch(
+    session: Session, prepared: Prepared, *, tell: Callable[[str], None] = lambda _text: None
+) -> Job:
+    """Start what was prepared; `tell` is given lines on how far its environment is.
 
     Raises
     ------
@@ -131,11 +137,43 @@ def launch(session: Session, prepared: Prepared) -> Job:
         prepared.bundle,
         secrets=prepared.secrets,
         job_id=job_id,
+        report=(news := BuildNews(tell)).hear,
     )
     try:
-        return session.run(launching)
+        if prepared.spec.environment is None:
+            return session.run(launching)
+        return session.run(launching, meanwhile=news.tell)
     except KeyboardInterrupt:
         raise _taken_back(session, job_id) from None
+
+
+class BuildNews:
+    """What a person is told of builds: each new phase, and now and then that it goes on.
+
+    It is heard of in the engine's thread and told in that of who waits.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._heard: collections.deque[tuple[str, BuildStep]] = collections.deque()
+        self._told: dict[str, BuildStep] = {}
+
+    def hear(self, node: str, step: BuildStep) -> None:
+        """Take in how far the build on a node is."""
+        self._heard.append((node, step))
+
+    def tell(self) -> None:
+        """Tell what is new."""
+        while self._heard:
+            node, step = self._heard.popleft()
+            told = self._told.get(node)
+            if step.built is not None and step.built.reused:
+                continue  # that nothing had to be done is no news
+            since = None if told is None or told.phase != step.phase else told.elapsed_seconds
+            if since is not None and step.elapsed_seconds - since < _BUILD_NEWS_SECONDS:
+                continue
+            self._told[node] = step
+            self._tell(f"{node}: {step.text}")
 
 
 def _taken_back(session: Session, job_id: str) -> JobFailed:
@@ -209,9 +247,18 @@ def _tracking(
 
 
 def _findings(
-    session: Session, spec: JobSpec, code: Code, nodes: Sequence[Node], *, cpu: bool
+    session: Session,
+    spec: JobSpec,
+    bundle: Bundle,
+    code: Code,
+    nodes: Sequence[Node],
+    *,
+    cpu: bool,
 ) -> tuple[Finding, ...]:
     packages = ("torch", "accelerate", "numpy")
+    locked = Locked(packages={}, complete=False)
+    if spec.environment is not None:
+        locked = locked_packages(spec.environment, environment_files(bundle))
     return preflight.check(
         spec,
         nodes,
@@ -219,6 +266,8 @@ def _findings(
         kernel=this_interpreter(packages),
         variables=code.variables,
         imports=_imports(code),
+        locked=locked.packages,
+        locked_complete=locked.complete,
         taken_ports=_taken(spec.port),
         missing_bytes=missing_bytes(spec.files, blobs=session.settings.blobs),
     )
@@ -263,6 +312,8 @@ def dry_run_text(prepared: Prepared) -> str:
     lines += prepared.plan.text.splitlines()
     if prepared.spec.tracking is not None:
         lines.append(f"mlflow  {prepared.spec.tracking.uri}")
+    if (own := prepared.spec.environment) is not None:
+        lines.append(f"env     {own.source} ({own.kind}, {own.digest[:12]})")
     notes = [finding for finding in prepared.findings if finding.severity is not Severity.OK]
     lines += ["", preflight.render(notes) if notes else "preflight: nothing is in the way"]
     lines.append("dry run: nothing was started")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jupyter_aiinfra.engine import PoolView
+from jupyter_aiinfra.environments import BuiltEnvironment
 from jupyter_aiinfra.model import Desired, Job, JobState, Node, RankStatus
 from jupyter_aiinfra.progress import RankProgress, progress, seconds_text
 
 __all__ = [
+    "ENVIRONMENT_COLUMNS",
     "JOB_COLUMNS",
     "POOL_COLUMNS",
     "bytes_text",
     "duration_text",
+    "environment_rows",
     "exit_status",
     "job_lines",
     "job_rows",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 POOL_COLUMNS = ("pool", "kind", "state", "nodes", "GPUs", "most ranks", "active jobs")
+ENVIRONMENT_COLUMNS = ("digest", "node", "from", "Python", "packages", "size", "last used")
 JOB_COLUMNS = ("job", "name", "pool", "state", "ranks", "started", "took")
 
 _INTERRUPTED = 130
@@ -52,6 +56,20 @@ def duration_text(seconds: float | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def environment_rows(found: Iterable[tuple[str, BuiltEnvironment]]) -> list[tuple[str, ...]]:
+    """Return one row an environment for :data:`ENVIRONMENT_COLUMNS`."""
+    rows: list[tuple[str, ...]] = []
+    for node, each in found:
+        used = "unfinished"
+        if each.used_at is not None:
+            used = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.used_at))
+        size = bytes_text(each.size_bytes)
+        count = "-" if each.package_count is None else str(each.package_count)
+        digest = each.digest[:12]
+        rows.append((digest, node, each.source or "-", each.version or "-", count, size, used))
+    return rows
 
 
 def state_text(job: Job) -> str:

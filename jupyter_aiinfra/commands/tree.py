@@ -12,8 +12,10 @@ import click
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import (
+    ENVIRONMENT_COLUMNS,
     JOB_COLUMNS,
     POOL_COLUMNS,
+    environment_rows,
     job_lines,
     job_rows,
     pool_lines,
@@ -212,6 +214,30 @@ def _reconcile(context: Context, name: str) -> None:
     ]
     context.surface.text("\n".join(lines) or f"{name}: the record is true")
     context.surface.value(to_wire(found))
+
+
+@pool.command("env")
+@click.argument("name", shell_complete=_complete_pool)
+@click.option("--remove", metavar="DIGEST", help="remove those whose digest begins so")
+@_TAKES_CONTEXT
+def _environments(context: Context, name: str, *, remove: str | None) -> None:
+    """List the environments built on a pool's nodes, or remove one that is not in use.
+
+    \b
+    Examples:
+      pool env here
+      pool env here --remove 3fa85f64
+    """  # noqa: D301 - click keeps the lines below its \b
+    engine = context.session.engine
+    if remove is not None:
+        gone = context.session.run(engine.remove_environment(name, remove))
+        lines = [f"removed {each.digest[:12]} from {node}" for node, each in gone]
+        context.surface.text("\n".join(lines))
+    else:
+        gone = context.session.run(engine.environments(name))
+        empty = f"no environment was built on {name} yet; --env requirements.txt builds one"
+        context.surface.table(ENVIRONMENT_COLUMNS, environment_rows(gone), empty=empty)
+    context.surface.value([{"node": node, **to_wire(each)} for node, each in gone])
 
 
 @pool.command("kinds")

@@ -14,7 +14,16 @@ from jupyter_aiinfra.bundle import Bundle, stored
 from jupyter_aiinfra.engine.attached import Attached, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.reconciling import Reconciled, reconcile
-from jupyter_aiinfra.errors import Conflict, JobNotFound, PoolError, PoolNotFound, StorageFull
+from jupyter_aiinfra.environments import BuiltEnvironment, Report
+from jupyter_aiinfra.errors import (
+    Conflict,
+    JobNotFound,
+    PoolError,
+    PoolInUse,
+    PoolNotFound,
+    StorageFull,
+    UsageError,
+)
 from jupyter_aiinfra.model import (
     Desired,
     Job,
@@ -27,7 +36,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
-from jupyter_aiinfra.pools.base import Adopting, Pool, RankStacks, StackDumping
+from jupyter_aiinfra.pools.base import Adopting, Building, Pool, RankStacks, StackDumping
 from jupyter_aiinfra.progress import settled
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
@@ -111,6 +120,47 @@ class Engine:
         """Return the nodes of a pool as of now; raises Unreachable where it does not answer."""
         return await self._pools.nodes(name)
 
+    async def environments(self, name: str) -> Sequence[tuple[str, BuiltEnvironment]]:
+        """Return the environments that were built on a pool's nodes, with the node's name.
+
+        Raises
+        ------
+        UsageError
+            The pool builds none.
+        """
+        return await self._building(name).environments()
+
+    async def remove_environment(
+        self, name: str, digest: str
+    ) -> Sequence[tuple[str, BuiltEnvironment]]:
+        """Remove environments from a pool's nodes by the beginning of their digest.
+
+        Raises
+        ------
+        PoolInUse
+            A job that is not over runs in one of them.
+        NotFound, PoolError
+            There is none; a process uses it.
+        """
+        pool = self._building(name)
+        for job in self.store.list_jobs(pool=name, active=True):
+            own = job.spec.environment
+            if own is not None and own.digest.startswith(digest):
+                raise PoolInUse(
+                    f"environment {digest} is that of job {job.id}, which is {job.state.value}",
+                    hint=f"wait for its end, or %jobs cancel {job.id}",
+                )
+        return await pool.remove_environment(digest)
+
+    def _building(self, name: str) -> Building:
+        pool = self.pool(name)
+        if not isinstance(pool, Building):
+            raise UsageError(
+                f"pool {name} builds no environments",
+                hint="its jobs run in the Python that is there",
+            )
+        return pool
+
     # --- jobs: launch --------------------------------------------------------------------------
 
     async def plan(self, pool: str, spec: JobSpec, *, job_id: str | None = None) -> Plan:
@@ -127,6 +177,7 @@ class Engine:
         *,
         secrets: Mapping[str, str] | None = None,
         job_id: str | None = None,
+        report: Report | None = None,
     ) -> Job:
         """Record a job, start it on its pool and bind the two together.
 
@@ -145,6 +196,8 @@ class Engine:
             process=supervise.identity(os.getpid()) or {},
         )
         plan = await self.plan(pool, dataclasses.replace(spec, origin=origin), job_id=job_id)
+        if report is not None and spec.environment is not None:
+            self._launches.listen(plan.job.id, report)
         self.store.add_job(plan.job)
         return await self._launches.submit(plan, bundle, secrets or {})
 

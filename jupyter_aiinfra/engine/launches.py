@@ -9,20 +9,31 @@ from collections.abc import Mapping, Sequence
 
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.engine.attached import Attached
+from jupyter_aiinfra.environments import BuildStep, Report
 from jupyter_aiinfra.errors import StorageFull, SubmitError, Unreachable
 from jupyter_aiinfra.model import Desired, Handle, Job, Plan
 from jupyter_aiinfra.node import supervise
+from jupyter_aiinfra.pools.base import Building, Pool
 from jupyter_aiinfra.store import Store
 
 __all__ = ["Launches"]
 
 
+def _untold(_node: str, _step: BuildStep) -> None:
+    """Take the report of a build that nobody asked to hear of."""
+
+
 class Launches:
-    """Binds jobs and pools together. Holds nothing of its own."""
+    """Binds jobs and pools together. Holds nothing but who wants to hear of a build."""
 
     def __init__(self, store: Store, pools: Attached) -> None:
         self._store = store
         self._pools = pools
+        self._reports: dict[str, Report] = {}
+
+    def listen(self, job_id: str, report: Report) -> None:
+        """Let `report` hear how far the environment of a job is that is about to be submitted."""
+        self._reports[job_id] = report
 
     async def submit(self, plan: Plan, bundle: Bundle, secrets: Mapping[str, str]) -> Job:
         """Give a recorded job to its pool, and write down which it is there.
@@ -34,6 +45,7 @@ class Launches:
         """
         job = plan.job
         pool = self._pools.pool(job.pool)
+        await self._prepare(pool, plan, bundle)
         submitting = asyncio.ensure_future(pool.submit(plan, bundle, secrets=secrets))
         try:
             handle = await asyncio.shield(submitting)
@@ -55,6 +67,33 @@ class Launches:
                 raise SubmitError(f"{said}, and {error.message}", hint=hint) from error
             raise SubmitError(said, hint="nothing of it is left running; launch it again")
         return now
+
+    async def _prepare(self, pool: Pool, plan: Plan, bundle: Bundle) -> None:
+        """Let the pool build what the job needs. Nothing of it is on the pool yet, should that end.
+
+        Raises
+        ------
+        SubmitError, StorageFull, Unreachable
+            It could not be built, or the job was cancelled meanwhile. The job is recorded as over.
+        """
+        job = plan.job
+        if job.spec.environment is None or not isinstance(pool, Building):
+            return
+        report = self._reports.pop(job.id, _untold)
+        try:
+            await pool.prepare(plan, bundle, report)
+        except asyncio.CancelledError:
+            self._store.fail_pending(
+                job.id, reason="interrupted while its environment was being built"
+            )
+            raise
+        except Exception as error:
+            self._store.fail_pending(job.id, reason=str(error) or type(error).__name__)
+            raise
+        if self._store.get_job(job.id).desired is Desired.STOP:
+            reason = "cancelled while its environment was being built"
+            self._store.fail_pending(job.id, reason=reason)
+            raise SubmitError(f"job {job.id} was {reason}", hint="the environment is kept")
 
     async def _take_back(self, job: Job, submitting: asyncio.Future[Handle]) -> None:
         """End a job whose launch was interrupted: half a submit cannot be told from a whole one."""

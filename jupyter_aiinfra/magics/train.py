@@ -61,7 +61,7 @@ def train(magics: AiInfraMagics, asked: LaunchLine, *, line: str, cell: str) -> 
     for item in captured.manifest.items:
         if item.kind is CaptureKind.MISSING:
             surface.text(f"note: {item.reason}" + (f"; {item.hint}" if item.hint else ""))
-    job = launch(session, prepared)
+    job = launch(session, prepared, tell=surface.text)
     if asked.detach:
         surface.text(f"job {job.id} runs on {job.pool}; %jobs attach {job.id} shows its output")
         return

@@ -567,7 +567,7 @@ def survey(envs: str) -> list[dict[str, Any]]:
             entry: dict[str, Any] = {"digest": name.split("-")[0], "whole": False}
         else:
             entry = {**marker, "whole": True}
-            entry["packages"] = len(entry["python"].pop("packages"))
+            entry["package_count"] = len(entry["python"].pop("packages"))
             entry["used_at"] = os.stat(os.path.join(folder, MARKER)).st_mtime
         found.append({**entry, "name": name, "folder": folder})
     return found
