@@ -29,6 +29,7 @@ __all__ = [
     "Part",
     "Transfer",
     "bundle_file",
+    "keep",
     "place",
     "pull",
     "push",
@@ -194,11 +195,7 @@ def place(bundle: Bundle, *, blobs: Path, run_dir: Path) -> Transfer:
         A path leads out of the run directory, or through a link in it.
     """
     store = str(blobs)
-    missing = [
-        file
-        for digest, file in bundle.blobs.items()
-        if not receive.is_whole(receive.blob_path(store, digest), file.size_bytes)
-    ]
+    missing = _missing(bundle, store)
     laid = [(file.path, file.digest) for file in bundle.files if file.path is not None]
     copies_bytes = sum(file.size_bytes for file in bundle.files if file.path is not None)
     try:
@@ -216,6 +213,30 @@ def place(bundle: Bundle, *, blobs: Path, run_dir: Path) -> Transfer:
             str(error), hint="remove the link, or give the file another name"
         ) from error
     return _transfer(bundle, missing, sent_bytes=sum(file.size_bytes for file in missing))
+
+
+def keep(bundle: Bundle, *, blobs: Path) -> None:
+    """Put the files of a bundle into a blob store, where :func:`stored` finds them again.
+
+    Raises StorageFull and Conflict as :func:`place` does.
+    """
+    store = str(blobs)
+    missing = _missing(bundle, store)
+    try:
+        receive.sweep(store)
+        receive.require_room(store, sum(file.size_bytes for file in missing))
+        for file in missing:
+            _store(store, file)
+    except receive.Full as error:
+        raise _storage_full(error.folder, error.free_bytes, error.needed_bytes) from error
+
+
+def _missing(bundle: Bundle, store: str) -> list[BundleFile]:
+    return [
+        file
+        for digest, file in bundle.blobs.items()
+        if not receive.is_whole(receive.blob_path(store, digest), file.size_bytes)
+    ]
 
 
 def _store(blobs: str, file: BundleFile) -> None:

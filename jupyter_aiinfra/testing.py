@@ -35,7 +35,6 @@ __all__ = [
     "FakeCluster",
     "FakeJob",
     "FakePipe",
-    "FakePipe",
     "FakePool",
     "FakeShell",
     "LeasedFakePool",

@@ -13,6 +13,7 @@ from typing import Any
 from jupyter_aiinfra.bundle import Bundle, stored
 from jupyter_aiinfra.engine.attached import Attached, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.launches import Launches
+from jupyter_aiinfra.engine.queue import Queue
 from jupyter_aiinfra.engine.reconciling import Reconciled, reconcile
 from jupyter_aiinfra.environments import BuiltEnvironment, Report
 from jupyter_aiinfra.errors import (
@@ -24,10 +25,12 @@ from jupyter_aiinfra.errors import (
     StorageFull,
     UsageError,
 )
+from jupyter_aiinfra.leases import Turn
 from jupyter_aiinfra.model import (
     Desired,
     Job,
     JobSpec,
+    JobState,
     LogChunk,
     Node,
     Observation,
@@ -36,7 +39,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
-from jupyter_aiinfra.pools.base import Adopting, Building, Pool, RankStacks, StackDumping
+from jupyter_aiinfra.pools.base import Adopting, Building, Leased, Pool, RankStacks, StackDumping
 from jupyter_aiinfra.progress import settled
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
@@ -65,6 +68,7 @@ class Engine:
         self.settings = settings
         self._pools = Attached(store, settings, opener=opener)
         self._launches = Launches(store, self._pools)
+        self._queue = Queue(store, settings, self._pools, self._launches)
 
     # --- pools ---------------------------------------------------------------------------------
 
@@ -181,6 +185,9 @@ class Engine:
     ) -> Job:
         """Record a job, start it on its pool and bind the two together.
 
+        Where the GPUs of the pool are leased and not free, the job is returned as queued: any
+        process that looks at it starts it when its turn has come.
+
         Should this process die in between, :meth:`reconcile` finds the half-made job from any
         other process and binds or fails it.
 
@@ -198,6 +205,8 @@ class Engine:
         plan = await self.plan(pool, dataclasses.replace(spec, origin=origin), job_id=job_id)
         if report is not None and spec.environment is not None:
             self._launches.listen(plan.job.id, report)
+        if isinstance(self._pools.pool(pool), Leased) and (spec.gpus or spec.nodes > 1):
+            return await self._queue.launch(plan.job, bundle, secrets or {})
         self.store.add_job(plan.job)
         return await self._launches.submit(plan, bundle, secrets or {})
 
@@ -213,12 +222,16 @@ class Engine:
         """Observe a job and write down what changed; return its record.
 
         Also takes the next step towards what is desired: a stop not yet known to the node is asked
-        for again, a job without a supervisor gets one. An unreachable pool changes nothing and
+        for again, a job without a supervisor gets one, a queued one whose turn has come is started
+        (with it those of its pool that are ahead). An unreachable pool changes nothing and
         raises :class:`~jupyter_aiinfra.errors.Unreachable`.
         """
         job = self.store.get_job(job_id)
         if job.state.final:
             return job
+        if job.state is JobState.QUEUED:
+            await self._queue.advance(job.pool)
+            return self.store.get_job(job.id)
         if job.handle is None:
             await self._launches.settle_pending(job)
             return self.store.get_job(job.id)
@@ -228,7 +241,9 @@ class Engine:
             job = self._write_down(job, seen)
         elif job.seen is not None and seen.ranks != job.seen.ranks:
             job = dataclasses.replace(job, seen=seen)
-        if not seen.state.final:
+        if seen.state.final:
+            self._queue.nudge(job.pool)
+        else:
             await self._step(pool, job, seen)
         return job
 
@@ -323,25 +338,41 @@ class Engine:
         the others.
         """
         silent = []
+        queued: dict[str, list[str]] = {}
         for job in self.store.list_jobs(active=True):
+            if job.state is JobState.QUEUED:
+                queued.setdefault(job.pool, []).append(job.id)
+                continue
             try:
                 await self.refresh(job.id)
-            except (PoolError, PoolNotFound):  # noqa: PERF203 - each pool speaks for itself
+            except (PoolError, PoolNotFound):
                 silent.append(job.id)
             except JobNotFound:  # another process has removed it meanwhile
                 continue
+        for pool, ids in queued.items():
+            try:
+                await self._queue.advance(pool)
+            except (PoolError, PoolNotFound):  # noqa: PERF203 - each pool speaks for itself
+                silent += ids
         return silent
+
+    async def queue(self, pool: str) -> Sequence[Turn]:
+        """Return the jobs that wait for GPUs of a pool, in the order of their turns, and why."""
+        return await self._queue.positions(pool)
 
     async def reconcile(self, name: str) -> Reconciled:
         """Hold the record of a pool against what really is there.
 
-        Pending jobs whose launcher is gone are bound or failed. Orphans (jobs that run there, and
-        are not in the record or were given up in it) are only reported.
+        Pending jobs whose launcher is gone are bound or failed; queued ones wait on. GPUs that were
+        kept for a job that was given up are freed if nothing of it is there. Orphans (jobs that
+        run there, and are not in the record or were given up in it) are only reported.
         """
+        await self._queue.settle_leases(name)
         return await reconcile(self.store, self._pools, self._launches, name=name)
 
     async def aclose(self) -> None:
         """Let go of pools and store. Idempotent."""
+        await self._queue.aclose()
         await self._pools.aclose()
         self.store.close()
 

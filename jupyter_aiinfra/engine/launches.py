@@ -6,17 +6,22 @@ import asyncio
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.engine.attached import Attached
 from jupyter_aiinfra.environments import BuildStep, Report
 from jupyter_aiinfra.errors import StorageFull, SubmitError, Unreachable
-from jupyter_aiinfra.model import Desired, Handle, Job, Plan
+from jupyter_aiinfra.model import Desired, Handle, Job, JobState, Plan
 from jupyter_aiinfra.node import supervise
+from jupyter_aiinfra.pools.base import Building
 from jupyter_aiinfra.pools.base import Building, Pool
 from jupyter_aiinfra.store import Store
 
-__all__ = ["Launches"]
+__all__ = ["NEVER_STARTED", "Launches"]
+
+NEVER_STARTED: Final = "it was still waiting for GPUs"
+"""Why a job was cancelled that was queued."""
 
 
 def _untold(_node: str, _step: BuildStep) -> None:
@@ -54,7 +59,9 @@ class Launches:
             raise
         except Exception as error:
             # Whatever stopped the submit, the record must not stay pending for ever.
-            self._store.fail_pending(job.id, reason=str(error) or type(error).__name__)
+            told = isinstance(error, (SubmitError, StorageFull))
+            reason = str(error) or type(error).__name__
+            self._store.fail_pending(job.id, reason=reason, keep_leases=not told)
             raise
         bound = self._store.bind(job.id, handle=handle)
         now = self._store.get_job(job.id)
@@ -102,18 +109,22 @@ class Launches:
         try:
             handle = await submitting
         except Exception as error:  # noqa: BLE001 - the interrupt is what is reported
-            self._store.fail_pending(job.id, reason=f"interrupted while starting; {error}")
+            told = isinstance(error, (SubmitError, StorageFull))
+            reason = f"interrupted while starting; {error}"
+            self._store.fail_pending(job.id, reason=reason, keep_leases=not told)
             return
         self._store.bind(job.id, handle=handle)
         await self.cancel(job.id, grace=0.0)
 
     async def settle_pending(self, job: Job) -> None:
         """Bind or fail a job whose launching process is gone; leave it alone while that lives."""
-        process = job.spec.origin.process
-        here = job.spec.origin.host == socket.gethostname()
+        process, host, since = job.spec.origin.process, job.spec.origin.host, job.created_at
+        if job.submitter is not None:
+            process, host, since = job.submitter.process, job.submitter.host, job.submitter.since
+        here = host == socket.gethostname()
         if process and here and supervise.alive(dict(process)):
             return
-        if not here and time.time() - job.created_at < job.spec.start_timeout_seconds:
+        if not here and time.time() - since < job.spec.start_timeout_seconds:
             return
         await self._bind_or_fail(job, await self._pools.pool(job.pool).jobs())
 
@@ -138,6 +149,10 @@ class Launches:
                 self._store.request(job.id, expected=job.version, desired=Desired.STOP)
             except StorageFull:
                 break  # the disk may be what the job is to be stopped for
+            job = self._store.get_job(job.id)
+        if job.state is JobState.QUEUED:
+            # If it is claimed just now, it is pending: who starts it finds the wish on record.
+            self._store.end_queued(job.id, state=JobState.CANCELLED, reason=NEVER_STARTED)
             job = self._store.get_job(job.id)
         if not job.state.final and job.handle is not None:
             wait = job.spec.grace_seconds if grace is None else grace

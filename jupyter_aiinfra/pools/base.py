@@ -22,6 +22,7 @@ __all__ = [
     "Browsing",
     "Building",
     "FileReader",
+    "Leased",
     "Pool",
     "RankStacks",
     "RunFile",
@@ -99,6 +100,17 @@ class Pool(ABC):
 
     async def aclose(self) -> None:
         """Let go of connections. Idempotent; the pool can be used again after it."""
+
+
+@runtime_checkable
+class Leased(Protocol):
+    """A pool without a scheduler of its own: the engine leases its GPUs, and queues who waits.
+
+    Its plans take the nodes and GPUs of ``job.placement`` where there is one.
+    """
+
+    gpus_are_leased: bool
+    """Always true; what tells such a pool from others is that it has this."""
 
 
 @runtime_checkable

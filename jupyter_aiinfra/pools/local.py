@@ -80,6 +80,7 @@ class LocalPool(Pool):
 
     kind: ClassVar[str] = "local"
     options_type: ClassVar[type] = LocalOptions
+    gpus_are_leased = True
 
     def __init__(self, options: LocalOptions, settings: Settings) -> None:
         self.options = options

@@ -63,6 +63,7 @@ class LeaseRecords:
             "state": JobState.PENDING.value,
             "placement": to_wire(tuple(placement)),
             "submitter": to_wire(submitter),
+            "seen": None,  # what it waited for
         }
         with self._database.write() as connection:
             row = job_row(connection, job_id)
