@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -182,10 +181,10 @@ class Channel:
         What is under way gets Unreachable. The far end leaves nothing behind.
         """
         opening = self._opening
-        if opening is not None:
+        while opening is not None and not opening.done():
+            # Once is not enough: before Python 3.12 `wait_for` may swallow it.
             opening.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await asyncio.shield(opening)
+            await asyncio.wait({opening}, timeout=0.1)
         link, self._link = self._link, None
         if link is not None:
             await link.aclose()

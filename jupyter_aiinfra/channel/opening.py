@@ -14,18 +14,9 @@ from jupyter_aiinfra.node import frames
 
 __all__ = ["argv", "explain", "opening", "payload"]
 
-_MODULES: Final = (
-    "browse",
-    "channel",
-    "describe",
-    "frames",
-    "reach",
-    "receive",
-    "supervise",
-    "tails",
-    "transfer",
-    "verbs",
-)
+# Where the far end begins; what these import of their neighbours goes with them.
+_MODULES: Final = ("channel", "verbs", "describe")
+_NEIGHBOUR: Final = re.compile(r"^ {4}(?:import|from) (\w+)", re.MULTILINE)
 _NOT_FOUND: Final = 127
 _OLD: Final = re.compile(r"aiinfra: python (\S+) (.*)")
 _OLDEST: Final = "3.8"
@@ -54,7 +45,14 @@ def _boot() -> bytes:
 @functools.cache
 def payload() -> bytes:
     """Return the sources of the node side, compressed, after ten digits of length."""
-    sources = {name: (_folder() / f"{name}.py").read_text("utf-8") for name in _MODULES}
+    sources: dict[str, str] = {}
+    waiting = list(_MODULES)
+    while waiting:
+        name = waiting.pop()
+        path = _folder() / f"{name}.py"
+        if name not in sources and path.exists():
+            sources[name] = path.read_text("utf-8")
+            waiting += _NEIGHBOUR.findall(sources[name])
     data = zlib.compress(json.dumps(sources).encode(), 9)
     return b"%010d" % len(data) + data
 

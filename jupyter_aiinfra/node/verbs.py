@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -12,12 +13,13 @@ import time
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Sequence
 
 if TYPE_CHECKING or __package__:
-    from jupyter_aiinfra.node import browse, frames, reach, receive, supervise, transfer
+    from jupyter_aiinfra.node import browse, frames, peers, reach, receive, supervise, transfer
     from jupyter_aiinfra.node.channel import Call, Refusal, Verbs
     from jupyter_aiinfra.node.tails import Tails
 else:  # its neighbours in the payload
     import browse
     import frames
+    import peers
     import reach
     import receive
     import supervise
@@ -76,7 +78,18 @@ def hello() -> _Json:
         "time": time.time(),
         "home": os.path.expanduser("~"),
         "hostname": socket.gethostname(),
+        "user": getpass.getuser(),
+        "addresses": _addresses(),
     }
+
+
+def _addresses() -> list[str]:
+    """Return the addresses that other nodes may know this one by, the likeliest first."""
+    # Where sshd was reached: the client's address and port, then ours.
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    found = [words[2]] if len(words) == 4 else []  # noqa: PLR2004 - two addresses, two ports
+    found += [each for _, each in peers.addresses()]
+    return [each for each in dict.fromkeys(found) if not each.startswith(("127.", "::1", "fe80"))]
 
 
 # --- jobs ----------------------------------------------------------------------------------------
@@ -94,19 +107,29 @@ def _status(call: Call) -> _Json:
 
 
 def _runs(call: Call) -> _Json:
-    """Return the jobs with orders below ``folder``."""
+    """Return the jobs with orders below ``folder``, and what their orders say of the nodes."""
     folder = transfer.place_of(call.argument("folder", str))
     try:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         names = []
-    found = [name for name in names if os.path.exists(os.path.join(folder, name, "spec.json"))]
-    return {"folder": folder, "jobs": found}
+    found, specs = [], {}
+    for name in names:
+        spec = supervise.read_json(os.path.join(folder, name, "spec.json"))
+        if spec is not None:
+            found.append(name)
+            wanted = ("job", "node_rank", "nodes", "procs", "max_restarts")
+            specs[name] = {key: spec.get(key) for key in wanted}
+    return {"folder": folder, "jobs": found, "specs": specs}
 
 
 def _start(call: Call) -> _Json:
-    """Start the job of ``run_dir`` with ``secrets``; a second start does nothing."""
-    secrets = json.dumps(call.argument("secrets", dict, {})).encode()
+    """Start the job of ``run_dir`` with ``secrets``; a second start does nothing.
+
+    ``gang`` is what the supervisors of several nodes find each other by; of the head it comes back.
+    """
+    given = {**call.argument("secrets", dict, {}), "gang": call.argument("gang", dict, {})}
+    secrets = json.dumps(given).encode()
     run_dir = transfer.place_of(call.argument("run_dir", str))
     done = _supervise(run_dir, ["start", run_dir], secrets)
     try:
@@ -114,7 +137,8 @@ def _start(call: Call) -> _Json:
     except ValueError:
         answer = {"errno": None, "error": _last_line(done.stderr)}
     if done.returncode == 0:
-        return {"started": True}
+        known = supervise.read_json(os.path.join(run_dir, "gang.json")) or {}
+        return {"started": True, "gang": {key: known.get(key) for key in ("key", "port")}}
     kind = "full" if answer["errno"] in receive.FULL else "submit"
     raise Refusal(kind, f"the job could not be started in {run_dir}: {answer['error']}")
 
@@ -122,7 +146,8 @@ def _start(call: Call) -> _Json:
 def _adopt(call: Call) -> _Json:
     """Put a new supervisor beside the job of ``run_dir``; nothing where one lives."""
     run_dir = transfer.place_of(call.argument("run_dir", str))
-    return _done(_supervise(run_dir, ["adopt", run_dir]))
+    secrets = json.dumps(call.argument("secrets", dict, {})).encode()
+    return _done(_supervise(run_dir, ["adopt", run_dir], secrets))
 
 
 def _kill(call: Call) -> _Json:
