@@ -11,10 +11,11 @@ import { manifestNode } from '../widgets/manifest';
 import { TabBar, type ITab } from '../widgets/tabs';
 import { LogSection } from './logsection';
 import { JobPageModel } from './pagemodel';
+import { ranksNode } from './ranks';
 import { codeNode, filesNode, fill, note, planNode } from './sections';
 import { timelineNode } from './timeline';
 
-const SECTIONS = ['log', 'sent', 'plan', 'timeline', 'files', 'code'] as const;
+const SECTIONS = ['log', 'ranks', 'sent', 'plan', 'timeline', 'files', 'code'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 export interface IJobPageOptions {
@@ -166,6 +167,7 @@ export class JobPage extends Widget {
     const trans = this._trans;
     const labels: Record<Section, string> = {
       log: trans.__('Log'),
+      ranks: trans.__('Ranks'),
       sent: trans.__('Sent'),
       plan: trans.__('Plan'),
       timeline: trans.__('Timeline'),
@@ -196,13 +198,14 @@ export class JobPage extends Widget {
       other.replaceChildren(note(trans.__('loading…')));
       return;
     }
-    if (!opened && section !== 'timeline') {
+    if (!opened && section !== 'timeline' && section !== 'ranks') {
       if (this._drawnWith === section) {
         return; // it never changes, and what is selected in it stays
       }
     }
     this._drawnWith = section;
     const nodes = {
+      ranks: () => ranksNode(model.ranks, trans),
       sent: () =>
         model.manifest?.count
           ? manifestNode(model.manifest)

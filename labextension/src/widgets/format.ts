@@ -31,6 +31,17 @@ export function durationText(seconds: number, ticks = false): string {
   return `${Math.floor(whole / 86400)} d ${padded(Math.floor((whole % 86400) / 3600))} h`;
 }
 
+/** How long a step takes: `4.2 ms`, `0.42 s`, `3.1 s`, `71 s`, `5 min 20 s`. */
+export function stepText(seconds: number): string {
+  if (seconds < 0.0995) {
+    return `${Number((seconds * 1000).toPrecision(2))} ms`;
+  }
+  if (seconds < 9.95) {
+    return `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`;
+  }
+  return seconds < 119.5 ? `${seconds.toFixed(0)} s` : durationText(seconds);
+}
+
 /** `12 B`, `3.4 kB`, `200 MB`; empty when unknown. */
 export function sizeText(bytes: number | null): string {
   if (bytes === null) {

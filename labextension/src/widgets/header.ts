@@ -6,7 +6,7 @@ import type { IErrorBox, IHeader } from './protocol';
 /** The first line of the view, the sentence below it, and the error where there is one. */
 export class HeaderView {
   constructor() {
-    this.node = h('div', {}, this._head, this._message, this._error);
+    this.node = h('div', {}, this._head, this._message, this._progress, this._error);
     this._head.append(this._state, this._name, this._facts, this._elapsed);
   }
 
@@ -27,6 +27,9 @@ export class HeaderView {
     this._facts.textContent = [...facts, ...(header.tracking ? [header.tracking] : [])].join(' · ');
     this._message.textContent = header.message;
     this._message.hidden = !header.message;
+    // An output of an older version has none.
+    this._progress.textContent = header.progress || '';
+    this._progress.hidden = !header.progress;
     this._error.hidden = !header.error;
     this._error.replaceChildren(...(header.error ? errorNodes(header.error) : []));
     this.tick(now);
@@ -49,6 +52,7 @@ export class HeaderView {
   private _elapsed = h('span', { class: 'aiinfra-elapsed' });
   private _head = h('div', { class: 'aiinfra-head' });
   private _message = h('div', { class: 'aiinfra-message' });
+  private _progress = h('div', { class: 'aiinfra-progress' });
   private _error = h('div', { class: 'aiinfra-error', role: 'alert' });
 }
 

@@ -1,7 +1,14 @@
 /** What the kernel sends to the widget; made by `jupyter_aiinfra/widgets/wire.py`. */
 
 export type State =
-  'pending' | 'starting' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'lost';
+  | 'queued'
+  | 'pending'
+  | 'starting'
+  | 'running'
+  | 'succeeded'
+  | 'failed'
+  | 'cancelled'
+  | 'lost';
 
 export interface IErrorBox {
   rank: number | null;
@@ -19,9 +26,19 @@ export interface IHeader {
   elapsed_seconds: number;
   ticking: boolean;
   message: string;
+  /** How far the job is, in one line; empty when unknown. */
+  progress: string;
   log: string;
   tracking: string;
   error: IErrorBox | null;
+}
+
+/** How far a rank is that says so. */
+export interface IRankProgress {
+  step: number;
+  step_seconds: number | null;
+  behind: number;
+  slow: boolean;
 }
 
 export interface IRank {
@@ -29,6 +46,7 @@ export interface IRank {
   state: string;
   node: string;
   failed: boolean;
+  progress: IRankProgress | null;
 }
 
 export interface IManifestItem {

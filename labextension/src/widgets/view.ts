@@ -1,6 +1,6 @@
 /* eslint-disable jupyter/no-untranslated-string -- loaded by anywidget, outside of JupyterLab's translations */
 import { copyText, h } from './dom';
-import { plural, sizeText } from './format';
+import { count, plural, sizeText } from './format';
 import { HeaderView } from './header';
 import { LogState, plainText, type IChange } from './log';
 import { LogPane } from './logpane';
@@ -80,9 +80,9 @@ export class JobView {
   }
 
   private _drawTabs(header: IHeader): void {
-    const tabs: ITab[] = this._model.get('ranks').map(({ rank, failed }) => ({
+    const tabs: ITab[] = this._model.get('ranks').map(({ rank, failed, progress }) => ({
       key: String(rank),
-      label: `rank ${rank}`,
+      label: progress?.slow ? `rank ${rank} (slow)` : `rank ${rank}`,
       bad: failed
     }));
     const manifest = this._model.get('manifest');
@@ -150,7 +150,8 @@ export class JobView {
     const summary = this._log.ranks.get(rank)?.counts.summary ?? 'no output';
     const label = rank === LAUNCHER ? 'launcher' : `rank ${rank}`;
     const node = header.world > 1 ? status?.node : '';
-    return [label, status?.state, summary, node].filter(Boolean).join(' · ');
+    const far = status?.progress ? `step ${count(status.progress.step)}` : '';
+    return [label, status?.state, far, summary, node].filter(Boolean).join(' · ');
   }
 
   private async _onCopy(): Promise<void> {

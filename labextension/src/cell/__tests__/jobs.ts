@@ -30,12 +30,14 @@ export function jobDetail(
   const item = jobItem(changes);
   const { id, name, pool, state, world } = item;
   const ticking = state === 'running';
-  const said = { message: '', log: '', tracking: '', error: null };
+  const said = { message: '', progress: '', log: '', tracking: '', error: null };
   const header = { id, name, pool, state, world, elapsed_seconds: 1, ticking, ...said };
   return {
     item,
     header: header as unknown as JobDetail['header'],
-    ranks: [{ rank: 0, state, node: 'a', failed: false }] as unknown as JobDetail['ranks'],
+    ranks: [
+      { rank: 0, state, node: 'a', failed: false, progress: null }
+    ] as unknown as JobDetail['ranks'],
     manifest: { size_bytes: 0, count: 0, items: [] } as unknown as JobDetail['manifest'],
     timeline: [],
     code: 'train()\n',

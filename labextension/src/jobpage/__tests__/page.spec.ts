@@ -44,14 +44,15 @@ function detail(changes: Partial<JobDetail> = {}, header: Partial<IHeader> = {})
       elapsed_seconds: 71,
       ticking: true,
       message: '',
+      progress: '',
       log: '/runs/0abc/logs',
       tracking: '',
       error: null,
       ...header
     },
     ranks: [
-      { rank: 1, state: 'failed', node: 'node-b', failed: true },
-      { rank: 0, state: 'running', node: 'node-a', failed: false }
+      { rank: 1, state: 'failed', node: 'node-b', failed: true, progress: null },
+      { rank: 0, state: 'running', node: 'node-a', failed: false, progress: null }
     ],
     manifest: {
       size_bytes: 1200,

@@ -24,7 +24,13 @@ function detail(state: JobState = 'running', version = 1): JobDetail {
     tracking: '',
     error: null
   };
-  const ranks = [0, 1].map(rank => ({ rank, state: 'running', node: 'a', failed: false }));
+  const ranks = [0, 1].map(rank => ({
+    rank,
+    state: 'running',
+    node: 'a',
+    failed: false,
+    progress: null
+  }));
   const manifest = { size_bytes: 0, count: 0, items: [] };
   return { item, header, ranks, manifest, timeline: [], fetch: [] } as unknown as JobDetail;
 }

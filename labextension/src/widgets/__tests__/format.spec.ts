@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import { count, durationText, plural, sizeText } from '../format';
+import { count, durationText, plural, sizeText, stepText } from '../format';
 
 // The same cases as in tests/unit/test_widget_job.py: both sides say the same.
 it.each([
@@ -41,4 +41,17 @@ it('counts things', () => {
     '1 rank',
     '2,048 ranks'
   ]);
+});
+
+// The same cases as in tests/unit/test_progress.py.
+it.each([
+  [0.0042, '4.2 ms'],
+  [0.0996, '0.10 s'],
+  [0.42, '0.42 s'],
+  [3.14159, '3.1 s'],
+  [71.2, '71 s'],
+  [320, '5 min 20 s'],
+  [7440, '2 h 04 min']
+])('says that a step takes %d seconds', (seconds, text) => {
+  expect(stepText(seconds)).toBe(text);
 });

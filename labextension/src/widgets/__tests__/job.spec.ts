@@ -46,6 +46,7 @@ function header(changes: Partial<IHeader> = {}): IHeader {
     elapsed_seconds: 71,
     ticking: true,
     message: '',
+    progress: '',
     log: '/runs/0abc/logs',
     tracking: '',
     error: null,
@@ -70,8 +71,8 @@ function log(lines: Line[], changes: Partial<ICounts> = {}, head: Line[] = []): 
 }
 
 const RANKS: IRank[] = [
-  { rank: 0, state: 'running', node: 'node-a', failed: false },
-  { rank: 1, state: 'running', node: 'node-a', failed: false }
+  { rank: 0, state: 'running', node: 'node-a', failed: false, progress: null },
+  { rank: 1, state: 'running', node: 'node-a', failed: false, progress: null }
 ];
 const TRAITS: ITraits = {
   header: header(),
@@ -125,6 +126,24 @@ describe('the head', () => {
     expect(text('.aiinfra-message')).toBe('stopping');
     expect(root.querySelector('.aiinfra-job')?.className).toBe('aiinfra-job aiinfra-running');
     expect(text('.aiinfra-foot')).toContain('log: /runs/0abc/logs');
+  });
+
+  it('says how far the job is, and which rank is slow, in words', () => {
+    const { model } = draw();
+    expect(root.querySelector<HTMLElement>('.aiinfra-progress')?.hidden).toBe(true);
+    const line = 'step 1,240 · 0.42 s a step · rank 1 is slowest: 0.71 s';
+    const progress = { step: 1240, step_seconds: 0.71, behind: 0, slow: true };
+    model.set({
+      header: header({ progress: line }),
+      ranks: RANKS.map(rank => (rank.rank === 1 ? { ...rank, progress } : rank))
+    });
+    expect(text('.aiinfra-progress')).toBe(line);
+    expect(root.querySelector<HTMLElement>('.aiinfra-progress')?.hidden).toBe(false);
+    expect(tabs().map(tab => tab.textContent)).toContain('rank 1 (slow)');
+    tabs()
+      .find(tab => tab.textContent === 'rank 1 (slow)')
+      ?.click();
+    expect(text('.aiinfra-foot')).toContain('rank 1 · running · step 1,240');
   });
 
   it('counts the seconds by itself, until the job is over', () => {

@@ -1,0 +1,53 @@
+import { nullTranslator } from '@jupyterlab/translation';
+import { describe, expect, it } from 'vitest';
+
+import type { IRank } from '../../widgets/protocol';
+import { ranksNode } from '../ranks';
+
+const trans = nullTranslator.load('jupyter_aiinfra');
+
+function rank(number: number, changes: Partial<IRank> = {}): IRank {
+  return {
+    rank: number,
+    state: 'running',
+    node: 'node-a',
+    failed: false,
+    progress: null,
+    ...changes
+  };
+}
+
+function cells(node: HTMLElement): string[][] {
+  return [...node.querySelectorAll('tr')].map(row =>
+    [...row.querySelectorAll('th, td')].map(cell => cell.textContent ?? '')
+  );
+}
+
+describe('the table of ranks', () => {
+  it('has a row a rank in order, and says in words which one is slow', () => {
+    const slow = { step: 1228, step_seconds: 0.71, behind: 12, slow: true };
+    const fast = { step: 1240, step_seconds: 0.0042, behind: 0, slow: false };
+    const node = ranksNode(
+      [rank(1, { progress: slow }), rank(0, { progress: fast }), rank(2)],
+      trans
+    );
+    expect(cells(node)).toEqual([
+      ['Rank', 'State', 'Node', 'Step', 'Time of a step', 'Steps behind', 'Remark'],
+      ['0', 'running', 'node-a', '1,240', '4.2 ms', '0', ''],
+      ['1', 'running', 'node-a', '1,228', '0.71 s', '12', 'slow'],
+      ['2', 'running', 'node-a', '', '', '', '']
+    ]);
+    expect(node.querySelectorAll('th[scope="row"]')).toHaveLength(3);
+  });
+
+  it('leaves a time that is not known empty', () => {
+    const first = { step: 1, step_seconds: null, behind: 0, slow: false };
+    expect(cells(ranksNode([rank(0, { progress: first })], trans))[1]?.[4]).toBe('');
+  });
+
+  it('tells how to report steps where nobody does', () => {
+    const node = ranksNode([rank(0)], trans);
+    expect(node.textContent).toContain('from jupyter_aiinfra import step');
+    expect(cells(node)[0]).toEqual(['Rank', 'State', 'Node']);
+  });
+});
