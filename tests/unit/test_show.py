@@ -220,3 +220,19 @@ def test_everything_of_a_job_in_lines(tmp_path: Path) -> None:
     assert "  rank 2  n, pid 12: running" in job_lines(running)
     assert "  mlflow  run none (refused) at u" in job_lines(running)
     assert len(job_lines(dataclasses.replace(job, seen=None, handle=None))) == 3
+
+
+def test_a_job_tells_how_far_it_is_and_which_rank_is_slow() -> None:
+    fast = RankStatus(rank=0, node="n", pid=1, step=1240, step_at=1.0, step_seconds=0.42)
+    slow = RankStatus(rank=1, node="n", pid=2, step=1236, step_at=1.0, step_seconds=0.71)
+    lines = job_lines(a_job(ranks=(fast, slow)))
+    assert (
+        "  far     step 1,240 · 0.42 s a step · rank 1 is slowest: 0.71 s, 4 steps behind" in lines
+    )
+    assert "  rank 0  n, pid 1: running, step 1,240, 0.42 s a step" in lines
+    assert "  rank 1  n, pid 2: running, step 1,236, 0.71 s a step, 4 behind (slow)" in lines
+
+
+def test_a_job_that_reports_no_step_has_no_line_on_it() -> None:
+    lines = job_lines(a_job(ranks=(RankStatus(rank=0, node="n", pid=1),)))
+    assert not [line for line in lines if "step" in line]

@@ -33,7 +33,14 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.widgets.card import describe, duration_text, plural, size_text
 from jupyter_aiinfra.widgets.job import JOB_MIME, JobView, render_html, render_text
-from jupyter_aiinfra.widgets.wire import RankFrame, frames, rank_delta, splices
+from jupyter_aiinfra.widgets.wire import (
+    RankFrame,
+    frames,
+    header_wire,
+    rank_delta,
+    ranks_wire,
+    splices,
+)
 
 T = 1_700_000_000.0
 TRACEBACK = 'Traceback (most recent call last):\n  File "cell.py", line 12\nValueError: <bad> batch'
@@ -168,6 +175,42 @@ def test_time_runs_until_the_end_and_from_submission_before_the_start() -> None:
     assert describe(job(JobState.RUNNING), now=T + 12).elapsed_seconds == 10
     assert describe(job(JobState.PENDING), now=T + 12).elapsed_seconds == 12
     assert describe(job(JobState.RUNNING), now=T - 100).elapsed_seconds == 0
+
+
+def a_slow_rank() -> Job:
+    return job(
+        ranks=(
+            rank(0, step=1240, step_at=T, step_seconds=0.4213, metrics={"<loss>": 0.5}),
+            rank(1, step=1236, step_at=T, step_seconds=0.71),
+        )
+    )
+
+
+def test_progress_is_one_line_in_every_form_and_the_slow_rank_is_marked_in_words() -> None:
+    line = "step 1,240 · <loss> 0.5 · 0.42 s a step · rank 1 is slowest: 0.71 s, 4 steps behind"
+    subject = a_slow_rank()
+    assert describe(subject).progress == line
+    assert render_text(subject, LogSnapshot()).splitlines()[1] == line
+    page = render_html(subject, logs((1, "a\n")))
+    assert line.replace("<loss>", "&lt;loss&gt;") in page
+    assert "step 1,236, 0.71 s a step (slow)" in page
+
+
+def test_a_secret_in_the_progress_is_hidden() -> None:
+    card = describe(a_slow_rank(), redact=lambda text: text.replace("loss", "•••"))
+    assert "<•••> 0.5" in card.progress
+
+
+def test_progress_crosses_with_three_digits_and_only_where_it_is_known() -> None:
+    card = describe(a_slow_rank())
+    assert header_wire(card)["progress"] == card.progress
+    assert [one["progress"] for one in ranks_wire(card)] == [
+        {"step": 1240, "step_seconds": 0.421, "behind": 0, "slow": False},
+        {"step": 1236, "step_seconds": 0.71, "behind": 4, "slow": True},
+    ]
+    silent = describe(job(ranks=(rank(0),)))
+    assert header_wire(silent)["progress"] == ""
+    assert [one["progress"] for one in ranks_wire(silent)] == [None, None]
 
 
 def test_tracking_is_told() -> None:
