@@ -316,7 +316,9 @@ def _refuse_local_packages(lock: Path, value: Mapping[str, Any]) -> None:
     for package in value.get("package", ()):
         source = package.get("source", {})
         # The project itself and its workspace stay out: what is imported of them travels with jobs.
+        registry = source.get("registry", "://")
         place = source.get("directory") or source.get("path")
+        place = place if "://" in registry else registry
         if place is not None:
             raise UsageError(
                 f"{lock}: {package.get('name')} comes from {place} on this machine, which no node "

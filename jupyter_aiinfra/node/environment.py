@@ -426,6 +426,8 @@ class _Build:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
         if process.returncode == 0:
             return
         text = "\n".join(tail)

@@ -243,6 +243,13 @@ def test_a_uv_project_is_its_lock_and_what_it_locks(tmp_path: Path, name: str) -
             "lib comes from ../lib on this machine",
         ),
         (
+            {
+                "uv.lock": LOCK + '[[package]]\nname="lib"\nsource={registry="dist"}',
+                "pyproject.toml": PROJECT,
+            },
+            "lib comes from dist on this machine",
+        ),
+        (
             {"uv.lock": LOCK, "pyproject.toml": PROJECT + '[tool.uv]\nindex-url="https://a:b@h"'},
             "pyproject.toml:7 has a user name",
         ),
