@@ -71,8 +71,9 @@ class StallWatch:
             return
         if self._dumping is not None and self._dumping.poll() is not None:
             self._dumping = None
-        over = self._run.exits()
-        steps = {s: r for s, r in read_steps(self._run.folder).items() if s not in over}
+        reported = read_steps(self._run.folder)
+        # Those of an attempt that is over are not waited for.
+        steps = {seat: reported[seat] for seat in _living(self._run) if seat in reported}
         now = time.monotonic()
         at = max((record["step_at"] for record in steps.values()), default=0.0)
         seen = {seat: (record["step"], record["step_at"]) for seat, record in steps.items()}
@@ -140,8 +141,12 @@ def dump(run_dir: str, why: str = "stacks were asked for") -> list[dict[str, Any
 
 def _living(run: supervise.Run) -> dict[int, supervise.Json]:
     """Return the reports of the ranks that still run, by seat: what their files are named by."""
-    reports = {}
-    for name in sorted(os.listdir(run.path("ranks"))):
+    reports: dict[int, supervise.Json] = {}
+    try:
+        names = sorted(os.listdir(run.path("ranks")))
+    except FileNotFoundError:
+        return {}  # nothing was started yet
+    for name in names:
         seat = name[: -len(".json")]
         if name.endswith(".json") and seat.isdigit():
             report = run.json("ranks", name)
