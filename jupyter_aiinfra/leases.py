@@ -13,18 +13,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jupyter_aiinfra.model import Gpu, Job, Lease, Node, Placement
+from jupyter_aiinfra.model import Gpu, Health, Job, Lease, Node, Placement
 
 __all__ = [
     "IDLE_BYTES",
     "Grant",
     "Turn",
     "decide",
+    "gpu_use",
     "in_order",
     "ordinal",
     "outside_use",
     "outsiders",
     "place_on_nodes",
+    "positions",
 ]
 
 IDLE_BYTES: Final = 1 << 30
@@ -33,6 +35,7 @@ IDLE_BYTES: Final = 1 << 30
 What a driver or a desktop takes by itself stays below.
 """
 
+_GONE: Final = (Health.UNREACHABLE, Health.LOST)
 _MIB: Final = 1 << 20
 
 
@@ -58,6 +61,16 @@ def in_order(jobs: Collection[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: (-job.spec.priority, job.created_at, job.id))
 
 
+def positions(queued: Collection[Job]) -> Mapping[str, int]:
+    """Return each waiting job's place in the queue of its pool, from 1."""
+    places: Counter[str] = Counter()
+    found = {}
+    for job in in_order(queued):
+        places[job.pool] += 1
+        found[job.id] = places[job.pool]
+    return found
+
+
 def decide(
     nodes: Sequence[Node], leases: Collection[Lease], queue: Collection[Job]
 ) -> tuple[tuple[Grant, ...], tuple[Turn, ...]]:
@@ -66,12 +79,14 @@ def decide(
     Parameters
     ----------
     nodes
-        Those that can be had now. GPUs that outsiders use are given to nobody.
+        Those of the pool; one that does not answer counts for nothing. GPUs that outsiders use are
+        given to nobody.
     leases
         Every lease there is, of other pools as well: two pools may share a machine.
     queue
         The jobs that wait, in any order.
     """
+    nodes = [node for node in nodes if node.health not in _GONE]
     grants: list[Grant] = []
     turns: list[Turn] = []
     held = list(leases)
@@ -122,6 +137,15 @@ def outside_use(gpu: Gpu) -> str | None:
     if first.memory_bytes is not None:
         words += f", {_gib(first.memory_bytes)}"
     return words + (f", and {len(more)} more" if more else "")
+
+
+def gpu_use(gpu: Gpu, leases: Collection[Lease]) -> str:
+    """Return in words whether a GPU is free, leased, and to whom, or used by outsiders."""
+    mine = [lease for lease in leases if lease.gpu == gpu.uuid]
+    if mine:
+        shared = " (shared)" if mine[0].shared else ""
+        return f"leased to {', '.join(lease.job for lease in mine)}{shared}"
+    return outside_use(gpu) or "free"
 
 
 def outsiders(nodes: Sequence[Node], leases: Collection[Lease]) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from jupyter_aiinfra.cli.serve import serve
 from jupyter_aiinfra.commands.context import Context, Surface
 from jupyter_aiinfra.commands.session import Session
-from jupyter_aiinfra.commands.show import exit_status
+from jupyter_aiinfra.commands.show import exit_status, launched_text
 from jupyter_aiinfra.commands.terminal import JsonSurface, TerminalSurface, as_typed
 from jupyter_aiinfra.commands.tree import invoke, jobs, pool
 from jupyter_aiinfra.errors import AiInfraError, JobFailed, UsageError
@@ -122,7 +122,7 @@ def _run(context: Context, words: tuple[str, ...]) -> Job | None:
         return None
     job = launching.launch(context.session, prepared, tell=surface.text)
     if asked.detach:
-        surface.text(f"job {job.id} runs on {job.pool}; jupyter aiinfra jobs attach {job.id}")
+        surface.text(launched_text(job))
     else:
         job = surface.watch(job, fetch=True)
     surface.value(to_wire(job))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from jupyter_aiinfra.engine import PoolView
 from jupyter_aiinfra.environments import BuiltEnvironment
-from jupyter_aiinfra.model import Desired, Job, JobState, Node, RankStatus
+from jupyter_aiinfra.leases import gpu_use, ordinal
+from jupyter_aiinfra.model import Desired, Job, JobState, Lease, Node, RankStatus
 from jupyter_aiinfra.progress import RankProgress, progress, seconds_text
 
 __all__ = [
@@ -21,10 +22,12 @@ __all__ = [
     "exit_status",
     "job_lines",
     "job_rows",
+    "launched_text",
     "log_folder",
     "pool_lines",
     "pool_rows",
     "state_text",
+    "waits_text",
 ]
 
 POOL_COLUMNS = ("pool", "kind", "state", "nodes", "GPUs", "most ranks", "active jobs")
@@ -137,12 +140,12 @@ def pool_lines(view: PoolView) -> list[str]:
     if view.nodes is None:
         return [*lines, f"  unreachable: {view.problem}"]
     for node in view.nodes:
-        lines += _node_lines(node)
+        lines += _node_lines(node, view.leases)
     lines.append(f"  {view.active_jobs} active job{'' if view.active_jobs == 1 else 's'}")
     return lines
 
 
-def _node_lines(node: Node) -> list[str]:
+def _node_lines(node: Node, leases: Sequence[Lease] | None) -> list[str]:
     cpus = "?" if node.cpus is None else str(node.cpus)
     room = f"{bytes_text(node.memory_bytes)} memory, {bytes_text(node.disk_free_bytes)} disk free"
     lines = [f"  node {node.name}: {cpus} cores, {room}, at most {node.max_procs or '?'} ranks"]
@@ -158,18 +161,37 @@ def _node_lines(node: Node) -> list[str]:
         lines.append("    no GPU: ranks train on CPUs")
     for gpu in node.gpus:
         used = f"{bytes_text(gpu.memory_used_bytes)} of {bytes_text(gpu.memory_total_bytes)} used"
-        lines.append(f"    GPU {gpu.index}: {gpu.name}, {used}  {gpu.uuid}")
+        use = "" if leases is None else f"  {gpu_use(gpu, leases)}"
+        lines.append(f"    GPU {gpu.index}: {gpu.name}, {used}  {gpu.uuid}{use}")
     return lines
 
 
-def job_rows(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
-    """Return one row a job for :data:`JOB_COLUMNS`."""
+def launched_text(job: Job) -> str:
+    """Return what to say of a job that was launched and is not waited for."""
+    text = f"job {job.id} runs on {job.pool}; %jobs attach {job.id} shows its output"
+    if job.state is JobState.QUEUED:
+        text = f"job {job.id} is queued on {job.pool}: {waits_text(job)}; %jobs attach {job.id}"
+        if job.spec.secrets:
+            text += "\nits secrets are known to this process alone: it starts while this one lives"
+    return text
+
+
+def waits_text(job: Job) -> str:
+    """Return what a queued job waits for, and where it is in the queue."""
+    return (job.seen.reason if job.seen else None) or "waits for GPUs"
+
+
+def job_rows(
+    jobs: Sequence[Job], *, places: Mapping[str, int] | None = None
+) -> list[tuple[str, ...]]:
+    """Return one row a job for :data:`JOB_COLUMNS`; `places` are those of the queued ones."""
+    known = places or {}
     return [
         (
             job.id,
             job.spec.name,
             job.pool,
-            state_text(job),
+            f"queued ({ordinal(known[job.id])})" if job.id in known else state_text(job),
             str(job.spec.world),
             _clock(job.started_at or job.created_at),
             duration_text(_took(job)),
@@ -198,8 +220,11 @@ def job_lines(job: Job) -> list[str]:
         f"  on      {job.pool}, {job.spec.nodes} node(s) x {job.spec.procs} rank(s)",
         f"  created {_clock(job.created_at)}, ran {duration_text(_took(job))}",
     ]
-    if seen is not None and seen.reason:
+    if job.state is JobState.QUEUED:
+        lines.append(f"  queue   {waits_text(job)}")
+    elif seen is not None and seen.reason:
         lines.append(f"  because {seen.reason}")
+    lines += [f"  gpus    {', '.join(on.gpus)} on {on.node}" for on in job.placement if on.gpus]
     if seen is not None and seen.ended_by:
         ended = "; ".join(f"{name} ended ranks {list(r)}" for name, r in seen.ended_by.items())
         lines.append(f"  ended   {ended}")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, TextIO
 
 from jupyter_aiinfra.commands.session import Session
-from jupyter_aiinfra.commands.show import log_folder
+from jupyter_aiinfra.commands.show import log_folder, waits_text
 from jupyter_aiinfra.commands.watch import watch
 from jupyter_aiinfra.follow import News
 from jupyter_aiinfra.logview import ByteRedactor, LogView, log_text
@@ -145,6 +145,8 @@ class _Scroll:
                 _write(self._stream, self._redactor.feed(self._unseen(chunk)))
         if news.complete:
             _write(self._stream, self._redactor.feed(b"", last=True))
+        if not note and news.job.state is JobState.QUEUED:
+            note = f"queued: {waits_text(news.job)}"
         if note and note != self._note:
             _write(self._stream, f"\n{note}\n".encode())
         self._note = note

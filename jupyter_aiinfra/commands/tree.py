@@ -18,6 +18,7 @@ from jupyter_aiinfra.commands.show import (
     environment_rows,
     job_lines,
     job_rows,
+    launched_text,
     pool_lines,
     pool_rows,
     state_text,
@@ -29,8 +30,9 @@ from jupyter_aiinfra.errors import (
     Unreachable,
     UsageError,
 )
+from jupyter_aiinfra.leases import positions
 from jupyter_aiinfra.logview import ByteRedactor
-from jupyter_aiinfra.model import LAUNCHER, Job, to_wire
+from jupyter_aiinfra.model import LAUNCHER, Job, JobState, to_wire
 from jupyter_aiinfra.pools import kinds, pool_class
 from jupyter_aiinfra.training import check_secrets
 
@@ -301,7 +303,9 @@ def _list_jobs(context: Context, pool_name: str | None, *, active: bool, limit: 
     engine = context.session.engine
     silent = context.session.run(engine.tick())
     found = engine.store.list_jobs(pool=pool_name, active=active, limit=limit)
-    context.surface.table(JOB_COLUMNS, job_rows(found), empty="no jobs yet")
+    queued = engine.store.list_jobs(states=[JobState.QUEUED])
+    rows = job_rows(found, places=positions(queued))
+    context.surface.table(JOB_COLUMNS, rows, empty="no jobs yet")
     if silent:
         context.surface.text(f"as last seen, since the pool does not answer: {', '.join(silent)}")
     context.surface.value(to_wire(list(found)))
@@ -390,8 +394,12 @@ def _stacks(context: Context, job_id: str) -> None:
 @_TAKES_CONTEXT
 def _cancel(context: Context, job_id: str, grace: float | None) -> None:
     """Ask a job to end: SIGINT, then SIGTERM, then SIGKILL. Returns at once."""
-    job = context.session.run(context.session.engine.cancel(job_id, grace=grace))
+    engine = context.session.engine
+    before = engine.store.get_job(job_id)
+    job = context.session.run(engine.cancel(before.id, grace=grace))
     over = f"job {job.id} was over already: {job.state.value}"
+    if job.state.final and not before.state.final:
+        over = f"job {job.id} is cancelled: it was still waiting for GPUs"
     context.surface.text(over if job.state.final else f"job {job.id} is told to end")
     context.surface.value(to_wire(job))
 
@@ -409,6 +417,8 @@ def _rerun(context: Context, job_id: str, *, detach: bool) -> Job:
     context.surface.text(f"job {job.id} runs what {job_id} ran")
     if not detach:
         job = context.surface.watch(job, fetch=True)
+    elif job.state is JobState.QUEUED:
+        context.surface.text(launched_text(job))
     context.surface.value(to_wire(job))
     return job
 

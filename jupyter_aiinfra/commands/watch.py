@@ -100,7 +100,8 @@ def _stop(session: Session, job: Job) -> str:
     grace = job.spec.grace_seconds
     asked = session.submit(session.engine.cancel(job.id))
     try:
-        asked.result()
+        if asked.result().state.final:
+            return "interrupted: it was still waiting for GPUs, and is cancelled"
     except KeyboardInterrupt:
         raise _detached(job) from None
     except Unreachable as error:

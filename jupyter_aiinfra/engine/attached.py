@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jupyter_aiinfra.errors import PoolExists, PoolInUse, Unreachable, UsageError
-from jupyter_aiinfra.model import Node, PoolRecord
-from jupyter_aiinfra.pools.base import Pool
+from jupyter_aiinfra.model import Lease, Node, PoolRecord
+from jupyter_aiinfra.pools.base import Leased, Pool
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
 
@@ -22,12 +22,17 @@ _NAME_LENGTH = 63
 
 @dataclass(frozen=True, kw_only=True)
 class PoolView:
-    """A pool as seen now: its nodes, or why they cannot be told."""
+    """A pool as seen now: its nodes, or why they cannot be told.
+
+    ``leases`` are those of the GPUs that are there, of other pools as well; ``None`` where the
+    engine leases none.
+    """
 
     record: PoolRecord
     nodes: tuple[Node, ...] | None
     problem: str | None
     active_jobs: int
+    leases: tuple[Lease, ...] | None = None
 
 
 class Attached:
@@ -65,8 +70,20 @@ class Attached:
             await pool.aclose()
             raise
         self._open[name] = (record, pool)
-        active = len(self.store.list_jobs(pool=name, active=True))
-        return PoolView(record=record, nodes=tuple(nodes), problem=None, active_jobs=active)
+        return self._view(record, pool, tuple(nodes))
+
+    def _view(self, record: PoolRecord, pool: Pool, nodes: tuple[Node, ...]) -> PoolView:
+        leases = None
+        if isinstance(pool, Leased):
+            here = {gpu.uuid for node in nodes for gpu in node.gpus}
+            leases = tuple(lease for lease in self.store.leases() if lease.gpu in here)
+        return PoolView(
+            record=record,
+            nodes=nodes,
+            problem=None,
+            active_jobs=len(self.store.list_jobs(pool=record.name, active=True)),
+            leases=leases,
+        )
 
     def _add_pool(self, record: PoolRecord) -> PoolRecord:
         try:
@@ -129,12 +146,12 @@ class Attached:
     async def show_pool(self, name: str) -> PoolView:
         """Return one attached pool as seen now; an unreachable one says so and is no error."""
         record = self.store.get_pool(name)
-        active = len(self.store.list_jobs(pool=name, active=True))
         try:
-            nodes = tuple(await self.pool(name).nodes())
+            pool = self.pool(name)
+            return self._view(record, pool, tuple(await pool.nodes()))
         except Unreachable as error:
+            active = len(self.store.list_jobs(pool=name, active=True))
             return PoolView(record=record, nodes=None, problem=error.message, active_jobs=active)
-        return PoolView(record=record, nodes=nodes, problem=None, active_jobs=active)
 
     async def nodes(self, name: str) -> Sequence[Node]:
         """Return the nodes of a pool as of now; raises Unreachable where it does not answer."""

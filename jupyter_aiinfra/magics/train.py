@@ -13,6 +13,7 @@ from jupyter_aiinfra.commands.launch import (
     manifest_rows,
     prepare,
 )
+from jupyter_aiinfra.commands.show import launched_text
 from jupyter_aiinfra.magics.surface import surface_for
 from jupyter_aiinfra.model import CaptureKind
 from jupyter_aiinfra.training import Code, LaunchLine
@@ -63,7 +64,7 @@ def train(magics: AiInfraMagics, asked: LaunchLine, *, line: str, cell: str) -> 
             surface.text(f"note: {item.reason}" + (f"; {item.hint}" if item.hint else ""))
     job = launch(session, prepared, tell=surface.text)
     if asked.detach:
-        surface.text(f"job {job.id} runs on {job.pool}; %jobs attach {job.id} shows its output")
+        surface.text(launched_text(job))
         return
     surface.watch(job, fetch=True)
 

@@ -13,7 +13,7 @@ from tornado import web
 
 from jupyter_aiinfra.engine import Engine, PoolView
 from jupyter_aiinfra.errors import AiInfraError, PoolError
-from jupyter_aiinfra.model import Node, PoolRecord
+from jupyter_aiinfra.model import Lease, Node, PoolRecord
 from jupyter_aiinfra.server.handlers import AiInfraHandler
 from jupyter_aiinfra.server.queries import flag
 from jupyter_aiinfra.server.routes import Operation, Query, Route
@@ -34,6 +34,7 @@ class _Answer:
     record: PoolRecord
     problem: str | None
     nodes: tuple[Node, ...] | None
+    leases: tuple[Lease, ...] | None
     checked_at: float
 
 
@@ -104,6 +105,7 @@ class PoolBoard:
             record=view.record,
             problem=view.problem,
             nodes=view.nodes,
+            leases=view.leases,
             checked_at=self._clock(),
         )
         self._tell()
@@ -143,6 +145,7 @@ class PoolBoard:
             problem=(answer.problem or "") if answer else "",
             checked_at=answer.checked_at if answer else None,
             nodes=answer.nodes if answer else None,
+            leases=answer.leases if answer else None,
         )
 
     def _ask(self, name: str) -> asyncio.Task[PoolItem]:

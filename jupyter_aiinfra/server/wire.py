@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-from jupyter_aiinfra.model import Desired, JobKind, JobState, Node
+from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node
 
 __all__ = [
     "AttachRequest",
@@ -76,7 +76,11 @@ class PoolKind:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolItem:
-    """A pool as attached, and as it was when last asked (at ``checked_at``)."""
+    """A pool as attached, and as it was when last asked (at ``checked_at``).
+
+    ``leases`` tell which jobs its GPUs are leased to; ``None`` where the pool gives them out
+    itself.
+    """
 
     name: str
     kind: str
@@ -87,6 +91,7 @@ class PoolItem:
     problem: str = ""
     checked_at: float | None = None
     nodes: tuple[Node, ...] | None = None
+    leases: tuple[Lease, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

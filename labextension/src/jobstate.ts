@@ -2,7 +2,7 @@
 
 import type { JobItem, JobState } from './api/types';
 
-export const ACTIVE_STATES: readonly JobState[] = ['pending', 'starting', 'running'];
+export const ACTIVE_STATES: readonly JobState[] = ['queued', 'pending', 'starting', 'running'];
 
 /** Whether a job is not over yet. */
 export function isActive(job: Pick<JobItem, 'state'>): boolean {

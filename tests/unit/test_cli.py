@@ -165,7 +165,10 @@ def test_a_detached_run_returns_at_once(
     said = Said(capsys, f"run {script} --detach")
     job = newest(house)
     assert said.status == 0
-    assert said.out == f"job {job.id} runs on {POOL}; jupyter aiinfra jobs attach {job.id}\n"
+    assert (
+        said.out
+        == f"job {job.id} runs on {POOL}; jupyter aiinfra jobs attach {job.id} shows its output\n"
+    )
     assert Said(capsys, f"run {script} --detach --json").json["state"] == "starting"
 
 

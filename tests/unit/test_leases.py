@@ -17,7 +17,7 @@ from jupyter_aiinfra.leases import (
     outsiders,
     place_on_nodes,
 )
-from jupyter_aiinfra.model import Gpu, GpuProcess, Job, JobState, Lease, Node, Placement
+from jupyter_aiinfra.model import Gpu, GpuProcess, Health, Job, JobState, Lease, Node, Placement
 from tests.support.engines import a_spec
 
 ALICE = GpuProcess(pid=123, user="alice", command="python", memory_bytes=int(20.1 * (1 << 30)))
@@ -130,6 +130,16 @@ def test_fewer_nodes_are_accepted_down_to_the_least_asked_for() -> None:
     assert {*placed(nodes[:2], [], elastic)["j"]} == {"a", "b"}
     leases = [a_lease("a0"), a_lease("b1", node="b")]
     assert waiting(nodes, leases, elastic) == {"j": "waits for 4 GPUs on 2 nodes; 1st in the queue"}
+
+
+def test_a_node_that_does_not_answer_counts_for_nothing() -> None:
+    gone = dataclasses.replace(a_node("b", 2), health=Health.UNREACHABLE)
+    nodes = [a_node("a", 1), gone]
+    assert placed(nodes, [], a_job("j", 1, nodes=2, min_nodes=1)) == {"j": {"a": ["a0"]}}
+    assert placed(nodes, [], a_job("j", 0, nodes=2, min_nodes=1)) == {"j": {"a": []}}
+    assert waiting(nodes, [], a_job("j", 2)) == {
+        "j": "wants 2 GPUs on a node, and none that answers has more than 1"
+    }
 
 
 def test_what_outsiders_use_is_not_granted_and_named() -> None:

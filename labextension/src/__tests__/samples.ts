@@ -44,6 +44,7 @@ export function pool(name: string, values: Partial<PoolItem> = {}): PoolItem {
     problem: '',
     checked_at: 2,
     nodes: null,
+    leases: null,
     ...values
   };
 }

@@ -27,7 +27,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["Health"];
+                        "application/json": components["schemas"]["jupyter_aiinfra.server.health.Health"];
                     };
                 };
                 /** @description Refused */
@@ -998,12 +998,12 @@ export interface components {
          * JobState
          * @description What was last *observed* of a job; what is *desired* of it is :class:`Desired`.
          *
-         *         ``PENDING`` is recorded but not yet accepted by the pool, ``STARTING`` accepted with ranks
-         *         still coming up, ``RUNNING`` the asked world size verified and user code running. The other
-         *         four are final.
+         *         ``QUEUED`` is recorded and waits for GPUs, ``PENDING`` is recorded but not yet accepted by the
+         *         pool, ``STARTING`` accepted with ranks still coming up, ``RUNNING`` the asked world size
+         *         verified and user code running. The other four are final.
          * @enum {unknown}
          */
-        JobState: "cancelled" | "failed" | "lost" | "pending" | "running" | "starting" | "succeeded";
+        JobState: "cancelled" | "failed" | "lost" | "pending" | "queued" | "running" | "starting" | "succeeded";
         /**
          * Desired
          * @description What the user wants of a job.
@@ -1246,6 +1246,9 @@ export interface components {
         /**
          * PoolItem
          * @description A pool as attached, and as it was when last asked (at ``checked_at``).
+         *
+         *         ``leases`` tell which jobs its GPUs are leased to; ``None`` where the pool gives them out
+         *         itself.
          */
         PoolItem: {
             name: string;
@@ -1261,6 +1264,8 @@ export interface components {
             checked_at: number | null;
             /** @default null */
             nodes: components["schemas"]["Node"][] | null;
+            /** @default null */
+            leases: components["schemas"]["Lease"][] | null;
         };
         /**
          * PoolStatus
@@ -1271,6 +1276,8 @@ export interface components {
         /**
          * Node
          * @description One machine of a pool as last seen. ``max_procs`` is the most ranks of a job on it.
+         *
+         *         Of a node that does not answer, ``problem`` says why, and the facts are unknown.
          */
         Node: {
             name: string;
@@ -1291,6 +1298,12 @@ export interface components {
             platform: string;
             /** @default null */
             max_procs: number | null;
+            /** @default live */
+            health: components["schemas"]["jupyter_aiinfra.model.Health"];
+            /** @default null */
+            since: number | null;
+            /** @default null */
+            problem: string | null;
         };
         /**
          * Gpu
@@ -1304,6 +1317,21 @@ export interface components {
             memory_total_bytes: number | null;
             /** @default null */
             memory_used_bytes: number | null;
+            /** @default [] */
+            used_by: components["schemas"]["GpuProcess"][];
+        };
+        /**
+         * GpuProcess
+         * @description A process that computes on a GPU, as far as its node lets itself be asked.
+         */
+        GpuProcess: {
+            pid: number;
+            /** @default null */
+            user: string | null;
+            /** @default null */
+            command: string | null;
+            /** @default null */
+            memory_bytes: number | null;
         };
         /**
          * Interpreter
@@ -1317,6 +1345,25 @@ export interface components {
             packages: {
                 [key: string]: string;
             };
+        };
+        /**
+         * Health
+         * @description How well a node answers: ``DEGRADED`` says less than asked, or only now and then.
+         * @enum {unknown}
+         */
+        "jupyter_aiinfra.model.Health": "degraded" | "live" | "lost" | "unreachable";
+        /**
+         * Lease
+         * @description A GPU (by UUID) that is a job's until its end is known; ``shared`` with those who ask too.
+         */
+        Lease: {
+            pool: string;
+            node: string;
+            gpu: string;
+            job: string;
+            /** @default false */
+            shared: boolean;
+            since: number;
         };
         /**
          * PoolKind
@@ -1387,7 +1434,7 @@ export interface components {
          * Health
          * @description The whole answer. ``status`` is ``"ok"``, or ``"degraded"`` when something is wrong.
          */
-        Health: {
+        "jupyter_aiinfra.server.health.Health": {
             version: string;
             status: string;
             store: components["schemas"]["StoreHealth"];
@@ -1449,14 +1496,17 @@ export type SchemaPoolItem = components['schemas']['PoolItem'];
 export type SchemaPoolStatus = components['schemas']['PoolStatus'];
 export type SchemaNode = components['schemas']['Node'];
 export type SchemaGpu = components['schemas']['Gpu'];
+export type SchemaGpuProcess = components['schemas']['GpuProcess'];
 export type SchemaInterpreter = components['schemas']['Interpreter'];
+export type SchemaJupyterAiinfraModelHealth = components['schemas']['jupyter_aiinfra.model.Health'];
+export type SchemaLease = components['schemas']['Lease'];
 export type SchemaPoolKind = components['schemas']['PoolKind'];
 export type SchemaPoolsNews = components['schemas']['PoolsNews'];
 export type SchemaProblem = components['schemas']['Problem'];
 export type SchemaProblemNews = components['schemas']['ProblemNews'];
 export type SchemaTopic = components['schemas']['Topic'];
 export type SchemaWatchRequest = components['schemas']['WatchRequest'];
-export type SchemaHealth = components['schemas']['Health'];
+export type SchemaJupyterAiinfraServerHealthHealth = components['schemas']['jupyter_aiinfra.server.health.Health'];
 export type SchemaStoreHealth = components['schemas']['StoreHealth'];
 export type SchemaJobCounts = components['schemas']['JobCounts'];
 export type $defs = Record<string, never>;

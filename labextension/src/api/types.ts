@@ -5,6 +5,7 @@ export type {
   SchemaEndedNews as EndedNews,
   SchemaFileItem as FileItem,
   SchemaGoneNews as GoneNews,
+  SchemaGpu as Gpu,
   SchemaHelloNews as HelloNews,
   SchemaJobDetail as JobDetail,
   SchemaJobItem as JobItem,

@@ -1,14 +1,7 @@
 /** What the kernel sends to the widget; made by `jupyter_aiinfra/widgets/wire.py`. */
 
 export type State =
-  | 'queued'
-  | 'pending'
-  | 'starting'
-  | 'running'
-  | 'succeeded'
-  | 'failed'
-  | 'cancelled'
-  | 'lost';
+  'queued' | 'pending' | 'starting' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'lost';
 
 export interface IErrorBox {
   rank: number | null;

@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { Node, PoolItem } from '../../api/types';
+import type { Gpu, Node, PoolItem } from '../../api/types';
 import { sizeText } from '../../widgets/format';
 
 /** `1 node`, `4 × NVIDIA A100 80GB` or `no GPU`, cores, memory: what is known of it. */
@@ -49,6 +49,29 @@ export function nodeFacts(node: Node, trans: TranslationBundle): [string, string
 /** The memory of a GPU in the unit that is in its name: a card of 80 GB has 80 GiB. */
 export function gpuMemory(bytes: number | null): string {
   return bytes === null ? '' : `${Math.round(bytes / 2 ** 30)} GiB`;
+}
+
+/** Memory in use above which somebody computes on a GPU, also where no process is to be seen. */
+const IDLE_BYTES = 2 ** 30;
+
+/** Whether a GPU is free, or who has it; nothing where the pool gives its GPUs out itself. */
+export function gpuUse(gpu: Gpu, pool: PoolItem, trans: TranslationBundle): string {
+  if (pool.leases === null) {
+    return '';
+  }
+  const jobs = pool.leases.filter(lease => lease.gpu === gpu.uuid).map(lease => lease.job);
+  if (jobs.length > 0) {
+    return trans.__('leased to %1', jobs.join(', '));
+  }
+  const [process] = gpu.used_by;
+  if (process !== undefined) {
+    return process.user === null
+      ? trans.__('used by process %1', process.pid)
+      : trans.__('used by process %1 of %2', process.pid, process.user);
+  }
+  return (gpu.memory_used_bytes ?? 0) < IDLE_BYTES
+    ? trans.__('free')
+    : trans.__('used by a process that cannot be seen');
 }
 
 /** When something was, in hours and minutes; with the day where that was not today. */

@@ -19,7 +19,7 @@ import React, { useEffect, useRef, useState } from 'react';
 import type { PoolItem } from '../../api/types';
 import { CommandIDs, type IAiInfraModels, type IProblem } from '../../tokens';
 import { useSignal } from '../usesignal';
-import { clockText, gpuMemory, nodeFacts, poolFacts } from './poolfacts';
+import { clockText, gpuMemory, gpuUse, nodeFacts, poolFacts } from './poolfacts';
 
 export interface IPoolsSectionProps {
   /** Whoever shows the section watches `models.pools` for as long as it is in sight. */
@@ -360,6 +360,7 @@ function PoolDetails({
                       <span className="aiinfra-PoolDetails-index">{gpu.index}</span>
                       <span>{gpu.name}</span>
                       <span>{gpuMemory(gpu.memory_total_bytes)}</span>
+                      <span className="aiinfra-PoolDetails-use">{gpuUse(gpu, pool, trans)}</span>
                     </li>
                   ))}
                 </ul>

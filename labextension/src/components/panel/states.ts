@@ -23,6 +23,8 @@ export function shownState(job: JobItem): ShownState {
 
 export function stateText(state: ShownState, trans: TranslationBundle): string {
   switch (state) {
+    case 'queued':
+      return trans.__('queued');
     case 'pending':
       return trans.__('pending');
     case 'starting':
@@ -43,6 +45,7 @@ export function stateText(state: ShownState, trans: TranslationBundle): string {
 }
 
 export const STATE_ICONS: Readonly<Record<ShownState, LabIcon>> = {
+  queued: historyIcon,
   pending: historyIcon,
   starting: circleEmptyIcon,
   running: runIcon,

@@ -48,6 +48,7 @@ export function pool(name: string, more: Partial<PoolItem> = {}): PoolItem {
     problem: '',
     checked_at: null,
     nodes: null,
+    leases: null,
     ...more
   };
 }

@@ -14,6 +14,9 @@ export function aNode(given: Partial<Node> = {}): Node {
     driver: null,
     platform: 'linux',
     max_procs: null,
+    health: 'live',
+    since: null,
+    problem: null,
     ...given
   };
 }
@@ -29,6 +32,7 @@ export function aPool(given: Partial<PoolItem> = {}): PoolItem {
     problem: '',
     checked_at: 1_700_000_000,
     nodes: [],
+    leases: null,
     ...given
   };
 }

@@ -3,13 +3,46 @@ import { describe, expect, it } from 'vitest';
 
 import type { Node } from '../../../api/types';
 import { aNode, aPool } from './pooldata';
-import { clockText, gpuMemory, nodeFacts, poolFacts } from '../poolfacts';
+import { clockText, gpuMemory, gpuUse, nodeFacts, poolFacts } from '../poolfacts';
 
 const trans = nullTranslator.load('jupyter_aiinfra');
 
 function gpu(index: number, name = 'NVIDIA A100 80GB'): Node['gpus'][number] {
-  return { uuid: `GPU-${index}`, name, index, memory_total_bytes: 80e9, memory_used_bytes: null };
+  return {
+    uuid: `GPU-${index}`,
+    name,
+    index,
+    memory_total_bytes: 80e9,
+    memory_used_bytes: null,
+    used_by: []
+  };
 }
+
+describe('gpuUse', () => {
+  const lease = { pool: 'here', node: 'node', gpu: 'GPU-0', job: '1abc', shared: true, since: 0 };
+  const process = { pid: 123, user: 'alice', command: 'python', memory_bytes: null };
+
+  it('says who has a GPU', () => {
+    const leases = [lease, { ...lease, job: '2def' }, { ...lease, gpu: 'GPU-1', job: '3' }];
+    const pool = aPool({ leases });
+    expect(gpuUse(gpu(0), pool, trans)).toBe('leased to 1abc, 2def');
+    expect(gpuUse(gpu(2), pool, trans)).toBe('free');
+    expect(gpuUse({ ...gpu(2), memory_used_bytes: 1e6 }, pool, trans)).toBe('free');
+    expect(gpuUse({ ...gpu(2), used_by: [process] }, pool, trans)).toBe(
+      'used by process 123 of alice'
+    );
+    expect(gpuUse({ ...gpu(2), used_by: [{ ...process, user: null }] }, pool, trans)).toBe(
+      'used by process 123'
+    );
+    expect(gpuUse({ ...gpu(2), memory_used_bytes: 3e9 }, pool, trans)).toBe(
+      'used by a process that cannot be seen'
+    );
+  });
+
+  it('says nothing of GPUs that the pool gives out itself', () => {
+    expect(gpuUse(gpu(0), aPool({ leases: null }), trans)).toBe('');
+  });
+});
 
 describe('poolFacts', () => {
   it('counts GPUs by name over all nodes', () => {

@@ -68,7 +68,8 @@ describe('the list of pools', () => {
       name: 'NVIDIA A100 80GB',
       index: 0,
       memory_total_bytes: 80e9,
-      memory_used_bytes: null
+      memory_used_bytes: null,
+      used_by: []
     };
     show([
       aPool({ name: 'big', nodes: [aNode({ gpus: [gpu] })], active_jobs: 2 }),
@@ -92,7 +93,8 @@ describe('the list of pools', () => {
       name: 'NVIDIA T4',
       index: 3,
       memory_total_bytes: 16 * 2 ** 30,
-      memory_used_bytes: null
+      memory_used_bytes: null,
+      used_by: []
     };
     show([aPool({ options: { max_procs: 4 } as never, nodes: [aNode({ cpus: 8, gpus: [gpu] })] })]);
     const toggle = button('here local');
