@@ -54,6 +54,7 @@ from jupyter_aiinfra.training import (
 
 __all__ = [
     "MANIFEST_COLUMNS",
+    "BuildNews",
     "Prepared",
     "dry_run_text",
     "dry_run_value",

@@ -29,10 +29,10 @@ import sysconfig
 import time
 from typing import Any, Callable, Dict, Iterator
 
-__all__ = ["KINDS", "Failed", "build", "folder_name", "main", "remove", "survey", "users"]
+__all__ = ["KINDS", "MARKER", "Failed", "build", "folder_name", "main", "remove", "survey", "users"]
 
 KINDS = ("requirements", "uv", "conda")
-FORMAT = 1
+_FORMAT = 1
 MARKER = "aiinfra-environment.json"
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
@@ -74,7 +74,7 @@ print(json.dumps({"executable": sys.executable, "version": "%d.%d.%d" % sys.vers
                   "implementation": sys.implementation.name, "packages": packages}))
 """
 
-Say = Callable[[Dict[str, Any]], None]
+_Say = Callable[[Dict[str, Any]], None]
 
 
 class Failed(Exception):
@@ -117,7 +117,7 @@ def _read_marker(folder: str) -> dict[str, Any] | None:
             marker: dict[str, Any] = json.load(file)
     except (OSError, ValueError):
         return None
-    return marker if marker.get("format") == FORMAT else None
+    return marker if marker.get("format") == _FORMAT else None
 
 
 def _write_marker(folder: str, marker: dict[str, Any]) -> None:
@@ -174,7 +174,7 @@ def _take(fcntl: Any, handle: int) -> bool:
 # --- build ---------------------------------------------------------------------------------------
 
 
-def build(envs: str, order: dict[str, Any], files: dict[str, bytes], say: Say) -> dict[str, Any]:
+def build(envs: str, order: dict[str, Any], files: dict[str, bytes], say: _Say) -> dict[str, Any]:
     """Return an environment's marker with its ``folder``, building it first if it is not there.
 
     Any number of processes may ask for the same one: one builds, the others wait. To be found is to
@@ -252,7 +252,7 @@ def _failed_at(envs: str, error: OSError) -> Failed:
 class _Told:
     """Says how far a build is: at once when something happens, else once a second."""
 
-    def __init__(self, say: Say, begun: float) -> None:
+    def __init__(self, say: _Say, begun: float) -> None:
         self._say = say
         self._begun = begun
         self._said = 0.0
@@ -309,7 +309,7 @@ class _Build:
             raise Failed(f"{kind!r} is no kind of environment: {', '.join(KINDS)} are known")
         self._told.phase("checking")
         return {
-            "format": FORMAT,
+            "format": _FORMAT,
             "digest": self._order["digest"],
             "kind": kind,
             "source": self._order["source"],
