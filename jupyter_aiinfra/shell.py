@@ -176,8 +176,10 @@ def _cannot_start(argv: Sequence[str], error: OSError) -> Unreachable:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        # Not `kill` alone: who waits is woken only when the pipes are closed, too, and an ssh hands
+        # its own to the shared connection, where they stay open for as long as the host is silent.
+        transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]  # noqa: SLF001
+        transport.close()
         await process.wait()
 
 

@@ -15,7 +15,8 @@ from jupyter_aiinfra.node import frames
 __all__ = ["argv", "explain", "opening", "payload"]
 
 # Where the far end begins; what these import of their neighbours goes with them.
-_MODULES: Final = ("channel", "verbs", "describe")
+# `supervise` asks for `step` by name, when it tells of ranks.
+_MODULES: Final = ("channel", "verbs", "describe", "step")
 _NEIGHBOUR: Final = re.compile(r"^ {4}(?:import|from) (\w+)", re.MULTILINE)
 _NOT_FOUND: Final = 127
 _OLD: Final = re.compile(r"aiinfra: python (\S+) (.*)")

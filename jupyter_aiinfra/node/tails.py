@@ -84,10 +84,7 @@ class Tails:
 
     def add(self, call: Call) -> None:
         """Follow one log from now on; the call is closed when that is over."""
-        try:
-            tail = _Tail(call)
-        except receive.Refused as error:
-            raise Refusal("usage", str(error), hint="name a log of the job") from error
+        tail = _Tail(call)
         call.wakers.append(self._wake.set)
         with self._lock:
             if all(each.run_dir != tail.run_dir for each in self._tails):

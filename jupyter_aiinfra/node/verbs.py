@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence, TypeVar
 
 if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node import browse, frames, peers, reach, receive, supervise, transfer
@@ -30,6 +30,7 @@ else:  # its neighbours in the payload
 __all__ = ["hello", "table"]
 
 _Json = Dict[str, Any]
+_T = TypeVar("_T")
 
 _VERB_SECONDS = 60.0
 _DESCRIBE_SECONDS = 90.0
@@ -61,10 +62,32 @@ def table(sources: Mapping[str, str]) -> Verbs:
     streams = {
         "get": transfer.get,
         "listen": reach.listen,
-        "open_file": _open_file,
+        "open_file": transfer.open_file,
         "put": transfer.put,
     }
-    return Verbs(calls, streams, {"tail": Tails().add})
+    tails = {"tail": Tails().add}
+    return Verbs(
+        {name: _refusing(verb) for name, verb in calls.items()},
+        {name: _refusing(verb) for name, verb in streams.items()},
+        {name: _refusing(verb) for name, verb in tails.items()},
+    )
+
+
+def _refusing(verb: Callable[[Call], _T]) -> Callable[[Call], _T]:
+    """Make refusals of what a verb's neighbours raise about a path."""
+
+    def told(call: Call) -> _T:
+        try:
+            return verb(call)
+        except receive.Refused as error:
+            hint = "name it as the lists of the job do"
+            raise Refusal("usage", str(error), hint=hint) from error
+        except browse.Missing as error:
+            gone = error.path is None
+            hint = "only its record is left" if gone else "the list of files names them"
+            raise Refusal("not_found", str(error), hint=hint) from error
+
+    return told
 
 
 def hello() -> _Json:
@@ -139,8 +162,8 @@ def _start(call: Call) -> _Json:
     if done.returncode == 0:
         known = supervise.read_json(os.path.join(run_dir, "gang.json")) or {}
         return {"started": True, "gang": {key: known.get(key) for key in ("key", "port")}}
-    kind = "full" if answer["errno"] in receive.FULL else "submit"
-    raise Refusal(kind, f"the job could not be started in {run_dir}: {answer['error']}")
+    kind = "full" if answer.get("errno") in receive.FULL else "submit"
+    raise Refusal(kind, f"the job could not be started in {run_dir}: {answer.get('error')}")
 
 
 def _adopt(call: Call) -> _Json:
@@ -272,27 +295,8 @@ def _job_of(environ: bytes) -> str | None:
 def _files(call: Call) -> _Json:
     """Return the first ``limit`` files of ``run_dir`` that a person may want."""
     run_dir = transfer.place_of(call.argument("run_dir", str))
-    try:
-        found = browse.list_files(run_dir, limit=call.argument("limit", int, 1000))
-    except browse.Missing as error:
-        raise _missing(error) from error
+    found = browse.list_files(run_dir, limit=call.argument("limit", int, 1000))
     return {"files": [each._asdict() for each in found]}
-
-
-def _open_file(call: Call) -> None:
-    """Give a file of a run directory; see ``transfer.open_file``."""
-    try:
-        transfer.open_file(call)
-    except receive.Refused as error:
-        hint = "name a file as the list of files does"
-        raise Refusal("usage", str(error), hint=hint) from error
-    except browse.Missing as error:
-        raise _missing(error) from error
-
-
-def _missing(error: browse.Missing) -> Refusal:
-    hint = "only its record is left" if error.path is None else "the list of files names them"
-    return Refusal("not_found", str(error), hint=hint)
 
 
 # --- the node ------------------------------------------------------------------------------------
