@@ -63,8 +63,8 @@ system:
 	@command -v gcc >/dev/null || command -v cc >/dev/null || \
 	  sh tools/system-packages.sh gcc libc6-dev
 	@PATH="$$PATH:/usr/sbin:/sbin"; command -v sshd >/dev/null && command -v ssh >/dev/null && \
-	  command -v ip >/dev/null && command -v nft >/dev/null || \
-	  sh tools/system-packages.sh openssh-server openssh-client iproute2 nftables
+	  command -v ip >/dev/null && command -v nft >/dev/null && command -v csh >/dev/null || \
+	  sh tools/system-packages.sh openssh-server openssh-client iproute2 nftables tcsh
 
 # --- the main jobs -----------------------------------------------------------------------------
 

@@ -13,7 +13,18 @@
       PreflightError             412   a launch that cannot work; nothing was started
       PoolError                  502   the pool answered, and said no
         Unreachable              503   the pool did not answer: says nothing about its jobs
+          NameNotResolved        503   a host's name has no address
+          ConnectionRefused      503   nothing listens there
+          ConnectionTimedOut     503   no answer, or a login that did not end
+          NoRoute                503   the network does not lead there
+          ConnectionLost         503   an open connection broke
         SubmitError              502
+        AuthenticationFailed     502   a host let nobody in
+          LoginNeeded            502   it wants a password or second factor, which only a person has
+        HostKeyUnknown           502   nobody has said yet that this is the right host
+        HostKeyChanged           502   a host is not the one it was
+        NoRemoteShell            502   a host ran something else than what was asked
+        MissingProgram           502   a program of this machine that is not installed
       StorageFull                507
       StoreError                 500
         SchemaTooNew             500
@@ -35,11 +46,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AiInfraError",
+    "AuthenticationFailed",
     "CaptureError",
     "Conflict",
+    "ConnectionLost",
+    "ConnectionRefused",
+    "ConnectionTimedOut",
+    "HostKeyChanged",
+    "HostKeyUnknown",
     "JobFailed",
     "JobNotFound",
+    "LoginNeeded",
     "MissingExtra",
+    "MissingProgram",
+    "NameNotResolved",
+    "NoRemoteShell",
+    "NoRoute",
     "NotFound",
     "PoolError",
     "PoolExists",
@@ -174,6 +196,69 @@ class Unreachable(PoolError):
     """The pool did not answer. This is never evidence about a job."""
 
     status = 503
+
+
+class NameNotResolved(Unreachable):
+    """The name of a host has no address, now."""
+
+
+class ConnectionRefused(Unreachable):
+    """The host is there, and nothing listens on that port."""
+
+
+class ConnectionTimedOut(Unreachable):
+    """No answer from the host, or a login that did not come to its end."""
+
+
+class NoRoute(Unreachable):
+    """The network does not lead to the host, now."""
+
+
+class ConnectionLost(Unreachable):
+    """A connection that was open broke. What ran over it may still run."""
+
+
+class AuthenticationFailed(PoolError):
+    """The host let nobody in."""
+
+
+class LoginNeeded(AuthenticationFailed):
+    """The host wants what only a person has. The hint is the command that asks for it, once."""
+
+
+class HostKeyUnknown(PoolError):
+    """A host whose key is in no file of known hosts; a person has to say whether it is right.
+
+    Parameters
+    ----------
+    host
+        The host, as it was asked for.
+    fingerprint, key_type
+        What a person compares: ``SHA256:…`` and, for example, ``ED25519``.
+    line
+        The line for the file of known hosts: names, type, key.
+    """
+
+    def __init__(
+        self, message: str, *, host: str, fingerprint: str, key_type: str, line: str, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.host = host
+        self.fingerprint = fingerprint
+        self.key_type = key_type
+        self.line = line
+
+
+class HostKeyChanged(PoolError):
+    """A host shows another key than the known one. It is never used until somebody cleared that."""
+
+
+class NoRemoteShell(PoolError):
+    """The host let us in and then ran something else than what was asked."""
+
+
+class MissingProgram(PoolError):
+    """A program of this machine, needed to reach the pool, is not installed."""
 
 
 class SubmitError(PoolError):

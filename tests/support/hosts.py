@@ -256,10 +256,17 @@ class Host:
     # --- its set-up --------------------------------------------------------------------------
 
     def configure(self, *lines: str) -> None:
-        """Put lines before sshd's configuration (the first of two wins), for what connects now."""
-        path = self.folder / "etc/sshd_config"
-        path.write_text("".join(f"{line}\n" for line in lines) + path.read_text())
+        """Put lines before sshd's configuration (the first of two wins), for what connects now.
+
+        They replace those of an earlier call.
+        """
+        self._write_sshd_config(lines)
         self._reload()
+
+    def _write_sshd_config(self, lines: Sequence[str] = ()) -> None:
+        text = _SSHD_CONFIG.format(port=self.port, address=self.address, folder=self.folder)
+        path = self.folder / "etc/sshd_config"
+        path.write_text("".join(f"{line}\n" for line in lines) + text)
 
     def set_shell(self, shell: str) -> None:
         """Change the login shell of its user."""
@@ -289,8 +296,7 @@ class Host:
         (etc / "resolv.conf").write_text("")
         _write_passwd(self.folder, home=self.home, shell=shell)
         (self.home / ".bashrc").write_text("")
-        text = _SSHD_CONFIG.format(port=self.port, address=self.address, folder=self.folder)
-        (etc / "sshd_config").write_text(text)
+        self._write_sshd_config()
 
 
 class Hosts(Mapping[str, Host]):
@@ -299,6 +305,8 @@ class Hosts(Mapping[str, Host]):
     def __init__(self, root: Path, network: Network, names: Sequence[str]) -> None:
         self.root = root
         self.network = network
+        #: The file with all host keys; what a test sets here, the next `write_config` names.
+        self.known_hosts = root / "known_hosts"
         self._hosts = {
             name: Host(name, number, root / name, network)
             for number, name in enumerate(names, start=1)
@@ -317,11 +325,6 @@ class Hosts(Mapping[str, Host]):
     def config(self) -> Path:
         """The ssh configuration that knows all hosts by name: for ``ssh -F``."""
         return self.root / "ssh_config"
-
-    @property
-    def known_hosts(self) -> Path:
-        """The file with all host keys that `config` names."""
-        return self.root / "known_hosts"
 
     @property
     def key(self) -> Path:
