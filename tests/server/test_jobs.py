@@ -90,12 +90,17 @@ class TestList:
     async def test_is_narrowed_by_pool_and_state(self, api: Api, engine: Engine) -> None:
         for n, state in enumerate(JobState):
             add(engine.store, f"0{state.value}", float(n), state=state)
-        assert await ids(api, state="active") == ["0running", "0starting", "0pending"]
+        assert await ids(api, state="active") == [
+            "0running",
+            "0starting",
+            "0pending",
+            "0queued",
+        ]
         assert await ids(api, state="ended") == ["0lost", "0cancelled", "0failed", "0succeeded"]
         assert await ids(api, state="failed") == ["0failed"]
         assert await ids(api, state="failed", pool=POOL) == ["0failed"]
         assert await ids(api, pool="elsewhere") == []
-        assert len(await ids(api, pool="", state="", search="", before="", limit="")) == 7
+        assert len(await ids(api, pool="", state="", search="", before="", limit="")) == 8
 
     @pytest.mark.parametrize(
         ("search", "found"),

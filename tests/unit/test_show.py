@@ -15,21 +15,26 @@ from jupyter_aiinfra.commands.show import (
     exit_status,
     job_lines,
     job_rows,
+    launched_text,
     log_folder,
     pool_lines,
     pool_rows,
     state_text,
+    waits_text,
 )
 from jupyter_aiinfra.engine import PoolView
 from jupyter_aiinfra.model import (
     Desired,
     Gpu,
+    GpuProcess,
     Handle,
     Interpreter,
     Job,
     JobState,
+    Lease,
     Node,
     Observation,
+    Placement,
     PoolRecord,
     RankError,
     RankStatus,
@@ -158,6 +163,39 @@ def test_a_pool_in_lines() -> None:
     assert "    neither torch nor accelerate installed" in lines
     assert lines.count("    no GPU: ranks train on CPUs") == 2
     assert lines[-1] == "  0 active jobs"
+
+
+def test_who_has_the_gpus_of_a_pool() -> None:
+    held = dataclasses.replace(GPUS[0], memory_used_bytes=5 << 30)
+    used = Gpu(uuid="GPU-c", name="H200", index=2, used_by=(GpuProcess(pid=7, user="bo"),))
+    node = Node(name="a", address="x", gpus=(held, GPUS[1], used))
+    leases = (
+        Lease(pool="here", node="a", gpu="GPU-a", job="1abc", shared=True),
+        Lease(pool="there", node="a", gpu="GPU-a", job="2def", shared=True),
+    )
+    lines = pool_lines(dataclasses.replace(a_view(node), leases=leases))
+    assert lines[-4].endswith("GPU-a  leased to 1abc, 2def (shared)")
+    assert lines[-3].endswith("GPU-b  free")
+    assert lines[-2].endswith("GPU-c  used by PID 7 of bo")
+
+
+def test_a_queued_job_says_where_it_is_and_what_it_waits_for() -> None:
+    waits = a_job(JobState.QUEUED, reason="waits for 2 GPUs; 2nd in the queue")
+    assert job_rows([waits], places={waits.id: 2})[0][3] == "queued (2nd)"
+    assert job_rows([waits])[0][3] == "queued"
+    assert "  queue   waits for 2 GPUs; 2nd in the queue" in job_lines(waits)
+    said = f"job {waits.id} is queued on {waits.pool}: waits for 2 GPUs; 2nd in the queue; %jobs"
+    assert launched_text(waits).startswith(said)
+    assert "\n" not in launched_text(waits)
+    secret = dataclasses.replace(waits.spec, secrets=("TOKEN",))
+    assert "while this one lives" in launched_text(dataclasses.replace(waits, spec=secret))
+    assert waits_text(dataclasses.replace(waits, seen=None)) == "waits for GPUs"
+
+
+def test_a_placed_job_says_which_gpus_it_has() -> None:
+    place = (Placement(node="gpu1", gpus=("GPU-a", "GPU-b")), Placement(node="gpu2"))
+    job = dataclasses.replace(a_job(JobState.RUNNING), placement=place)
+    assert "  gpus    GPU-a, GPU-b on gpu1" in job_lines(job)
 
 
 def test_a_pool_that_does_not_answer_says_why() -> None:

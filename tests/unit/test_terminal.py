@@ -18,10 +18,12 @@ from jupyter_aiinfra.follow import News
 from jupyter_aiinfra.model import (
     LAUNCHER,
     Desired,
+    Gpu,
     Handle,
     Job,
     JobState,
     LogChunk,
+    Node,
     Observation,
 )
 from jupyter_aiinfra.testing import FakeCluster, FakePool
@@ -396,3 +398,37 @@ def test_how_a_job_ended_is_one_sentence(
 
 def test_a_job_that_succeeded_is_no_error() -> None:
     check_outcome(Job(id="1", pool=POOL, spec=a_spec(), state=JobState.SUCCEEDED))
+
+
+# the queue
+
+
+GPU = Gpu(uuid="g0", name="H100", index=0)
+
+
+def test_who_waits_in_the_queue_is_told_why_and_ended_by_an_interrupt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = FakeCluster([Node(name="box", address="10.0.0.1", gpus=(GPU,))], leased=True)
+    house = House(tmp_path / "queue", cluster)
+    session = house.session()
+    launched(session, cluster, gpus=1)
+    job = session.run(session.engine.launch(POOL, a_spec(gpus=1), EMPTY))
+    assert job.state is JobState.QUEUED
+    show = _Scroll.show
+    shown: list[str] = []
+
+    def interrupted(screen: _Scroll, news: News, note: str) -> None:
+        show(screen, news, note)
+        shown.append(note)
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Scroll, "show", interrupted)
+    over = TerminalSurface(session).watch(job, fetch=False)
+    assert over.state is JobState.CANCELLED
+    said = capsys.readouterr().out
+    assert said.count("queued: waits for 1 GPU; 1st in the queue\n") == 1
+    assert "interrupted: it was still waiting for GPUs, and is cancelled\n" in said
+    assert said.endswith(f"job {job.id} (digits) cancelled: it was still waiting for GPUs\n")
+    house.close()

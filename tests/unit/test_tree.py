@@ -20,9 +20,9 @@ from jupyter_aiinfra.errors import (
     UnknownOption,
     UsageError,
 )
-from jupyter_aiinfra.model import LAUNCHER, Desired, Job, JobState
+from jupyter_aiinfra.model import LAUNCHER, Desired, Gpu, Job, JobState, Node
 from jupyter_aiinfra.pools import KINDS
-from jupyter_aiinfra.testing import FakePool
+from jupyter_aiinfra.testing import FakeCluster, FakePool
 from tests.support.engines import EMPTY, POOL, House, a_spec, orphaned
 
 
@@ -371,3 +371,24 @@ def test_a_store_that_cannot_be_opened_completes_nothing(
     (tmp_path / "aiinfra.db").write_text("this is no database, and never was one")
     monkeypatch.setenv("JUPYTER_AIINFRA_HOME", str(tmp_path))
     assert completed(tree.pool, "show", "") == []
+
+
+def test_a_queued_job_in_the_list_and_its_cancel(tmp_path: Path) -> None:
+    gpu = Gpu(uuid="g0", name="H100", index=0)
+    cluster = FakeCluster([Node(name="box", address="10.0.0.1", gpus=(gpu,))], leased=True)
+    house = House(tmp_path / "queue", cluster)
+    desk = Desk(house)
+    first, second = desk.launch(gpus=1), desk.launch(gpus=1)
+    desk("jobs")
+    assert [row[3] for row in desk.surface.tables[0][1]] == ["queued (1st)", "starting"]
+    assert desk.value[0]["seen"]["reason"] == "waits for 1 GPU; 1st in the queue"
+    desk(f"jobs cancel {second.id}")
+    assert desk.said == f"job {second.id} is cancelled: it was still waiting for GPUs"
+    desk(f"jobs cancel {second.id}")
+    assert desk.said == f"job {second.id} was over already: cancelled"
+    desk(f"jobs rerun {first.id} --detach")
+    assert "is queued on fake: waits for 1 GPU; 1st in the queue" in desk.said
+    desk(f"pool show {POOL}")
+    assert f"leased to {first.id}" in desk.said
+    assert [lease["job"] for lease in desk.value["leases"]] == [first.id]
+    house.close()
