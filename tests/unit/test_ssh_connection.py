@@ -173,20 +173,7 @@ async def test_the_argv_of_a_first_run(runtime: Path) -> None:
         [
             Reply(argv=(*quiet, "-G", "--", "gpu1"), stdout=CONFIGURATION),
             Reply(argv=(*quiet, "-Ocheck", *share, "--", "gpu1"), status=255),
-            Reply(
-                argv=(
-                    *quiet,
-                    "-T",
-                    "-N",
-                    "-f",
-                    *share,
-                    *WATCHING,
-                    "-o",
-                    "LogLevel=INFO",
-                    "--",
-                    "gpu1",
-                )
-            ),
+            Reply(argv=(*connect, "--", "gpu1")),
             Reply(argv=(*run, "--", "gpu1", line), stdout=b"noise\nM:gpu1\n", stderr=b"warnM:err"),
             Reply(argv=(*run, "--", "gpu1", line), stdout=b"M:gpu1\n"),
         ]
@@ -217,9 +204,7 @@ async def test_no_ssh_on_this_machine() -> None:
     argv = ("ssh", "-o", "BatchMode=yes", "-G", "--", "gpu1")
     shell = FakeShell([Reply(argv=argv, error=missing)])
     with pytest.raises(MissingProgram, match="no ssh client 'ssh'") as caught:
-        await SshShell(
-            HostSpec(name="gpu1"), shell=FakeShell([Reply(argv=argv, error=missing)])
-        ).run(["true"])
+        await SshShell(HostSpec(name="gpu1"), shell=shell).run(["true"])
     assert "JUPYTER_AIINFRA_SSH_PROGRAM" in caught.value.hint
 
 
