@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +16,26 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import event
 
 from jupyter_aiinfra.bundle import Bundle
-from jupyter_aiinfra.engine import Engine
+from jupyter_aiinfra.engine import Engine, queue
 from jupyter_aiinfra.errors import AiInfraError
-from jupyter_aiinfra.model import Desired, Handle, Job, JobState, Observation, Plan, PoolRecord
+from jupyter_aiinfra.leases import decide
+from jupyter_aiinfra.model import (
+    Desired,
+    Gpu,
+    Handle,
+    Job,
+    JobState,
+    Lease,
+    Node,
+    Observation,
+    Placement,
+    Plan,
+    PoolRecord,
+    Submitter,
+)
 from jupyter_aiinfra.pools.base import Pool
 from jupyter_aiinfra.settings import Settings
-from jupyter_aiinfra.testing import FakeCluster, FakePool
+from jupyter_aiinfra.testing import FakeCluster, LeasedFakePool
 from tests.support.engines import EMPTY, POOL, House, a_spec, orphaned
 
 ENGINES = st.sampled_from([0, 1])
@@ -30,10 +45,19 @@ ENDS = st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED,
 MEDDLING = st.sampled_from(
     ["nothing", "begin", "end", "end and tick", "reconcile", "cancel", "give up", "bind", "cut"]
 )
-ORDER = {JobState.PENDING: 0, JobState.STARTING: 1, JobState.RUNNING: 2}
+ORDER = {
+    JobState.QUEUED: 0,
+    JobState.PENDING: 1,
+    JobState.STARTING: 2,
+    JobState.RUNNING: 3,
+}
+GPUS = ("g0", "g1")
+# What a job may be that no pool has taken.
+NOT_ACCEPTED = (JobState.QUEUED, JobState.PENDING, JobState.FAILED, JobState.CANCELLED)
+GONE = {"pid": 1, "start": 1, "boot": "never", "pidns": "nowhere"}
 
 
-class MeddlingPool(FakePool):
+class MeddlingPool(LeasedFakePool):
     """Lets something happen wherever a verb really waits: what it then does, it does too late."""
 
     def __init__(self, machine: Interleavings, *, name: str) -> None:
@@ -66,7 +90,7 @@ class Interleavings(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.cluster = FakeCluster()
+        self.cluster = FakeCluster([_machine()], leased=True)
         self.house = House(Path(self.folder.name), self.cluster)
         self.engines: list[Engine] = []
         for _ in range(2):
@@ -81,6 +105,8 @@ class Interleavings(RuleBasedStateMachine):
         self.ended: dict[str, JobState] = {}
         self.versions: dict[str, int] = {}
         self.stopped: set[str] = set()
+        self.queue_settings = pytest.MonkeyPatch()
+        self.queue_settings.setattr(queue, "_LOOK_SECONDS", 0.0)
 
     def _open(self, record: PoolRecord, _settings: Settings) -> Pool:
         return MeddlingPool(self, name=record.name)
@@ -128,6 +154,51 @@ class Interleavings(RuleBasedStateMachine):
     def launch(self, before: str, after: str) -> None:
         self.meddling = {"before submit": before, "after submit": after}
         self.do(self.engines[0].launch(POOL, a_spec(), EMPTY))
+
+    @rule(
+        number=ENGINES,
+        gpus=st.integers(1, 2),
+        share=st.booleans(),
+        priority=st.integers(0, 1),
+        before=MEDDLING,
+        after=MEDDLING,
+    )
+    def launch_on_gpus(
+        self, number: int, gpus: int, share: bool, priority: int, before: str, after: str
+    ) -> None:
+        self.meddling = {"before submit": before, "after submit": after}
+        spec = a_spec(gpus=gpus, share=share, priority=priority)
+        self.do(self.engines[number].launch(POOL, spec, EMPTY))
+
+    @rule(number=ENGINES, gpus=st.integers(1, 2))
+    def die_while_it_waits(self, number: int, gpus: int) -> None:
+        self.engines[number].store.add_job(orphaned(a_spec(gpus=gpus), state=JobState.QUEUED))
+
+    @rule(number=ENGINES, pick=PICKS, submitted=st.booleans())
+    def die_after_a_claim(self, number: int, pick: int, submitted: bool) -> None:
+        engine = self.engines[number]
+        waiting = [job for job in self.records() if job.state is JobState.QUEUED]
+        if not waiting:
+            return
+        job = waiting[pick % len(waiting)]
+        won = engine.store.claim(
+            job.id,
+            expected=job.version,
+            placement=(Placement(node="box", gpus=GPUS[: job.spec.gpus]),),
+            shared=job.spec.share,
+            submitter=Submitter(host=socket.gethostname(), process=GONE),
+        )
+
+        async def submit() -> None:
+            pool = engine.pool(POOL)
+            await pool.submit(await pool.plan(engine.store.get_job(job.id)), EMPTY)
+
+        if won and submitted:
+            self.do(submit())
+
+    @rule(number=ENGINES)
+    def queue_is_looked_at(self, number: int) -> None:
+        self.do(self.engines[number].queue(POOL))
 
     @rule()
     def launch_and_be_refused(self) -> None:
@@ -221,8 +292,22 @@ class Interleavings(RuleBasedStateMachine):
         assert records == sorted(self.engines[1].store.list_jobs(), key=_age)
         self.records_only_move_forward(records)
         self.a_record_never_runs_ahead_of_the_truth(records)
+        self.no_gpu_is_given_twice(records)
         # Nothing is started twice.
         assert all(job.submits == 1 for job in self.cluster.jobs.values())
+
+    def no_gpu_is_given_twice(self, records: Sequence[Job]) -> None:
+        held: dict[str, list[Lease]] = {}
+        for lease in self.engines[0].store.leases():
+            held.setdefault(lease.gpu, []).append(lease)
+        assert all(len(each) == 1 or all(one.shared for one in each) for each in held.values())
+        leased = {(lease.job, lease.gpu) for each in held.values() for lease in each}
+        for job in records:
+            wanted = {(job.id, gpu) for place in job.placement for gpu in place.gpus}
+            # A job has all of its GPUs until its end is on record, and none before its turn.
+            assert job.state.final or wanted <= leased
+            assert bool(wanted) or {name for name, _ in leased} & {job.id} == set()
+            assert job.state is not JobState.QUEUED or job.id not in self.cluster.jobs
 
     def records_only_move_forward(self, records: Sequence[Job]) -> None:
         for entry in self.engines[0].store.events(since=self.last_event):
@@ -242,7 +327,7 @@ class Interleavings(RuleBasedStateMachine):
     def a_record_never_runs_ahead_of_the_truth(self, records: Sequence[Job]) -> None:
         for job in records:
             if job.handle is None:
-                assert job.state in (JobState.PENDING, JobState.FAILED)
+                assert job.state in NOT_ACCEPTED
                 continue
             truth = self.cluster.jobs[job.id].state
             if job.state.final:
@@ -253,14 +338,14 @@ class Interleavings(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.cluster.reachable = True
-            for _ in range(2):
+            for _ in range(3):
                 for engine in self.engines:
                     assert self.loop.run_until_complete(engine.tick()) == []
                     found = self.loop.run_until_complete(engine.reconcile(POOL))
             records = self.records()
             for job in records:
                 if job.handle is None:
-                    assert job.state is JobState.FAILED
+                    assert job.state in (JobState.FAILED, JobState.CANCELLED, JobState.QUEUED)
                 else:
                     truth = self.cluster.jobs[job.id]
                     assert job.state is truth.state
@@ -269,11 +354,25 @@ class Interleavings(RuleBasedStateMachine):
             left = {job_id for job_id, job in self.cluster.jobs.items() if not job.state.final}
             assert left - bound == set(found.orphans)
             assert set(found.orphans) <= self.may_be_left
+            self.who_waits_waits_for_somebody(records)
             self.records_only_move_forward(records)
         finally:
+            for engine in self.engines:
+                self.loop.run_until_complete(engine.aclose())
+            self.queue_settings.undo()
             self.loop.close()
             self.house.close()
             self.folder.cleanup()
+
+    def who_waits_waits_for_somebody(self, records: Sequence[Job]) -> None:
+        """In the end a job is in the queue only because the GPUs are others'."""
+        leases = self.engines[0].store.leases()
+        waiting = [job for job in records if job.state is JobState.QUEUED]
+        grants, _ = decide(self.cluster.nodes, leases, waiting)
+        assert grants == ()
+        over = {job.id for job in records if job.state.final}
+        left = {name for name, job in self.cluster.jobs.items() if not job.state.final}
+        assert {lease.job for lease in leases} & over <= left
 
 
 async def _tolerant(work: Coroutine[Any, Any, Any]) -> Any:
@@ -281,6 +380,11 @@ async def _tolerant(work: Coroutine[Any, Any, Any]) -> Any:
         return await work
     except AiInfraError:
         return None
+
+
+def _machine() -> Node:
+    gpus = tuple(Gpu(uuid=uuid, name="H100", index=index) for index, uuid in enumerate(GPUS))
+    return Node(name="box", address="10.0.0.1", gpus=gpus)
 
 
 def _age(job: Job) -> tuple[float, str]:
