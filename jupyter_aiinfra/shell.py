@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
+import signal
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ _CHUNK_BYTES = 1 << 16
 _HELD_BYTES = 1 << 20
 _STDERR_BYTES = 1 << 13
 _STDOUT, _STDERR = 1, 2
+# A program stuck in the kernel dies when that lets go of it. Nobody need wait for that.
+_KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +180,25 @@ def _cannot_start(argv: Sequence[str], error: OSError) -> Unreachable:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
-        # Not `kill` alone: who waits is woken only when the pipes are closed, too, and an ssh hands
-        # its own to the shared connection, where they stay open for as long as the host is silent.
         transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]  # noqa: SLF001
-        transport.close()
+        _kill(transport)
         await process.wait()
+
+
+def _kill(transport: asyncio.SubprocessTransport) -> None:
+    """Kill a program of whose end asyncio has not heard yet, and close our side of its pipes.
+
+    The pipes, because who waits is woken only when they are closed, too, and an ssh hands its own
+    to the shared connection, where they stay open for as long as the host is silent. Not by the
+    transport's `kill` or `close`: these look first whether it has ended and thereby collect its
+    status, which asyncio's own watcher then misses and complains about.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(transport.get_pid(), signal.SIGKILL)
+    for descriptor in (0, _STDOUT, _STDERR):
+        pipe = transport.get_pipe_transport(descriptor)
+        if pipe is not None:
+            pipe.close()
 
 
 class _PipeProtocol(asyncio.SubprocessProtocol):
@@ -204,8 +222,9 @@ class _PipeProtocol(asyncio.SubprocessProtocol):
         stdout = self.transport.get_pipe_transport(_STDOUT)
         assert stdout is not None  # noqa: S101 - made with PIPE, as by default
         self._stdout = cast("asyncio.ReadTransport", stdout)
-        # The default of 64 KiB means four times as many wake-ups. Only Linux can.
-        with contextlib.suppress(AttributeError, OSError):
+        # The default of 64 KiB means four times as many wake-ups. Only Linux can, and where the
+        # program has ended already there is no pipe any more (ValueError).
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             fcntl.fcntl(stdout.get_extra_info("pipe"), fcntl.F_SETPIPE_SZ, _HELD_BYTES)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
@@ -294,8 +313,10 @@ class _LocalPipe:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(asyncio.shield(exited), grace)
         finally:
-            # Also ends a program that is still there; a reader of ours sees the end.
-            transport.close()
+            # What still reads sees the end, also where another program has the pipes.
             self._protocol.at_end = True
             self._protocol.news.set()
-        await asyncio.shield(exited)
+            if not exited.done():
+                _kill(transport)
+                await asyncio.wait({exited}, timeout=_KILL_SECONDS)
+            transport.close()

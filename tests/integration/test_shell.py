@@ -93,5 +93,86 @@ async def test_a_program_that_ignores_its_input_is_no_error() -> None:
     assert await collect(stream) == []
 
 
+async def test_an_open_program_is_spoken_with() -> None:
+    pipe = await LocalShell().open(["sh", "-c", "echo begun >&2; cat; exit 3"])
+    await pipe.write(b"abc")
+    assert await pipe.read(2) == b"ab"
+    assert await pipe.read(2) == b"c"
+    await pipe.close(grace=20.0)
+    assert await pipe.wait() == 3
+    assert await pipe.read(1) == b""
+    assert pipe.stderr_tail == b"begun\n"
+    await pipe.close()
+    with pytest.raises(Unreachable, match="sh takes no more input"):
+        await pipe.write(b"x")
+
+
+async def test_an_open_program_that_does_not_end_is_ended() -> None:
+    pipe = await LocalShell().open(["sh", "-c", "trap '' TERM; echo $$; exec sleep 60"])
+    pid = int(await pipe.read(100))
+    reading = asyncio.ensure_future(pipe.read(1))
+    await asyncio.gather(pipe.close(grace=0.05), pipe.close(grace=0.0))
+    assert await reading == b""
+    assert not alive(pid)
+    assert await pipe.wait() == -9
+
+
+async def test_pipes_that_somebody_else_holds_open_hold_up_no_close() -> None:
+    pipe = await LocalShell().open(["sh", "-c", "sleep 60 & echo $!; exec sleep 60"])
+    child = int(await pipe.read(100))
+    await asyncio.wait_for(pipe.close(grace=0.0), 20)
+    assert await pipe.read(1) == b""
+    os.kill(child, 9)
+
+
+async def test_a_close_that_is_cancelled_has_ended_the_program() -> None:
+    pipe = await LocalShell().open(["sh", "-c", "echo $$; exec sleep 60"])
+    pid = int(await pipe.read(100))
+    closing = asyncio.ensure_future(pipe.close(grace=60.0))
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert not alive(pid)
+
+
+async def test_who_writes_waits_for_a_program_that_does_not_read() -> None:
+    pipe = await LocalShell().open(["sh", "-c", "read go <&0; exec cat >/dev/null"])
+    writing = asyncio.ensure_future(pipe.write(b"x" * (8 << 20)))
+    await asyncio.wait({writing}, timeout=0.05)
+    if not writing.done():  # `read` takes single bytes: it may still be at it
+        await pipe.write(b"\n")
+    await asyncio.wait_for(writing, 60)
+    await pipe.close()
+
+
+async def test_what_nobody_reads_is_bounded() -> None:
+    pipe = await LocalShell().open(["sh", "-c", "exec head -c 50000000 /dev/zero"])
+    assert await pipe.read(10) == b"\0" * 10
+    await asyncio.sleep(0.2)
+    held = sum(len(chunk) for chunk in pipe._protocol.chunks)  # type: ignore[attr-defined, misc]
+    assert held < 4 << 20
+    size = 10
+    while data := await pipe.read(1 << 20):
+        size += len(data)
+    assert size == 50_000_000
+    await pipe.close()
+
+
+async def test_ends_are_known_however_they_race(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(50):
+        assert await collect(LocalShell().stream(["echo", "x"])) == [b"x\n"]
+        pipe = await LocalShell().open(["true"])
+        await pipe.read(1)
+        await pipe.close(grace=0.0)
+        assert await pipe.wait() in {0, -9}
+    assert caplog.records == []
+
+
+async def test_a_program_that_cannot_be_opened_is_named() -> None:
+    with pytest.raises(Unreachable, match="cannot start /nowhere/program"):
+        await LocalShell().open(["/nowhere/program"])
+
+
 def test_a_local_shell_is_a_shell() -> None:
     assert isinstance(LocalShell(), Shell)
