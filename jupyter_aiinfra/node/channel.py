@@ -82,13 +82,14 @@ class Outlet:
         self._urgent: deque[bytes] = deque()
         self._bulk: deque[list[bytes]] = deque()
         self._waiting = 0
+        self._deaf = False
         threading.Thread(target=self._run, name="outlet", daemon=True).start()
 
     def say(self, header: _Json, *, patient: bool = False) -> None:
         """Send a frame without bytes, ahead of those with; do not wait unless `patient`."""
         line = frames.encode(header)
         with self._ready:
-            while patient and self._waiting > _WAITING_BYTES:
+            while patient and self._waiting > _WAITING_BYTES and not self._deaf:
                 self._ready.wait()
             self._urgent.append(line)
             self._waiting += len(line)
@@ -98,7 +99,7 @@ class Outlet:
         """Send a frame in its turn; wait while too much is waiting."""
         frame = [frames.encode(header, len(data)), data]
         with self._ready:
-            while self._waiting > _WAITING_BYTES:
+            while self._waiting > _WAITING_BYTES and not self._deaf:
                 self._ready.wait()
             self._bulk.append(frame)
             self._waiting += sum(len(part) for part in frame)
@@ -114,7 +115,10 @@ class Outlet:
                 self._ready.notify_all()
             try:
                 self._write(frame)
-            except OSError:  # nobody reads
+            except OSError:  # nobody reads: what was begun can still come to its end
+                with self._ready:
+                    self._deaf = True
+                    self._ready.notify_all()
                 self._gone()
                 return
 

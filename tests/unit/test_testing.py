@@ -39,6 +39,21 @@ async def test_a_transcript_is_played_in_order() -> None:
     assert isinstance(shell, Shell)
 
 
+async def test_an_open_program_says_its_reply_and_keeps_what_was_written() -> None:
+    shell = FakeShell([Reply(argv=("cat",), stdout=b"abc", stderr=b"e", status=2)])
+    pipe = await shell.open(["cat"])
+    await pipe.write(b"in")
+    await pipe.write(b"put")
+    assert [await pipe.read(2), await pipe.read(2), await pipe.read(2)] == [b"ab", b"c", b""]
+    assert (pipe.stderr_tail, await pipe.wait()) == (b"e", 2)
+    await pipe.close()
+    assert await pipe.read(1) == b""
+    with pytest.raises(Unreachable, match="cat takes no more input"):
+        await pipe.write(b"x")
+    assert [bytes(each.written) for each in shell.pipes] == [b"input"]
+    shell.finish()
+
+
 async def test_what_a_transcript_does_not_have_is_an_assertion_error() -> None:
     shell = FakeShell([Reply(argv=("one",)), Reply(argv=("two",), error=Unreachable("gone"))])
     with pytest.raises(AssertionError, match="expected"):
