@@ -15,7 +15,7 @@ from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import Completed, Shell
 from jupyter_aiinfra.ssh.hosts import HostSpec
 
-__all__ = ["SshClient", "SshOptions", "runtime_folder"]
+__all__ = ["SshClient", "SshOptions", "runtime_folder", "watching"]
 
 # A socket's path may have 104 characters on some systems, and ssh makes it under a longer name
 # first: this many are left for the folder.
@@ -58,6 +58,19 @@ class SshOptions:
             config=settings.ssh_config,
             persist_seconds=settings.ssh_persist_seconds,
         )
+
+
+def watching(options: SshOptions) -> list[str]:
+    """Return the options of every connection of ours."""
+    return [
+        f"ConnectTimeout={options.connect_seconds}",
+        f"ServerAliveInterval={options.alive_seconds}",
+        f"ServerAliveCountMax={options.alive_count}",
+        # What the user forwards in terminals is not for us; a second time it would not work.
+        "ClearAllForwardings=yes",
+        "RemoteCommand=none",
+        "PermitLocalCommand=no",
+    ]
 
 
 def runtime_folder(environ: Mapping[str, str] | None = None) -> Path:

@@ -28,7 +28,7 @@ from jupyter_aiinfra.errors import (
 )
 from jupyter_aiinfra.shell import Completed, LocalShell, Pipe, Shell
 from jupyter_aiinfra.ssh import hostkeys
-from jupyter_aiinfra.ssh.client import SshClient, SshOptions
+from jupyter_aiinfra.ssh.client import SshClient, SshOptions, watching
 from jupyter_aiinfra.ssh.diagnosis import KEY_UNKNOWN, Attempt, diagnose
 from jupyter_aiinfra.ssh.hosts import HostSpec
 
@@ -187,11 +187,18 @@ class SshShell:
 
     async def _connect(self) -> None:
         options = self._client.options
+        # To be refused first would be one connection more.
+        if await hostkeys.surely_unknown(self._client):
+            key, said = await hostkeys.offered_key(self._client)
+            if key is not None:
+                raise key
+            if b"Permission denied" not in said:
+                raise await self._explained(said)
         try:
             done = await self._client.call(
                 *("-T", "-N", "-f"),
                 *await self._sharing(),
-                *self._watching(),
+                *watching(self._client.options),
                 "StrictHostKeyChecking=yes",
                 "LogLevel=INFO",
                 seconds=options.login_seconds,
@@ -216,24 +223,12 @@ class SshShell:
             options.append(f"ControlPersist={self._client.options.persist_seconds}")
         return options
 
-    def _watching(self) -> list[str]:
-        options = self._client.options
-        return [
-            f"ConnectTimeout={options.connect_seconds}",
-            f"ServerAliveInterval={options.alive_seconds}",
-            f"ServerAliveCountMax={options.alive_count}",
-            # What the user forwards in terminals is not for us; a second time it would not work.
-            "ClearAllForwardings=yes",
-            "RemoteCommand=none",
-            "PermitLocalCommand=no",
-        ]
-
     async def _command(self, argv: Sequence[str]) -> list[str]:
         return self._client.argv(
             "-T",
             "BatchMode=yes",
             *await self._sharing(),
-            *self._watching(),
+            *watching(self._client.options),
             "StrictHostKeyChecking=yes",
             "LogLevel=ERROR",
             command=[remote_command(argv, mark=self._mark)],
@@ -309,7 +304,7 @@ class SshShell:
             with contextlib.suppress(Unreachable):
                 done = await self._client.call(
                     *("-T", "ControlMaster=no", "ControlPath=none", "ControlPersist=no"),
-                    *self._watching(),
+                    *watching(self._client.options),
                     "StrictHostKeyChecking=yes",
                     "LogLevel=INFO",
                     seconds=self._client.options.login_seconds,
@@ -317,7 +312,7 @@ class SshShell:
                 )
                 said = done.stderr.decode(errors="replace") or said
         if KEY_UNKNOWN.search(said):
-            key = await hostkeys.offered_key(self._client)
+            key, _ = await hostkeys.offered_key(self._client)
             if key is not None:
                 return key
         configuration = await self._client.configuration()

@@ -16,22 +16,45 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jupyter_aiinfra.errors import HostKeyChanged, HostKeyUnknown, PoolError
-from jupyter_aiinfra.ssh.client import SshClient
+from jupyter_aiinfra.ssh.client import SshClient, watching
+from jupyter_aiinfra.ssh.hosts import matches
 
-__all__ = ["offered_key", "trust"]
+__all__ = ["offered_key", "surely_unknown", "trust"]
 
 
-async def offered_key(client: SshClient) -> HostKeyUnknown | None:
-    """Return what a host shows as its key, as the error that asks for trust in it.
+async def surely_unknown(client: SshClient) -> bool:
+    """Say whether no file of known hosts can have a key of the host, without asking the host."""
+    configuration = await client.configuration()
+    for other_way in ("knownhostscommand", "verifyhostkeydns", "nohostauthenticationforlocalhost"):
+        if await client.configured(other_way) is not None:
+            return False
+    port = configuration.get("port", ("22",))[0]
+    name = await client.configured("hostkeyalias") or configuration.get("hostname", ("",))[0]
+    wanted = name.lower() if port == "22" else f"[{name.lower()}]:{port}"
+    words = ("userknownhostsfile", "globalknownhostsfile")
+    files = _paths(" ".join(" ".join(configuration.get(word, ())) for word in words))
+    return not any(_may_name(path, wanted) for path in files)
+
+
+def _may_name(path: Path, name: str) -> bool:
+    try:
+        lines = path.read_bytes().decode(errors="surrogateescape").splitlines()
+    except OSError:
+        return False  # as ssh does: a file that is not there names nobody
+    return any(_is_for(word, name) for line in lines for word in line.split()[:2])
+
+
+async def offered_key(client: SshClient) -> tuple[HostKeyUnknown | None, bytes]:
+    """Return the key of a host, as the error that asks for trust in it, and what ssh said.
 
     ssh goes the user's own way there (ProxyJump, HostKeyAlias), authenticates as nobody, and writes
-    the key into a file that is thrown away. ``None``: the host showed none this time.
+    the key into a file that is thrown away. ``None``: it saw none.
     """
     # An older ssh does not know the option, and one that does need not be told without cause.
     asked = await client.configured("knownhostscommand")
     others = ["KnownHostsCommand=none"] if asked else []
     with _nowhere() as file:
-        await client.call(
+        done = await client.call(
             "-T",
             "StrictHostKeyChecking=accept-new",
             f"UserKnownHostsFile={file}",
@@ -43,18 +66,18 @@ async def offered_key(client: SshClient) -> HostKeyUnknown | None:
             "PreferredAuthentications=none",
             "ControlMaster=no",
             "ControlPath=none",
-            f"ConnectTimeout={client.options.connect_seconds}",
+            *watching(client.options),
             seconds=client.options.login_seconds,
             command=["true"],
         )
         entry = _first_entry(file)
     if entry is None:
-        return None
+        return None, done.stderr
     name, key_type, key = entry
     host = str(client.host)
     fingerprint = _fingerprint(key)
     kind = _short(key_type)
-    return HostKeyUnknown(
+    unknown = HostKeyUnknown(
         f"the host key of {host} is not known; it shows {kind} {fingerprint}",
         host=host,
         fingerprint=fingerprint,
@@ -62,6 +85,7 @@ async def offered_key(client: SshClient) -> HostKeyUnknown | None:
         line=f"{name} {key_type} {key}",
         hint="compare it with what the host's administrator says, then accept it",
     )
+    return unknown, done.stderr
 
 
 async def trust(client: SshClient, key: HostKeyUnknown) -> Path:
@@ -149,7 +173,7 @@ def _keys(text: str, name: str, key_type: str) -> Iterator[str]:
 
 def _is_for(names: str, name: str) -> bool:
     if not names.startswith("|1|"):
-        return name in names.split(",")
+        return any(matches(name, pattern) for pattern in names.split(","))
     salt, _, found = names[3:].partition("|")
     try:
         return hmac.compare_digest(_digest(name, base64.b64decode(salt)), found)

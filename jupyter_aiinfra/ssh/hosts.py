@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jupyter_aiinfra.errors import UsageError
 
-__all__ = ["HostSpec", "hosts_from", "parse_hosts"]
+__all__ = ["HostSpec", "hosts_from", "matches", "parse_hosts"]
 
 _EXAMPLE = "for example --hosts gpu1,me@gpu2:2222,[fd00::3]"
 # What ssh is given is never read by a shell of ours, but a ProxyCommand of the user's may be: the
@@ -132,14 +132,15 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     wanted = False
     for pattern in patterns:
         if pattern.startswith("!"):
-            if _matches(name, pattern[1:]):
+            if matches(name, pattern[1:]):
                 return False
         else:
-            wanted = wanted or _matches(name, pattern)
+            wanted = wanted or matches(name, pattern)
     return wanted
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
+    """Say whether a name fits one of ssh's patterns."""
     # Not fnmatch: brackets mean nothing to ssh.
     parts = [{"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern]
     return re.fullmatch("".join(parts), name) is not None

@@ -241,6 +241,8 @@ async def test_an_unknown_key_is_shown_and_trusted_once(hosts: Hosts, hashed: bo
     assert hosts.known_hosts.parent.stat().st_mode & 0o777 == 0o700
     assert await output(remote, "hostname") == b"gpu1\n"
     assert hosts["gpu1"].handshakes == 1
+    # The fixture's own look, one for the key, and the one that stays.
+    assert hosts["gpu1"].log.count("Connection from") == 3
 
 
 async def test_a_changed_key_is_refused_loudly(hosts: Hosts) -> None:

@@ -140,6 +140,7 @@ def test_a_command_is_quoted_once_and_for_all_shells() -> None:
 
 CONFIGURATION = (
     b"hostname 10.0.0.1\nport 22\nuser me\nidentityfile ~/.ssh/id\ncontrolmaster false\n"
+    b"knownhostscommand /bin/known\n"  # which may know any host
 )
 WATCHING = [
     *("-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
@@ -233,6 +234,31 @@ def test_connections_lie_in_a_private_folder(
     folder.symlink_to(tmp_path_factory.mktemp("other"))
     with pytest.raises(PoolError, match="yours alone"):
         runtime_folder({"XDG_RUNTIME_DIR": str(base)})
+
+
+async def test_only_a_host_in_no_file_is_surely_unknown(tmp_path: Path) -> None:
+    files = [tmp_path / "user", tmp_path / "system"]
+    meant = f"hostname Gpu1.lab\nuserknownhostsfile {files[0]}\n"
+    meant += f"globalknownhostsfile {files[1]} /no\n"
+    argv = ("ssh", "-o", "BatchMode=yes", "-G", "--", "gpu1")
+
+    async def unknown(more: str = "") -> bool:
+        shell = FakeShell([Reply(argv=argv, stdout=(more + meant).encode())])
+        ssh = client.SshClient(HostSpec(name="gpu1"), options=SshOptions(), shell=shell)
+        return await hostkeys.surely_unknown(ssh)
+
+    assert await unknown()
+    assert not await unknown("knownhostscommand /bin/known\n")
+    assert not await unknown("verifyhostkeydns true\n")
+    for line in ("gpu1.lab", hostkeys._hashed("gpu1.lab"), "@cert-authority *.lab", "a,gpu1.lab"):
+        files[1].write_text(f"# mine\nother ssh-ed25519 AAAA\n{line} ssh-ed25519 AAAA\n")
+        assert not await unknown("port 22\n")
+    files[1].write_text("gpu1.lab ssh-ed25519 AAAA\n[other]:2222 ssh-ed25519 AAAA\n")
+    assert await unknown("port 2222\n")
+    assert await unknown("hostkeyalias gpu\n")
+    files[0].write_text("[gpu1.lab]:2222 ssh-ed25519 AAAA\ngpu ssh-ed25519 AAAA\n")
+    assert not await unknown("port 2222\n")
+    assert not await unknown("hostkeyalias gpu\n")
 
 
 def test_a_hashed_entry_is_recognised() -> None:
