@@ -129,6 +129,15 @@ class CaptureKind(str, Enum):
     MISSING = "missing"
 
 
+class Health(str, Enum):
+    """How well a node answers: ``DEGRADED`` says less than asked, or only now and then."""
+
+    LIVE = "live"
+    DEGRADED = "degraded"
+    UNREACHABLE = "unreachable"
+    LOST = "lost"
+
+
 @dataclass(frozen=True, kw_only=True)
 class GpuProcess:
     """A process that computes on a GPU, as far as its node lets itself be asked."""
@@ -169,7 +178,10 @@ class Interpreter:
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One machine of a pool as last seen. ``max_procs`` is the most ranks of a job on it."""
+    """One machine of a pool as last seen. ``max_procs`` is the most ranks of a job on it.
+
+    Of a node that does not answer, ``problem`` says why, and the facts are unknown.
+    """
 
     name: str
     address: str
@@ -181,6 +193,9 @@ class Node:
     driver: str | None = None
     platform: str = "linux"
     max_procs: int | None = None
+    health: Health = Health.LIVE
+    since: float | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,15 +404,6 @@ class RankError:
     line: int | None = None
 
 
-class Health(str, Enum):
-    """How well a node answers: ``DEGRADED`` says less than asked, or only now and then."""
-
-    LIVE = "live"
-    DEGRADED = "degraded"
-    UNREACHABLE = "unreachable"
-    LOST = "lost"
-
-
 @dataclass(frozen=True, kw_only=True)
 class NodeStatus:
     """One node of a job, or of a pool: how it answers, since when, and why it does not.
@@ -454,7 +460,8 @@ class Observation:
     ``stopping`` is true once the node knows that the job is to end.
     ``ended_by`` tells, for a stopped job, which signal ended which ranks.
     ``attempt`` counts from 1; ``restarts`` says why there was more than one.
-    ``nodes`` tells, for a job on several nodes, how each is seen.
+    ``nodes`` tells, for a job on several nodes, how each is seen, ``waiting`` what the next attempt
+    waits for.
     ``stalled_since`` is set while no rank has reported a step for longer than it should.
     """
 
@@ -475,6 +482,7 @@ class Observation:
     attempt: int = 1
     restarts: tuple[Restart, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
+    waiting: str | None = None
     stalled_since: float | None = None
 
 

@@ -33,7 +33,8 @@ from jupyter_aiinfra.model import (
     Origin,
     TrackingSpec,
 )
-from jupyter_aiinfra.node import parcel, supervise
+from jupyter_aiinfra.node import parcel
+from jupyter_aiinfra.pools.nodeside import node_files
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.tracking import track_request
 
@@ -45,26 +46,10 @@ __all__ = [
     "compose",
     "job_name",
     "missing_bytes",
-    "node_files",
     "refuse_secret_values",
     "this_interpreter",
 ]
 
-# What lies in a run directory's ``aiinfra/``, and the file of ours that it is.
-_NODE_FILES = {
-    "aiinfra_spawned.py": "aiinfra_spawned.py",
-    "gang.py": "gang.py",
-    # `from jupyter_aiinfra import step` works where the package is not installed.
-    "jupyter_aiinfra.py": "step.py",
-    "link.py": "link.py",
-    "parcel.py": "parcel.py",
-    "peers.py": "peers.py",
-    "rank.py": "rank.py",
-    "stall.py": "stall.py",
-    "step.py": "step.py",
-    "supervise.py": "supervise.py",
-    "track.py": "track.py",
-}
 _PLACE = "${AIINFRA_RUN_DIR}"
 _ELASTIC_RESTARTS = 3
 
@@ -288,16 +273,6 @@ def _config_text(passed: Sequence[str]) -> str | None:
 
 def _json(path: str, value: Any) -> BundleFile:
     return bundle_file(path, json.dumps(value, sort_keys=True, indent=1) + "\n")
-
-
-@functools.lru_cache(maxsize=1)
-def node_files() -> tuple[BundleFile, ...]:
-    """Return the node side of the package as bundle files: the same for every job."""
-    folder = Path(supervise.__file__).parent
-    return tuple(
-        bundle_file(f"aiinfra/{name}", (folder / source).read_bytes())
-        for name, source in _NODE_FILES.items()
-    )
 
 
 def check_secrets(names: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:

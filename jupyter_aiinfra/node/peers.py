@@ -21,7 +21,7 @@ else:  # its neighbours in the bundle
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import link
 
-__all__ = ["Json", "Peers", "interface_towards", "network_names"]
+__all__ = ["Json", "Peers", "addresses", "interface_towards", "network_names"]
 
 Json = Dict[str, Any]
 
@@ -202,10 +202,18 @@ def interface_towards(address: str) -> str | None:
             ours = probe.getsockname()[0]
     except OSError:
         return None
-    for _, name in socket.if_nameindex():
-        if ours in _addresses_of(name, family):
-            return name
-    return None
+    return next((name for name, address in addresses() if address == ours), None)
+
+
+def addresses() -> list[tuple[str, str]]:
+    """Return the addresses of this node with their interfaces, IPv4 before IPv6."""
+    names = [name for _, name in socket.if_nameindex()]
+    return [
+        (name, address)
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for name in names
+        for address in _addresses_of(name, family)
+    ]
 
 
 def _addresses_of(name: str, family: int) -> list[str]:

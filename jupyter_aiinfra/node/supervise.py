@@ -468,9 +468,11 @@ def _unsupervised(run: Run, spec: Json, known: Json, began: Json | None) -> None
     elif began is None and _age(run.path("spec.json")) < _YOUNG_SECONDS:
         known["state"] = "starting"
         known["supervised"] = True
+        known["never"] = True
     elif began is None:
         # Nobody need wonder how it ended: nothing of it ever ran.
         known["state"] = "failed"
+        known["never"] = True
         known["reason"] = "the job was never started on its node"
     else:
         known["state"] = "lost"
@@ -1107,7 +1109,10 @@ def adopt(folder: str, secrets: Mapping[str, str] | None = None) -> None:
     spec = run.spec
     if spec is None or run.json("exit.json") is not None or supervised(run):
         return
-    if in_gang(spec):
+    # Of a job that was never started it is this that keeps it from starting after all.
+    for name in ("logs", "ranks"):
+        os.makedirs(run.path(name), 0o700, exist_ok=True)
+    if in_gang(spec) and run.json("gang.json") is not None:
         _detached(run, lambda ready: _join(run, spec, secrets, None, ready))
     else:
         _detached(run, lambda ready: _supervise(run, spec, None, ready))

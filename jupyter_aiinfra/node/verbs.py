@@ -247,8 +247,10 @@ def _remove(call: Call) -> _Json:
         return {"removed": False}
     if os.path.islink(run_dir) or not os.path.isdir(run_dir):
         raise Refusal("usage", f"{run_dir} is no run directory", hint="delete it by hand")
-    state = supervise.status(run_dir)["state"]
-    if state not in _FINAL:
+    status = supervise.status(run_dir)
+    state = status["state"]
+    # Nor is anything lost of a job whose processes are all gone, however it ended elsewhere.
+    if state not in _FINAL and not (status.get("never") or status.get("gone")):
         raise Refusal("submit", f"job {job} is {state}", hint="cancel it first")
     names = sorted(os.listdir(run_dir), key=lambda name: _LAST.index(name) if name in _LAST else -1)
     for name in names:

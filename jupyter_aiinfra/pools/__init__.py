@@ -18,7 +18,10 @@ from jupyter_aiinfra.settings import Settings
 
 __all__ = ["KINDS", "PoolClass", "kinds", "open_pool", "pool_class"]
 
-KINDS: Mapping[str, str] = {"local": "jupyter_aiinfra.pools.local:LocalPool"}
+KINDS: Mapping[str, str] = {
+    "local": "jupyter_aiinfra.pools.local:LocalPool",
+    "ssh": "jupyter_aiinfra.pools.ssh:SshPool",
+}
 
 _GROUP = "jupyter_aiinfra.pools"
 

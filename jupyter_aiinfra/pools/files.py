@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_aiinfra.model import (
+    Health,
     JobSpec,
     JobState,
     NodePlan,
+    NodeStatus,
     Observation,
     RankError,
     RankStatus,
+    Restart,
     TrackingRun,
 )
 from jupyter_aiinfra.node.supervise import FORMAT
@@ -103,7 +106,29 @@ def observation_from_status(status: Mapping[str, Any], *, seen_at: float) -> Obs
         if tracking
         else None,
         results=tuple(status.get("results", ())),
+        attempt=status.get("attempt", 1),
+        restarts=tuple(_restart(entry) for entry in status.get("restarts", ())),
+        nodes=tuple(_health(node) for node in status.get("nodes", ())),
+        waiting=status.get("waiting"),
         stalled_since=status.get("stalled_since"),
+    )
+
+
+def _restart(entry: Mapping[str, Any]) -> Restart:
+    return Restart(
+        attempt=entry["attempt"],
+        at=entry["at"],
+        reason=entry["reason"],
+        nodes=tuple(entry.get("nodes", ())),
+    )
+
+
+def _health(node: Mapping[str, Any]) -> NodeStatus:
+    return NodeStatus(
+        name=node["name"],
+        health=Health(node["health"]),
+        since=node.get("since"),
+        reason=node.get("reason"),
     )
 
 

@@ -198,7 +198,7 @@ def test_a_killed_supervisor_is_replaced_without_harm(bench: Bench, slot: int) -
     script = ECHO + "while [ ! -e stop ]; do sleep 0.05; done"
     with open_gang(bench, count=2, script=script, dead_peer_seconds=10.0) as gang:
         gang.start()
-        wait_until(lambda: gang.processes(0) and gang.processes(1))
+        wait_until(lambda: [gang.status(each)["state"] for each in (0, 1)] == ["running"] * 2)
         gang.kill_supervisor(slot)
         seen = gang.status(slot)
         assert (seen["state"], seen["supervised"]) == ("running", False)

@@ -16,7 +16,7 @@ import pytest
 
 from jupyter_aiinfra.node import stall, supervise
 from jupyter_aiinfra.pools.files import observation_from_status
-from jupyter_aiinfra.training import node_files
+from jupyter_aiinfra.pools.nodeside import node_files
 from tests.support.bench import Bench, open_bench, wait_until
 
 LAUNCHER = """

@@ -30,10 +30,17 @@ from jupyter_aiinfra.bundle import (
     push,
     stored,
 )
-from jupyter_aiinfra.errors import Conflict, NotFound, PoolError, StorageFull, UsageError
+from jupyter_aiinfra.errors import (
+    Conflict,
+    NotFound,
+    PoolError,
+    StorageFull,
+    Unreachable,
+    UsageError,
+)
 from jupyter_aiinfra.model import from_wire, to_wire
 from jupyter_aiinfra.node import receive
-from jupyter_aiinfra.shell import Completed
+from jupyter_aiinfra.shell import Completed, Pipe
 
 
 def made(*files: tuple[str | None, Any]) -> Bundle:
@@ -294,7 +301,14 @@ def test_stored_rebuilds_the_bundle_or_names_what_is_gone(blobs: Path, run_dir: 
 # --- through a shell -----------------------------------------------------------------------------
 
 
-class Far:
+class Closed:
+    """A place where nothing is kept open."""
+
+    async def open(self, argv: Sequence[str]) -> Pipe:
+        raise Unreachable(f"{argv[0]} is not opened here")
+
+
+class Far(Closed):
     """The far end in this process: what a program of ours is told and answers, to be spoilt."""
 
     def __init__(self) -> None:
@@ -427,7 +441,7 @@ async def test_refusals_of_the_far_end_are_errors_of_ours(blobs: Path, run_dir: 
         await pushed(bad, Far(), blobs, run_dir)
 
 
-class Mute:
+class Mute(Closed):
     """A place whose program says nothing of ours."""
 
     async def run(

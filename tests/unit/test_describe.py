@@ -308,7 +308,7 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     def nameless(_uid: int) -> Any:
         raise KeyError
 
-    monkeypatch.setattr(describe.pwd, "getpwuid", nameless)
+    monkeypatch.setattr("jupyter_aiinfra.node.describe.pwd.getpwuid", nameless)
     found, _, _ = ask(monkeypatch, FakeLibrary())
     assert found[1]["used_by"][0]["user"] == str(os.getuid())
 

@@ -256,7 +256,7 @@ class TestImport:
         assert done.stdout == "False\n"
 
     def test_it_is_found_where_the_package_is_not_installed(self, tmp_path: Path) -> None:
-        from jupyter_aiinfra.training import node_files
+        from jupyter_aiinfra.pools.nodeside import node_files
 
         (file,) = [file for file in node_files() if file.path == "aiinfra/jupyter_aiinfra.py"]
         (tmp_path / "jupyter_aiinfra.py").write_bytes(b"".join(file.read()))

@@ -20,6 +20,7 @@ from jupyter_aiinfra.model import (
     Node,
     TrackingSpec,
 )
+from jupyter_aiinfra.pools.nodeside import node_files
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.training import (
     Code,
@@ -29,7 +30,6 @@ from jupyter_aiinfra.training import (
     compose,
     job_name,
     missing_bytes,
-    node_files,
     refuse_secret_values,
     this_interpreter,
 )
