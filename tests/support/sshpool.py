@@ -65,7 +65,7 @@ def connections() -> Iterator[Path]:
     """Let shared connections be made in a folder of the block's own, and its path be short."""
     before = os.environ.get("XDG_RUNTIME_DIR")
     # pytest's own folders have names that are too long for a socket.
-    folder = Path(tempfile.mkdtemp(prefix="ais", dir="/tmp"))  # noqa: S108 - private, and ours
+    folder = Path(tempfile.mkdtemp(prefix="ais", dir="/tmp"))
     os.environ["XDG_RUNTIME_DIR"] = str(folder)
     try:
         yield folder
