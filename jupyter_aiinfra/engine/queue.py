@@ -75,7 +75,7 @@ class Queue:
         """Start a new job where its GPUs are free and nobody is ahead of it; else let it wait."""
         pool = self._pools.pool(job.pool)
         look = await self._look(job.pool)
-        grants, turns = self._decide(job.pool, look.nodes, also=job)
+        _, grants, turns = self._decide(job.pool, look.nodes, also=job)
         grant = next((grant for grant in grants if grant.job == job.id), None)
         if grant is not None:
             plan = await pool.plan(dataclasses.replace(job, placement=grant.placement))
@@ -92,9 +92,11 @@ class Queue:
 
     def _decide(
         self, pool: str, nodes: Sequence[Node], *, also: Job | None = None
-    ) -> tuple[tuple[Grant, ...], tuple[Turn, ...]]:
+    ) -> tuple[Mapping[str, Job], tuple[Grant, ...], tuple[Turn, ...]]:
+        """Return who waits, who of them may start now, and what the others wait for."""
         waiting = [job for job in self._queued(pool) if self._may_start(job)]
-        return decide(nodes, self._store.leases(), [*waiting, *([also] if also else [])])
+        waiting += [also] if also else []
+        return {job.id: job for job in waiting}, *decide(nodes, self._store.leases(), waiting)
 
     def _queued(self, pool: str) -> list[Job]:
         return in_order(self._store.list_jobs(pool=pool, states=[JobState.QUEUED]))
@@ -126,23 +128,19 @@ class Queue:
         look, fresh = self._looks.get(pool), False
         if look is None or time.monotonic() - look.at >= _LOOK_SECONDS:
             look, fresh = await self._look(pool), True
-        grants, turns = self._decide(pool, look.nodes)
+        jobs, grants, turns = self._decide(pool, look.nodes)
         if grants and not fresh:
             look = await self._look(pool)
-            grants, turns = self._decide(pool, look.nodes)
-        jobs = {job.id: job for job in self._queued(pool)}
+            jobs, grants, turns = self._decide(pool, look.nodes)
         starting = []
         for grant in grants:
-            job = jobs.get(grant.job)
-            if job is None:
-                continue
+            job = jobs[grant.job]
             if not self._has_secrets(job):
                 self._note(job, _come(job, job.spec.origin.host))
             elif self._claim(job, grant):
                 starting.append(self._begin(self._start(job.id)))
         for turn in turns:
-            if turn.job in jobs:
-                self._note(jobs[turn.job], turn.reason)
+            self._note(jobs[turn.job], turn.reason)
         if starting:
             # Who asked may be interrupted; the jobs are others'.
             await asyncio.shield(asyncio.gather(*starting))
@@ -236,7 +234,7 @@ class Queue:
         jobs = self._queued(pool)
         if not jobs:
             return ()
-        _, turns = self._decide(pool, await self._pools.nodes(pool))
+        _, _, turns = self._decide(pool, await self._pools.nodes(pool))
         reasons = {turn.job: turn.reason for turn in turns}
         return tuple(
             Turn(

@@ -508,6 +508,19 @@ async def test_who_is_overtaken_between_look_and_record_waits(
     }
 
 
+async def test_who_loses_a_claim_leaves_the_job_to_the_winner(
+    engine: Engine, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await launch(engine)
+    job = await launch(engine)
+    end(cluster, first)
+    await engine.refresh(first.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "claim", lambda *_words, **_more: False)
+        assert (await engine.refresh(job.id)).state is JobState.QUEUED
+    assert job.id not in cluster.jobs
+
+
 async def test_a_full_disk_does_not_stop_the_queue(
     engine: Engine, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
