@@ -39,6 +39,7 @@ from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.tracking import track_request
 
 __all__ = [
+    "LOOPBACK",
     "Code",
     "LaunchLine",
     "check_secrets",
@@ -49,6 +50,9 @@ __all__ = [
     "refuse_secret_values",
     "this_interpreter",
 ]
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Addresses of nodes that are this machine."""
 
 _PLACE = "${AIINFRA_RUN_DIR}"
 _ELASTIC_RESTARTS = 3
@@ -149,8 +153,11 @@ def compose(
     settings: Settings,
     tracking: TrackingSpec | None = None,
     git: Mapping[str, str] | None = None,
+    elsewhere: bool = False,
 ) -> tuple[JobSpec, Bundle]:
     """Build the spec and the bundle of a training job for nodes like `node`. Changes nothing.
+
+    Where the nodes are `elsewhere`, our own folder and variables mean nothing to the ranks.
 
     Raises
     ------
@@ -181,7 +188,7 @@ def compose(
     )
     argv = how(options)
     alone = line.min_nodes == 1 and line.nodes > 1 and procs == 1
-    given = {**os.environ, **line.env}
+    given = line.env if elsewhere else {**os.environ, **line.env}
     needed = launch_env(options, cpus=node.cpus, environ=given, platform=node.platform)
     environment = {**needed, **line.env}
     files = {**code.files, **launch_files(options), **own_files}
@@ -204,7 +211,7 @@ def compose(
         env=environment,
         secrets=line.secrets,
         environment=own,
-        cwd=line.cwd or os.getcwd(),  # noqa: PTH109 - a string is what travels
+        cwd=line.cwd or (None if elsewhere else str(Path.cwd())),
         port=line.port,
         files=bundle.refs(),
         fetch=line.fetch,

@@ -41,6 +41,7 @@ from jupyter_aiinfra.tracking import (
     tracking_spec,
 )
 from jupyter_aiinfra.training import (
+    LOOPBACK,
     Code,
     LaunchLine,
     check_secrets,
@@ -91,10 +92,15 @@ def prepare(
         finds is returned, not raised.
     """
     name = line.pool or _only_pool(session)
-    line = dataclasses.replace(line, pool=name, cwd=_folder(line.cwd))
+    line = dataclasses.replace(line, pool=name)
     refuse_secret_values(line.env, safe_environ(line.env))
     secrets = check_secrets(line.secrets, os.environ if environ is None else environ)
-    nodes = session.run(session.engine.nodes(name))
+    every = session.run(session.engine.nodes(name))
+    # Those first that answer: what is planned is planned for nodes like them.
+    nodes = sorted(every, key=lambda node: node.problem is not None)
+    elsewhere = nodes[0].address not in LOOPBACK
+    if not elsewhere:
+        line = dataclasses.replace(line, cwd=_folder(line.cwd))
     git = git_state(Path(code.notebook).parent if code.notebook else Path.cwd())
     tracking = _tracking(session, line, code, nodes[0], git)
     if tracking is not None:
@@ -108,9 +114,10 @@ def prepare(
         settings=session.settings,
         tracking=tracking.spec if tracking else None,
         git=git,
+        elsewhere=elsewhere,
     )
     plan = session.run(session.engine.plan(name, spec))
-    findings = _findings(session, spec, bundle, code, nodes, cpu=line.cpu)
+    findings = _findings(session, spec, bundle, code, nodes, cpu=line.cpu, elsewhere=elsewhere)
     return Prepared(
         pool=name, spec=spec, bundle=bundle, plan=plan, findings=findings, secrets=secrets
     )
@@ -255,6 +262,7 @@ def _findings(
     nodes: Sequence[Node],
     *,
     cpu: bool,
+    elsewhere: bool,
 ) -> tuple[Finding, ...]:
     packages = ("torch", "accelerate", "numpy")
     locked = Locked(packages={}, complete=False)
@@ -269,8 +277,11 @@ def _findings(
         imports=_imports(code),
         locked=locked.packages,
         locked_complete=locked.complete,
-        taken_ports=_taken(spec.port),
-        missing_bytes=missing_bytes(spec.files, blobs=session.settings.blobs),
+        taken_ports=() if elsewhere else _taken(spec.port),
+        # What another machine has already is known to it alone: all of it may be to be sent.
+        missing_bytes=None
+        if elsewhere
+        else missing_bytes(spec.files, blobs=session.settings.blobs),
     )
 
 
