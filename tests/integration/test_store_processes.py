@@ -7,12 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jupyter_aiinfra.model import PoolRecord
+from jupyter_aiinfra.model import JobState, PoolRecord
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store, open_store
 from tests.postgres_server import PostgresServer, postgres_server
@@ -68,13 +69,14 @@ def result(process: subprocess.Popen[str]) -> Any:
     return json.loads(out)
 
 
-def contend(where: Settings, *, turns: int) -> list[dict[str, list[int]]]:
+def contend(
+    where: Settings, *, turns: int, script: str = "store_worker.py"
+) -> list[dict[str, Any]]:
     """Let processes that are all ready loose on the store; return what each won."""
     words = (where.home, where.database_url or "-")
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(started("store_worker.py", *words, seed, turns))
-            for seed in range(PROCESSES)
+            stack.enter_context(started(script, *words, seed, turns)) for seed in range(PROCESSES)
         ]
         for worker in workers:
             assert worker.stdout is not None
@@ -111,6 +113,21 @@ def test_one_process_binds(where: Settings, store: Store) -> None:
     bound = store.get_job("job1")
     assert bound.handle is not None
     assert won[int(bound.handle.data["by"])]["bind"] == [0]
+
+
+def test_no_gpu_is_leased_twice_however_many_processes_want_it(
+    where: Settings, store: Store
+) -> None:
+    for number in range(3 * PROCESSES):
+        queued = job(f"job{number}", state=JobState.QUEUED)
+        spec = replace(queued.spec, gpus=1 + number % 2, share=number % 3 == 0)
+        store.add_job(replace(queued, spec=spec))
+    found = contend(where, turns=400, script="store_claimer.py")
+    won = [job_id for each in found for job_id in each["won"]]
+    assert sorted(won) == sorted(job.id for job in store.list_jobs())
+    assert len([each for each in found if each["won"]]) > 1, "they did contend"
+    assert [each["wrong"] for each in found] == [[]] * PROCESSES
+    assert store.leases() == []
 
 
 def test_processes_that_open_a_new_store_at_once_all_get_it(where: Settings) -> None:
