@@ -52,6 +52,7 @@ class Peers:
         self._calls: dict[int, link.Link] = {}
         self._called_at: dict[int, float] = {}
         self._unproven: list[link.Link] = []
+        self._inbox: list[tuple[int, Json]] = []
         self.heard_at: dict[int, float] = {}
         self.told: dict[int, str] = {}
         """Why a slot's link ended last."""
@@ -107,11 +108,15 @@ class Peers:
             self.send(slot, message)
 
     def flush(self) -> None:
-        """Send what can be sent now."""
-        self.exchange()
+        """Send what can be sent now; what comes meanwhile is kept for the next exchange."""
+        self._inbox += self._work()
 
     def exchange(self) -> list[tuple[int, Json]]:
         """Accept, read and write; return what has come, with the slot that sent it."""
+        kept, self._inbox = self._inbox, []
+        return kept + self._work()
+
+    def _work(self) -> list[tuple[int, Json]]:
         self._accept()
         found: list[tuple[int, Json]] = []
         for slot, there in list(self._links.items()):
