@@ -343,7 +343,8 @@ class JobSpec:
 
     A job begins on ``nodes`` nodes. When one is lost, or a rank fails, it is begun again at most
     ``max_restarts`` times, on at least ``min_nodes`` of them (``None``: on all). A node that is
-    silent for ``dead_peer_seconds`` is taken for lost by the others. ``argv_alone`` runs instead of
+    silent for ``dead_peer_seconds`` is taken for lost by the others, one that was not there
+    ``join_seconds`` after the first for absent. ``argv_alone`` runs instead of
     ``argv`` where only one rank is left. ``gpus`` is the number of GPUs
     that the job wants on each node; 0 computes on CPUs. When no rank of a node has reported a step
     for ``stall_seconds``, their stacks are put into their logs; ``None`` never does.
@@ -361,6 +362,7 @@ class JobSpec:
     priority: int = 0
     max_restarts: int = 0
     dead_peer_seconds: float = 10.0
+    join_seconds: float = 60.0
     stall_seconds: float | None = None
     environment: EnvironmentSpec | None = None
     artifacts: tuple[str, ...] = ()

@@ -43,6 +43,8 @@ class Settings:
         ``0`` never does that.
     dead_peer_seconds
         How long a node of a job may be silent before the others take it for lost.
+    join_seconds
+        How long the nodes of a job wait for each other before it begins.
     display_lines
         How many lines of a rank's log the cell keeps on screen.
     max_local_procs
@@ -64,6 +66,7 @@ class Settings:
     start_timeout_seconds: float = 600.0
     stall_seconds: float = 300.0
     dead_peer_seconds: float = 10.0
+    join_seconds: float = 60.0
     display_lines: int = 200
     max_local_procs: int | None = None
     tracking_uri: str | None = None

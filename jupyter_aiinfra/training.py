@@ -203,6 +203,7 @@ def compose(
         min_nodes=line.min_nodes,
         max_restarts=_restarts(line),
         dead_peer_seconds=settings.dead_peer_seconds,
+        join_seconds=settings.join_seconds,
         artifacts=line.artifacts,
         procs=procs,
         gpus=0 if cpu else procs,

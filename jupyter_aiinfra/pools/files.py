@@ -57,6 +57,7 @@ def orders(
         "min_nodes": spec.min_nodes,
         "max_restarts": spec.max_restarts,
         "dead_peer_seconds": spec.dead_peer_seconds,
+        "join_seconds": spec.join_seconds,
         "checkpoints": checkpoints,
         "secrets": bool(spec.secrets),
         "procs": spec.procs,

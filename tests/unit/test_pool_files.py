@@ -55,6 +55,7 @@ def test_orders_are_json_with_everything_a_node_needs() -> None:
         "min_nodes": None,
         "max_restarts": 0,
         "dead_peer_seconds": 10.0,
+        "join_seconds": 60.0,
         "checkpoints": None,
         "secrets": True,
         "procs": 4,
