@@ -110,9 +110,16 @@ class AiInfraError(Exception):
 
 
 class UsageError(AiInfraError):
-    """A command, option or value that cannot be understood."""
+    """A command, option or value that cannot be understood.
+
+    ``option`` is the option that it is about, where it is about one.
+    """
 
     status = 400
+
+    def __init__(self, message: str, *, hint: str = "", option: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.option = option
 
 
 class UnknownOption(UsageError):
@@ -123,8 +130,8 @@ class UnknownOption(UsageError):
         super().__init__(
             f"unknown option {option}",
             hint=near or "see --help; what follows a bare -- goes to accelerate unchanged",
+            option=option,
         )
-        self.option = option
 
 
 class NotFound(AiInfraError):
@@ -223,7 +230,14 @@ class AuthenticationFailed(PoolError):
 
 
 class LoginNeeded(AuthenticationFailed):
-    """The host wants what only a person has. The hint is the command that asks for it, once."""
+    """A password or second factor is wanted that only a person can give, in a terminal.
+
+    ``command`` is the one to run there; the connection that it makes is then used.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", command: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.command = command
 
 
 class HostKeyUnknown(PoolError):

@@ -133,6 +133,7 @@ def _denied(attempt: Attempt, found: re.Match[str]) -> PoolError:
         return LoginNeeded(
             f"{attempt.host} wants more than a key of {account}: {', '.join(methods)}",
             hint=f"log in once in a terminal; the connection is then shared: {attempt.login}",
+            command=attempt.login,
         )
     tried = f"tried: {', '.join(attempt.keys)}" if attempt.keys else "no key file is there"
     hint = f"{tried}, and what ssh-agent holds (ssh-add -l); a key with a passphrase needs ssh-add"
