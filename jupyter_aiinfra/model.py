@@ -20,6 +20,7 @@ import msgspec
 
 __all__ = [
     "LAUNCHER",
+    "Artifacts",
     "CaptureKind",
     "Desired",
     "EnvironmentSpec",
@@ -454,6 +455,15 @@ class RankStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Artifacts:
+    """What a job has left of the files that it had declared, and what could not be had of them."""
+
+    files: int
+    size_bytes: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observation:
     """What a pool saw of a job at ``seen_at``; it never guesses.
 
@@ -485,6 +495,7 @@ class Observation:
     restarts: tuple[Restart, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
     waiting: str | None = None
+    artifacts: Artifacts | None = None
     stalled_since: float | None = None
 
 

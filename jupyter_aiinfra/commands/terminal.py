@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, TextIO
 
+from jupyter_aiinfra.commands.artifacts import bring_artifacts
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import log_folder, waits_text
 from jupyter_aiinfra.commands.watch import watch
@@ -79,6 +80,9 @@ class TerminalSurface:
         if fetch and job.seen is not None and job.seen.results:
             folder = self._session.run(self._session.engine.results(job.id))
             self.text(f"results: {', '.join(job.seen.results)} in {folder}")
+        said = bring_artifacts(self._session, job) if fetch else ""
+        if said:
+            self.text(said)
         return job
 
 

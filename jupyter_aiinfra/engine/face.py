@@ -18,6 +18,7 @@ from jupyter_aiinfra.engine.reconciling import Reconciled, reconcile
 from jupyter_aiinfra.environments import BuiltEnvironment, Report
 from jupyter_aiinfra.errors import (
     Conflict,
+    HostKeyUnknown,
     JobNotFound,
     PoolError,
     PoolInUse,
@@ -39,7 +40,15 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
-from jupyter_aiinfra.pools.base import Adopting, Building, Leased, Pool, RankStacks, StackDumping
+from jupyter_aiinfra.pools.base import (
+    Adopting,
+    Building,
+    Collecting,
+    Leased,
+    Pool,
+    RankStacks,
+    StackDumping,
+)
 from jupyter_aiinfra.progress import settled
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
@@ -85,10 +94,28 @@ class Engine:
             A name, kind or option that cannot be.
         PoolExists
             The name is taken by another pool.
+        HostKeyUnknown
+            Of one of its hosts: a person has to accept it first, see :meth:`trust`.
         Unreachable
             The pool does not answer.
         """
         return await self._pools.attach(name, kind=kind, options=options)
+
+    async def trust(
+        self, key: HostKeyUnknown, *, kind: str, options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Accept the key of a host for good, if the host still shows it.
+
+        `kind` and `options` are those of the pool that has the host, attached or not.
+
+        Raises
+        ------
+        HostKeyChanged
+            The host shows another one by now, or another one is known.
+        UsageError
+            No such pool can have that host.
+        """
+        await self._pools.trust(key, kind=kind, options=options)
 
     async def detach(self, name: str, *, force: bool = False) -> None:
         """Forget a pool. Its jobs and their run directories stay as they are.
@@ -296,6 +323,14 @@ class Engine:
         """Return a local folder with what the job's ``--fetch`` saved, or ``None``."""
         job = self.store.get_job(job_id)
         return await self._pools.pool(job.pool).results(job.handle) if job.handle else None
+
+    async def artifacts(self, job_id: str) -> Path | None:
+        """Return a local folder with the files that the job has declared, or ``None``."""
+        job = self.store.get_job(job_id)
+        if job.handle is None:
+            return None
+        pool = self._pools.pool(job.pool)
+        return await pool.artifacts(job.handle) if isinstance(pool, Collecting) else None
 
     # --- jobs: end -----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jupyter_aiinfra.commands.artifacts import bring_artifacts
 from jupyter_aiinfra.commands.context import Surface
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import log_folder
@@ -125,9 +126,11 @@ class NotebookSurface:
                 said = bring_results(self._shell, self._session, job)
         finally:
             screen.close()
+        brought = bring_artifacts(self._session, job) if fetch else ""
+        for text in (brought, said):
+            if text:
+                self.text(text)
         check_outcome(job)
-        if said:
-            self.text(said)
         return job
 
     def _is_ending(self) -> bool:

@@ -392,6 +392,9 @@ class GangSupervisor(supervise.Supervisor):
         if orders["attempt"] == self.attempt and orders["go"]:
             self.let_begin(orders["go"])
         if orders["over"] and self.phase in ("idle", "ended"):
+            # Rank 0 ran where the leader is: what it has written is there.
+            if self.leads and mine and not self.collected():
+                return
             self.finish(orders["over"])
 
     def let_begin(self, go: Json) -> None:

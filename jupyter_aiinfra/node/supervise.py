@@ -427,6 +427,7 @@ def status(folder: str) -> Json:
         "stop": run.json("stop.json"),
         "tracking": run.json("track.run.json"),
         "results": _result_names(run),
+        "artifacts": run.json("artifacts.json"),
         "attempt": turn.get("attempt", 1),
         "restarts": turn.get("restarts", []),
         "nodes": turn.get("nodes", []),
@@ -765,6 +766,7 @@ class Supervisor:
         self.spec = spec
         self.child: subprocess.Popen[bytes] | None = None
         self.tracker: subprocess.Popen[bytes] | None = None
+        self.collector: subprocess.Popen[bytes] | None = None
         self.stopper: Stopper | None = None
         self.rc: int | None = None
         self.begun = time.monotonic()
@@ -800,6 +802,9 @@ class Supervisor:
             self.wait()
         stopped = self.stopper
         strays = self.end_strays()
+        while not self.collected():
+            self.beat()
+            self.wait()
         ended_by = stopped.ended_by() if stopped else {}
         record = conclusion(self.run, self.spec, self.rc, strays=strays, ended_by=ended_by)
         self.record(record)
@@ -909,9 +914,23 @@ class Supervisor:
         self.reap()
         return count
 
+    def collected(self) -> bool:
+        """Whether the files that the job has declared are in its run directory, or there are none.
+
+        The first call begins that, in a process of its own.
+        """
+        if not self.spec.get("artifacts"):
+            return True
+        if self.collector is None:
+            here = os.path.dirname(os.path.abspath(__file__))
+            argv = [sys.executable, "-I", "-S", os.path.join(here, "collect.py"), self.run.folder]
+            self.collector = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        return self.collector.poll() is not None
+
     def reap(self) -> None:
         """Collect orphans of the job that became our children (we are their subreaper)."""
-        known = {process.pid for process in (self.child, self.tracker) if process is not None}
+        ours = (self.child, self.tracker, self.collector)
+        known = {process.pid for process in ours if process is not None}
         with contextlib.suppress(ChildProcessError):
             for _ in range(1024):
                 info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -1071,7 +1090,7 @@ def _spawn(
 
 def in_gang(spec: Json) -> bool:
     """Whether this node's part of the job is led by a gang: several nodes, or several attempts."""
-    return spec["node_count"] > 1 or bool(spec.get("max_restarts"))
+    return spec.get("node_count", 1) > 1 or bool(spec.get("max_restarts"))
 
 
 def start(folder: str, secrets: Mapping[str, str], gang: Json | None = None) -> None:

@@ -844,7 +844,7 @@ class Companion:
             concluded = False
         else:
             concluded = True
-        complete = all([concluded, sender.close(), courier.close()])
+        complete = all([concluded, sender.close(), courier.close(), self._log_outputs()])
         if not complete:
             log.error("not everything could be logged; run this again to complete it")
         return complete
@@ -930,6 +930,27 @@ class Companion:
                 self._or_warn(f"artifact {name}", functools.partial(self._log_artifact, name))
         if "requirements.txt" not in {*names, *known}:
             self._store.log_text(self.run_id, environment_lock(), "requirements.txt")
+
+    def _log_outputs(self) -> bool:
+        """Log the files that the job itself has declared; return whether all of them were taken."""
+        folder = self.run.path("artifacts")
+        complete = True
+        for parent, _, names in os.walk(folder):
+            for name in sorted(names):
+                path = os.path.join(parent, name)
+                told = os.path.relpath(path, self.run.folder).replace(os.sep, "/")
+                work = functools.partial(self._store.log_file, self.run_id, path, told)
+                try:
+                    insist(
+                        functools.partial(self._or_warn, f"artifact {told}", work),
+                        f"artifact {told}",
+                        pace=self.pace,
+                        seconds=countdown(self.pace.finish),
+                    )
+                except Exception:  # the others may be taken all the same
+                    log.exception("artifact %s could not be logged", told)
+                    complete = False
+        return complete
 
     def _log_artifact(self, name: str) -> None:
         path = os.path.realpath(self.run.path(name))

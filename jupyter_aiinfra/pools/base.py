@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.environments import BuiltEnvironment, Report
+from jupyter_aiinfra.errors import HostKeyUnknown
 from jupyter_aiinfra.model import Handle, Job, LogChunk, Node, Observation, Plan
 from jupyter_aiinfra.shell import Shell
 
@@ -21,12 +22,14 @@ __all__ = [
     "Adopting",
     "Browsing",
     "Building",
+    "Collecting",
     "FileReader",
     "Leased",
     "Pool",
     "RankStacks",
     "RunFile",
     "StackDumping",
+    "Trusting",
 ]
 
 
@@ -111,6 +114,40 @@ class Leased(Protocol):
 
     gpus_are_leased: bool
     """Always true; what tells such a pool from others is that it has this."""
+
+
+@runtime_checkable
+class Collecting(Protocol):
+    """A pool whose jobs keep the files that they have declared as artifacts."""
+
+    async def artifacts(self, handle: Handle) -> Path | None:
+        """Return a local folder with them, or ``None`` if there are none.
+
+        Where the pool is elsewhere the files are brought here first.
+        """
+        ...
+
+
+@runtime_checkable
+class Trusting(Protocol):
+    """A pool of hosts whose keys a person has to accept before anything is sent there."""
+
+    @property
+    def untrusted(self) -> Sequence[HostKeyUnknown]:
+        """The hosts whose key nobody has accepted, each with it, as :meth:`Pool.nodes` saw them."""
+        ...
+
+    async def trust(self, error: HostKeyUnknown) -> None:
+        """Accept exactly that key for good, if the host still shows it. Idempotent.
+
+        Raises
+        ------
+        HostKeyChanged
+            It shows another one, or another one is known by now; nothing was accepted.
+        UsageError
+            It is no host of this pool.
+        """
+        ...
 
 
 @runtime_checkable

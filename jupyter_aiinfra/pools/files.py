@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_aiinfra.model import (
+    Artifacts,
     Health,
     JobSpec,
     JobState,
@@ -59,6 +60,7 @@ def orders(
         "dead_peer_seconds": spec.dead_peer_seconds,
         "join_seconds": spec.join_seconds,
         "checkpoints": checkpoints,
+        "artifacts": list(spec.artifacts),
         "secrets": bool(spec.secrets),
         "procs": spec.procs,
         "world": (len(nodes) or spec.nodes) * spec.procs,
@@ -111,7 +113,18 @@ def observation_from_status(status: Mapping[str, Any], *, seen_at: float) -> Obs
         restarts=tuple(_restart(entry) for entry in status.get("restarts", ())),
         nodes=tuple(_health(node) for node in status.get("nodes", ())),
         waiting=status.get("waiting"),
+        artifacts=_artifacts(status.get("artifacts")),
         stalled_since=status.get("stalled_since"),
+    )
+
+
+def _artifacts(record: Mapping[str, Any] | None) -> Artifacts | None:
+    if record is None:
+        return None
+    return Artifacts(
+        files=record["files"],
+        size_bytes=record["bytes"],
+        problems=tuple(record["problems"]),
     )
 
 

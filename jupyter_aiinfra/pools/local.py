@@ -28,10 +28,7 @@ from jupyter_aiinfra.errors import (
 )
 from jupyter_aiinfra.model import (
     LAUNCHER,
-    Gpu,
-    GpuProcess,
     Handle,
-    Interpreter,
     Job,
     LogChunk,
     Node,
@@ -45,6 +42,7 @@ from jupyter_aiinfra.node import describe, stall, supervise
 from jupyter_aiinfra.pools import browsing
 from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
 from jupyter_aiinfra.pools.building import build_for
+from jupyter_aiinfra.pools.facts import node_from_facts
 from jupyter_aiinfra.pools.files import observation_from_status, orders
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.settings import Settings
@@ -131,7 +129,9 @@ class LocalPool(Pool):
 
     async def nodes(self) -> Sequence[Node]:
         """Return this machine."""
-        return (_node(await self._describe(), max_procs=self._max_procs),)
+        facts = await self._describe()
+        node = node_from_facts(facts, name="localhost", address=_ADDRESS, max_procs=self._max_procs)
+        return (node,)
 
     async def _describe(self) -> Mapping[str, Any]:
         folder = str(_existing(self._runs))
@@ -290,6 +290,11 @@ class LocalPool(Pool):
         folder = Path(handle.data["run_dir"]) / "results"
         return folder if (folder / "manifest.json").exists() else None
 
+    async def artifacts(self, handle: Handle) -> Path | None:
+        """Return the folder of artifacts in place; see :class:`~.base.Collecting`."""
+        folder = Path(handle.data["run_dir"]) / "artifacts"
+        return folder if folder.is_dir() else None
+
     async def files(self, handle: Handle, *, limit: int) -> Sequence[RunFile]:
         """Return the files of the run directory; see :class:`~.base.Browsing`."""
         run_dir = Path(handle.data["run_dir"])
@@ -383,35 +388,3 @@ def _read(path: Path, offset: int) -> bytes:
         return os.pread(descriptor, _CHUNK_BYTES, offset)
     finally:
         os.close(descriptor)
-
-
-def _node(facts: Mapping[str, Any], *, max_procs: int | None) -> Node:
-    python = facts["python"]
-    gpus = tuple(
-        Gpu(
-            uuid=gpu["uuid"],
-            name=gpu["name"],
-            index=gpu["index"],
-            memory_total_bytes=gpu.get("memory_total_bytes"),
-            memory_used_bytes=gpu.get("memory_used_bytes"),
-            used_by=from_wire(gpu.get("used_by", ()), tuple[GpuProcess, ...]),
-        )
-        for gpu in facts["gpus"]
-    )
-    return Node(
-        name="localhost",
-        address=_ADDRESS,
-        cpus=facts.get("cpus"),
-        memory_bytes=facts.get("memory_total_bytes"),
-        disk_free_bytes=facts.get("disk_free_bytes"),
-        gpus=gpus,
-        python=Interpreter(
-            executable=python["executable"],
-            version=python["version"],
-            implementation=python["implementation"],
-            packages=python["packages"],
-        ),
-        driver=facts.get("driver"),
-        platform=facts.get("platform", sys.platform),
-        max_procs=max_procs or max(8, len(gpus), facts.get("cpus") or 1),
-    )

@@ -43,6 +43,9 @@ def merged_observation(
         "tracking": next(
             (word["tracking"] for word in said.values() if word.get("tracking")), None
         ),
+        "artifacts": next(
+            (word["artifacts"] for word in said.values() if word.get("artifacts")), None
+        ),
         "supervised": voice["state"] in _FINAL
         or all(word.get("supervised", True) for word in said.values()),
         "stop": next((word["stop"] for word in said.values() if word.get("stop")), None),

@@ -14,6 +14,7 @@ __all__ = ["node_files", "with_node_files"]
 # What lies in a run directory's ``aiinfra/``, and the file of ours that it is.
 _NODE_FILES: Final = {
     "aiinfra_spawned.py": "aiinfra_spawned.py",
+    "collect.py": "collect.py",
     "gang.py": "gang.py",
     # `from jupyter_aiinfra import step` works where the package is not installed.
     "jupyter_aiinfra.py": "step.py",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,7 @@ from jupyter_aiinfra.bundle import Bundle, bundle_file, pull, push
 from jupyter_aiinfra.channel import Stream
 from jupyter_aiinfra.environments import BuiltEnvironment, Report, remove, survey
 from jupyter_aiinfra.errors import (
+    HostKeyUnknown,
     NotFound,
     PoolError,
     SubmitError,
@@ -137,6 +139,7 @@ class SshPool(Pool):
         ]
         self._by_name = {node.name: node for node in self._nodes}
         self._hellos: dict[str, Mapping[str, Any]] = {}
+        self._untrusted: dict[str, HostKeyUnknown] = {}
         self._tails = Tails()
         self._over: set[str] = set()
 
@@ -153,16 +156,21 @@ class SshPool(Pool):
         for name in record.options:
             if name not in known:
                 hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
-                raise UsageError(f"pool {record.name}: unknown option {name!r}", hint=hint)
+                said = f"pool {record.name}: unknown option {name!r}"
+                raise UsageError(said, hint=hint, option=name)
         try:
             options = from_wire(dict(record.options), SshOptions, strict=False)
         except msgspec.ValidationError as error:
-            raise UsageError(f"pool {record.name}: {error}") from error
+            at = re.search(r"`\$\.(\w+)`", str(error))
+            raise UsageError(
+                f"pool {record.name}: {error}", option=at[1] if at else None
+            ) from error
         hosts = _hosts(options)
         if options.max_procs is not None and options.max_procs < 1:
             raise UsageError(
                 f"pool {record.name}: --max-procs {options.max_procs} leaves no rank",
                 hint="give a number from 1 on",
+                option="max_procs",
             )
         addresses = _listed(options.addresses)
         if addresses and len(addresses) != len(hosts):
@@ -170,6 +178,7 @@ class SshPool(Pool):
                 f"pool {record.name}: --addresses names {len(addresses)} and there are "
                 f"{len(hosts)} hosts",
                 hint="one for each host, in their order, with commas between",
+                option="addresses",
             )
         return cls(options, settings, hosts=hosts)
 
@@ -186,6 +195,11 @@ class SshPool(Pool):
             What is wrong with the first, where none can be used.
         """
         found = await _each(self._nodes, self._describe)
+        self._untrusted = {
+            node.name: each
+            for node, each in zip(self._nodes, found, strict=True)
+            if isinstance(each, HostKeyUnknown)
+        }
         errors = [each for each in found if isinstance(each, PoolError)]
         if len(errors) == len(found):
             raise errors[0]
@@ -220,6 +234,23 @@ class SshPool(Pool):
             since=status.since,
             problem=error.message,
         )
+
+    @property
+    def untrusted(self) -> Sequence[HostKeyUnknown]:
+        """The keys that nobody has accepted; see :class:`~.base.Trusting`."""
+        return tuple(self._untrusted.values())
+
+    async def trust(self, error: HostKeyUnknown) -> None:
+        """Accept a host's key for good; see :class:`~.base.Trusting`."""
+        node = self._by_name.get(error.host)
+        if node is None or not isinstance(node.shell, SshShell):
+            raise UsageError(
+                f"{error.host} is no host of this pool", hint=f"it has {', '.join(self._by_name)}"
+            )
+        await node.shell.confirm(error)
+        await node.shell.trust(error)
+        self._untrusted.pop(error.host, None)
+        node.forgive()
 
     async def _hello(self, node: RemoteNode) -> Mapping[str, Any]:
         hello = await node.hello()
@@ -560,13 +591,20 @@ class SshPool(Pool):
 
     async def results(self, handle: Handle) -> Path | None:
         """Bring the results here from the node of rank 0; see :class:`~.base.Pool`."""
+        return await self._bring(handle, "results")
+
+    async def artifacts(self, handle: Handle) -> Path | None:
+        """Bring the artifacts here from the node of rank 0; see :class:`~.base.Collecting`."""
+        return await self._bring(handle, "artifacts")
+
+    async def _bring(self, handle: Handle, what: str) -> Path | None:
         words = await self._statuses(handle)
         for slot, word in enumerate(words):
-            if not isinstance(word, Mapping) or not word.get("results"):
+            if not isinstance(word, Mapping) or not word.get(what):
                 continue
             node = self._node(handle.data["nodes"][slot])
-            folder = f"{await self._run_dir(handle, slot)}/results"
-            into = self._settings.home / "results" / handle.data["job"]
+            folder = f"{await self._run_dir(handle, slot)}/{what}"
+            into = self._settings.home / what / handle.data["job"]
             await asyncio.to_thread(into.mkdir, mode=0o700, parents=True, exist_ok=True)
             await pull(node.shell, python=node.python, folder=folder, into=into)
             return Path(into)
@@ -662,14 +700,29 @@ def _run_name(job_id: str, slot: int) -> str:
 
 def _hosts(options: SshOptions) -> tuple[HostSpec, ...]:
     if options.hosts and options.hosts_from:
-        raise UsageError("--hosts and --hosts-from contradict each other", hint="give one of them")
+        raise UsageError(
+            "--hosts and --hosts-from contradict each other",
+            hint="give one of them",
+            option="hosts_from",
+        )
     if options.hosts:
-        return parse_hosts(options.hosts)
+        return _read("hosts", parse_hosts, options.hosts)
     if options.hosts_from:
-        return hosts_from(options.hosts_from)
+        return _read("hosts_from", hosts_from, options.hosts_from)
     raise UsageError(
-        "which hosts?", hint="--hosts gpu1,gpu2,me@gpu3:2222, or --hosts-from '~/.ssh/config:gpu*'"
+        "which hosts?",
+        hint="--hosts gpu1,gpu2,me@gpu3:2222, or --hosts-from '~/.ssh/config:gpu*'",
+        option="hosts",
     )
+
+
+def _read(
+    option: str, read: Callable[[str], tuple[HostSpec, ...]], text: str
+) -> tuple[HostSpec, ...]:
+    try:
+        return read(text)
+    except UsageError as error:
+        raise UsageError(error.message, hint=error.hint, option=option) from error
 
 
 def _listed(text: str | None) -> list[str]:

@@ -169,3 +169,51 @@ def test_the_folder_is_not_made_by_looking(tmp_path: Path) -> None:
     assert asyncio.run(pool.jobs()) == ()
     assert asyncio.run(pool.nodes())
     assert not os.path.lexists(tmp_path / "home")
+
+
+async def test_a_job_is_begun_again_from_its_checkpoint(tmp_path: Path) -> None:
+    pool = LocalPool(LocalOptions(), Settings(home=tmp_path / "home"))
+    script = (
+        'mkdir -p "$AIINFRA_CHECKPOINT_DIR"; cd "$AIINFRA_CHECKPOINT_DIR"; '
+        "step=$(cat step 2>/dev/null || echo 0); "
+        'while [ "$step" -lt 6 ]; do step=$((step+1)); echo $step >step; '
+        'echo "attempt $AIINFRA_ATTEMPT step $step"; '
+        '[ "$step" = 3 ] && [ "$AIINFRA_ATTEMPT" = 1 ] && kill -9 $$; done; exit 0'
+    )
+    spec = dataclasses.replace(a_spec("/bin/sh", "-c", script), max_restarts=1)
+    handle = await pool.submit(await pool.plan(make_job(spec)), Bundle(files=()))
+    seen = await until(lambda: pool.observe(handle), *FINAL)
+    assert (seen.state, seen.attempt) == (JobState.SUCCEEDED, 2)
+    assert "status 137" in seen.restarts[0].reason
+    data = b"".join(c.data for c in await collect(pool.logs(handle, rank=-1)))
+    said = [line for line in data.decode().splitlines() if line.startswith("attempt")]
+    assert said == [
+        *(f"attempt 1 step {step}" for step in (1, 2, 3)),
+        *(f"attempt 2 step {step}" for step in (4, 5, 6)),
+    ]
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+async def test_declared_files_are_kept_with_the_job(tmp_path: Path, restarts: int) -> None:
+    pool = LocalPool(LocalOptions(), Settings(home=tmp_path / "home"))
+    work = tmp_path / "work"
+    work.mkdir()
+    script = (
+        "mkdir -p out/deep; echo weights >out/deep/model.bin; echo other >other; ln -s / out/up"
+    )
+    spec = dataclasses.replace(
+        a_spec("/bin/sh", "-c", script),
+        cwd=str(work),
+        artifacts=("out/**",),
+        max_restarts=restarts,
+    )
+    handle = await pool.submit(await pool.plan(make_job(spec)), Bundle(files=()))
+    seen = await until(lambda: pool.observe(handle), *FINAL)
+    assert seen.state is JobState.SUCCEEDED
+    assert seen.artifacts is not None
+    assert (seen.artifacts.files, seen.artifacts.size_bytes) == (1, 8)
+    folder = await pool.artifacts(handle)
+    assert folder is not None
+    assert (folder / "out/deep/model.bin").read_text() == "weights\n"
+    assert not (folder / "other").exists()
+    assert "artifacts/out/deep/model.bin" in [f.path for f in await pool.files(handle, limit=99)]

@@ -57,6 +57,7 @@ def test_orders_are_json_with_everything_a_node_needs() -> None:
         "dead_peer_seconds": 10.0,
         "join_seconds": 60.0,
         "checkpoints": None,
+        "artifacts": [],
         "secrets": True,
         "procs": 4,
         "world": 8,
