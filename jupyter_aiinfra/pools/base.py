@@ -138,12 +138,14 @@ class Trusting(Protocol):
         ...
 
     async def trust(self, error: HostKeyUnknown) -> None:
-        """Accept exactly that key for good, if the host still shows it. Idempotent.
+        """Accept exactly that key for good. Idempotent.
+
+        Should the host show another one by now, the next call that reaches for it is refused.
 
         Raises
         ------
         HostKeyChanged
-            It shows another one, or another one is known by now; nothing was accepted.
+            Another one of this host was accepted meanwhile.
         UsageError
             It is no host of this pool.
         """

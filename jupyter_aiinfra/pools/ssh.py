@@ -247,7 +247,6 @@ class SshPool(Pool):
             raise UsageError(
                 f"{error.host} is no host of this pool", hint=f"it has {', '.join(self._by_name)}"
             )
-        await node.shell.confirm(error)
         await node.shell.trust(error)
         self._untrusted.pop(error.host, None)
         node.forgive()
