@@ -62,6 +62,8 @@ class BundleFile:
     def read(self, offset: int = 0, limit: int | None = None) -> Iterator[bytes | memoryview]:
         """Yield the content from `offset`, at most `limit` bytes of it, memory without a copy."""
         left = self.size_bytes if limit is None else limit
+        if self.size_bytes and not self.parts:
+            raise _not_stored(self, "the nodes, nor here")
         for part in self.parts:
             size = part.stat().st_size if isinstance(part, Path) else len(part)
             if offset >= size:
@@ -155,8 +157,11 @@ def bundle_file(
     return BundleFile(path=path, digest=sha.hexdigest(), size_bytes=size, parts=parts)
 
 
-def stored(refs: Iterable[FileRef], *, blobs: Path) -> Bundle:
+def stored(refs: Iterable[FileRef], *, blobs: Path, elsewhere: bool = False) -> Bundle:
     """Rebuild a bundle from a blob store.
+
+    What is not there may still be `elsewhere`, where the bundle is to go: then it is in the bundle
+    without its content, and NotFound is raised only when that has to be sent.
 
     Raises
     ------
@@ -166,18 +171,21 @@ def stored(refs: Iterable[FileRef], *, blobs: Path) -> Bundle:
     files = []
     for ref in refs:
         blob = receive.blob_path(str(blobs), ref.digest)
-        if not receive.is_whole(blob, ref.size_bytes):
-            name = ref.path or f"a variable's data ({ref.digest[:12]}…)"
-            raise NotFound(
-                f"{name} of this job is no longer stored in {blobs}",
-                hint="launch it again from the notebook",
-            )
-        files.append(
-            BundleFile(
-                path=ref.path, digest=ref.digest, size_bytes=ref.size_bytes, parts=(Path(blob),)
-            )
-        )
+        here = receive.is_whole(blob, ref.size_bytes)
+        parts: tuple[Part, ...] = (Path(blob),) if here else ()
+        file = BundleFile(path=ref.path, digest=ref.digest, size_bytes=ref.size_bytes, parts=parts)
+        if not here and not elsewhere:
+            raise _not_stored(file, str(blobs))
+        files.append(file)
     return Bundle(files=tuple(files))
+
+
+def _not_stored(file: BundleFile, where: str) -> NotFound:
+    name = file.path or f"a variable's data ({file.digest[:12]}…)"
+    return NotFound(
+        f"{name} of this job is no longer stored in {where}",
+        hint="launch it again from the notebook",
+    )
 
 
 def place(bundle: Bundle, *, blobs: Path, run_dir: Path) -> Transfer:

@@ -18,7 +18,6 @@ from jupyter_aiinfra.engine.reconciling import Reconciled, reconcile
 from jupyter_aiinfra.environments import BuiltEnvironment, Report
 from jupyter_aiinfra.errors import (
     Conflict,
-    HostKeyUnknown,
     JobNotFound,
     PoolError,
     PoolInUse,
@@ -40,10 +39,12 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
+from jupyter_aiinfra.pools.abilities import Confirm
 from jupyter_aiinfra.pools.base import (
     Adopting,
     Building,
     Collecting,
+    Holding,
     Leased,
     Pool,
     RankStacks,
@@ -82,11 +83,17 @@ class Engine:
     # --- pools ---------------------------------------------------------------------------------
 
     async def attach(
-        self, name: str, *, kind: str, options: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        *,
+        kind: str,
+        options: Mapping[str, Any] | None = None,
+        confirm: Confirm | None = None,
     ) -> PoolView:
         """Attach a pool under `name`. It is asked for its nodes first; nothing is kept on failure.
 
         Attaching the same pool again under its name is no error: a notebook is run more than once.
+        `confirm` is asked once about each host key that nobody has accepted yet.
 
         Raises
         ------
@@ -95,27 +102,11 @@ class Engine:
         PoolExists
             The name is taken by another pool.
         HostKeyUnknown
-            Of one of its hosts: a person has to accept it first, see :meth:`trust`.
+            Of one of its hosts: `confirm` did not accept it, or there is nobody to ask.
         Unreachable
             The pool does not answer.
         """
-        return await self._pools.attach(name, kind=kind, options=options)
-
-    async def trust(
-        self, key: HostKeyUnknown, *, kind: str, options: Mapping[str, Any] | None = None
-    ) -> None:
-        """Accept the key of a host for good, if the host still shows it.
-
-        `kind` and `options` are those of the pool that has the host, attached or not.
-
-        Raises
-        ------
-        HostKeyChanged
-            The host shows another one by now, or another one is known.
-        UsageError
-            No such pool can have that host.
-        """
-        await self._pools.trust(key, kind=kind, options=options)
+        return await self._pools.attach(name, kind=kind, options=options, confirm=confirm)
 
     async def detach(self, name: str, *, force: bool = False) -> None:
         """Forget a pool. Its jobs and their run directories stay as they are.
@@ -240,7 +231,8 @@ class Engine:
     async def rerun(self, job_id: str, *, secrets: Mapping[str, str] | None = None) -> Job:
         """Launch the same job again: same code, same data, same pool, as a new job."""
         old = self.store.get_job(job_id)
-        bundle = stored(old.spec.files, blobs=self.settings.blobs)
+        elsewhere = isinstance(self._pools.pool(old.pool), Holding)
+        bundle = stored(old.spec.files, blobs=self.settings.blobs, elsewhere=elsewhere)
         return await self.launch(old.pool, old.spec, bundle, secrets=secrets)
 
     # --- jobs: watch ---------------------------------------------------------------------------

@@ -24,6 +24,7 @@ __all__ = [
     "Building",
     "Collecting",
     "FileReader",
+    "Holding",
     "Leased",
     "Pool",
     "RankStacks",
@@ -150,6 +151,14 @@ class Trusting(Protocol):
             It is no host of this pool.
         """
         ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A pool whose nodes hold the files of former jobs, which need not be here as well."""
+
+    holds_files: bool
+    """Always true; what tells such a pool from others is that it has this."""
 
 
 @runtime_checkable

@@ -49,6 +49,7 @@ def merged_observation(
         "supervised": voice["state"] in _FINAL
         or all(word.get("supervised", True) for word in said.values()),
         "stop": next((word["stop"] for word in said.values() if word.get("stop")), None),
+        "stalled_since": _stalled(said),
         "nodes": _health(voice, silent, names),
     }
     return observation_from_status(status, seen_at=seen_at)
@@ -72,6 +73,14 @@ def _voice(
     if over:
         return max(over, key=lambda word: (word.get("attempt", 1), bool(word.get("led"))))
     return said[min(said)]
+
+
+def _stalled(said: Mapping[int, Mapping[str, Any]]) -> float | None:
+    """Return since when no rank of any node has made progress; each node judges its own."""
+    going = [word for word in said.values() if word["state"] not in _FINAL]
+    times = [word.get("stalled_since") for word in going]
+    known = [at for at in times if at is not None]
+    return max(known) if known and len(known) == len(times) else None
 
 
 def _never_began(word: Mapping[str, Any]) -> bool:

@@ -89,12 +89,25 @@ class RemoteNode:
             It does not answer, or did not a moment ago.
         """
         self._mind()
+        was_open = self.channel.is_open
         try:
-            answer = await self.channel.call(verb, timeout=timeout, **args)
+            answer = await self._asked(verb, timeout, args, again=was_open)
         except Unreachable as error:
             raise self._failed(error) from None
         self._answered()
         return answer
+
+    async def _asked(
+        self, verb: str, timeout: float, args: Mapping[str, Any], *, again: bool
+    ) -> dict[str, Any]:
+        try:
+            return await self.channel.call(verb, timeout=timeout, **args)
+        except Unreachable:
+            # A channel from before a cut says nothing about now. What is asked of a node may be
+            # asked twice, all of it.
+            if not again or self.channel.is_open:
+                raise
+        return await self.channel.call(verb, timeout=timeout, **args)
 
     def stream(self, verb: str, **args: Any) -> Stream:
         """Return a stream of the node; see :meth:`.channel.Channel.stream`."""

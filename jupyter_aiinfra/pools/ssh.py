@@ -119,6 +119,7 @@ class SshPool(Pool):
     kind: ClassVar[str] = "ssh"
     options_type: ClassVar[type] = SshOptions
     gpus_are_leased = True
+    holds_files = True
 
     def __init__(
         self,

@@ -515,6 +515,17 @@ class Hostile(Far):
         return begin + frame + json.dumps(self.digest).encode() + b"\nnull\n" + end
 
 
+def test_what_is_elsewhere_is_missed_only_when_it_must_be_sent(tmp_path: Path) -> None:
+    whole = made(("a", b"here"), ("b", b"there"))
+    place(made(("a", b"here")), blobs=tmp_path / "blobs", run_dir=tmp_path / "run")
+    bundle = stored(whole.refs(), blobs=tmp_path / "blobs", elsewhere=True)
+    assert bundle.refs() == whole.refs()
+    here, there = bundle.files
+    assert b"".join(here.read()) == b"here"
+    with pytest.raises(NotFound, match="b of this job is no longer stored"):
+        list(there.read())
+
+
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x"])
 async def test_a_pull_writes_only_below_its_folder(tmp_path: Path, name: str) -> None:
     into = tmp_path / "into"
