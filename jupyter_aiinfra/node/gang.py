@@ -585,7 +585,8 @@ class GangSupervisor(supervise.Supervisor):
             self.conclude(stop.get("state", "cancelled"), stop["reason"])
             return
         new_leader = now - self.led_at < self.dead_seconds and number > 0 and self.slot != 0
-        if new_leader and not all(self.alive(slot) for slot in members if slot != self.slot):
+        expected = [slot for slot in members if slot not in self.lost_leaders]
+        if new_leader and not all(self.alive(slot) for slot in expected):
             return  # those who are left need a moment to find us
         kept = [slot for slot in members if slot in here]
         hopeless = failure["fatal"] or left < 1 or number == 0
