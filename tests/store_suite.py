@@ -35,9 +35,11 @@ from jupyter_aiinfra.model import (
     PoolRecord,
     RankError,
     RankStatus,
+    Restart,
     Submitter,
     TrackingRun,
     TrackingSpec,
+    from_wire,
 )
 from jupyter_aiinfra.store import Store
 
@@ -295,6 +297,17 @@ class StoreSuite:
         assert not store.advance(added.id, expected=2, seen=seen(JobState.STARTING))
         assert not store.advance(added.id, expected=2, seen=seen(JobState.PENDING))
         assert store.get_job(added.id).state is JobState.RUNNING
+
+    def test_each_restart_is_an_event_once(self, store: Store, added: Job) -> None:
+        second = Restart(attempt=2, at=150.0, reason="gpu2 was lost", nodes=("gpu1",))
+        third = Restart(attempt=3, at=160.0, reason="rank 1 failed", nodes=("gpu1",))
+        running = JobState.RUNNING
+        for version, restarts in enumerate([(), (second,), (second,), (), (second, third)]):
+            now = seen(running, attempt=1 + len(restarts), restarts=restarts)
+            assert store.advance(added.id, expected=version, seen=now)
+        assert not store.advance(added.id, expected=0, seen=seen(running, restarts=(third,)))
+        told = [event for event in store.events(subject=added.id) if event.kind == "job.restart"]
+        assert [from_wire(dict(event.detail), Restart) for event in told] == [second, third]
 
     def test_seeing_the_same_state_again_is_noted_without_an_event(
         self, store: Store, added: Job

@@ -107,6 +107,9 @@ class Background(LoggingConfigurable):
     pool_seconds = Float(
         30.0, help="How often a pool is asked while somebody watches the pools."
     ).tag(config=True)
+    pool_degraded_seconds = Float(
+        10.0, help="How soon a pool is asked again of which some nodes do not answer, at first."
+    ).tag(config=True)
     pool_longest_seconds = Float(
         300.0, help="How often a pool is asked at least that does not answer, while watched."
     ).tag(config=True)
@@ -254,16 +257,19 @@ class Background(LoggingConfigurable):
     async def _visit(self, pool: str, ids: list[str]) -> None:
         begun_at = time.monotonic()
         seen: list[JobItem] = []
+        news = False
         try:
             for job_id in ids:
                 pause = self._refresh_pause(job_id)
                 try:
                     seen.append(await self._engine.run(lambda e: _refresh(e, job_id)))  # noqa: B023
+                    news |= self.record.heard(job_id, at=time.time())
                 except JobNotFound:
                     self.record.forget(job_id)
-                except (PoolError, PoolNotFound):
+                except (PoolError, PoolNotFound) as error:
                     # It may be that it does not answer: whoever watches the pools is told.
                     pause = self._longer(job_id)
+                    news |= self.record.silent(job_id, error.message)
                     self._check_soon(pool)
                 self._jobs.rest(job_id, pause)
             self._works(f"refreshing {pool}")
@@ -273,7 +279,8 @@ class Background(LoggingConfigurable):
                 self._jobs.rest(job_id, self._longer(job_id))
         finally:
             del self._visits[pool]
-        if self.record.note(seen) and self.hub.of("job"):
+        news |= self.record.note(seen)
+        if news and self.hub.of("job"):
             self._alarms["record"].ring()
         # Of many jobs, or slow ones, each is seen less often: this takes a small part of the time.
         rest = 9 * (time.monotonic() - begun_at)
@@ -323,11 +330,19 @@ class Background(LoggingConfigurable):
     def _pool_due(self, pool: PoolItem) -> float:
         """When to ask `pool` again, by the wall clock; later and later where it does not answer."""
         pace = self._pools.of(pool.name)
-        if pool.checked_at != pace.seen:
-            pace.seen = pool.checked_at
-            longer = min(2 * pace.pause, self.pool_longest_seconds)
-            unreachable = pool.status is PoolStatus.UNREACHABLE
-            pace.pause = max(self.pool_seconds, longer if unreachable else 0.0)
+        if (pool.checked_at, pool.status) != pace.seen:
+            before = pace.seen[1] if pace.seen else None
+            pace.seen = (pool.checked_at, pool.status)
+            again = 2 * pace.pause if pool.status is before else 0.0
+            if pool.status is PoolStatus.UNREACHABLE:
+                longer = min(2 * pace.pause, self.pool_longest_seconds)
+                pace.pause = max(self.pool_seconds, longer)
+            elif pool.status is PoolStatus.DEGRADED:
+                # Its jobs may wait for the nodes that are missing.
+                soon = min(self.pool_degraded_seconds, self.pool_seconds)
+                pace.pause = max(soon, min(again, self.pool_seconds))
+            else:
+                pace.pause = self.pool_seconds
         return (pool.checked_at or 0.0) + pace.pause
 
     def _check_soon(self, name: str) -> None:

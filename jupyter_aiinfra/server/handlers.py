@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from http.client import responses
 from types import TracebackType
@@ -10,10 +9,11 @@ from typing import Any, ClassVar, TypeVar
 
 from jupyter_server.base.handlers import APIHandler
 
-from jupyter_aiinfra.errors import AiInfraError, UsageError
+from jupyter_aiinfra.errors import AiInfraError, HostKeyUnknown, LoginNeeded, UsageError
 from jupyter_aiinfra.model import from_json
 from jupyter_aiinfra.server.encoding import encode
 from jupyter_aiinfra.server.shared import SharedEngine
+from jupyter_aiinfra.server.wire import HostKey, Problem
 
 __all__ = ["ENGINE_SETTING", "NAMESPACE", "POKE_SETTING", "AiInfraHandler"]
 
@@ -80,15 +80,13 @@ class AiInfraHandler(APIHandler):
         super().send_error(error.status if error else status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Write ``{"message", "hint"}``; what is not our error is left to Jupyter."""
+        """Write our error as :class:`Problem`; what is not ours is left to Jupyter."""
         error = _ours(kwargs.get("exc_info"))
         if error is None:
             super().write_error(status_code, **kwargs)
             return
         self.set_header("Content-Type", "application/json")
-        self.finish(
-            json.dumps({"message": error.message or responses[status_code], "hint": error.hint})
-        )
+        self.finish(encode(_problem(error, responses[status_code])))
 
     def log_exception(
         self,
@@ -107,6 +105,24 @@ class AiInfraHandler(APIHandler):
             )
         else:
             super().log_exception(typ, value, tb)
+
+
+def _problem(error: AiInfraError, otherwise: str) -> Problem:
+    key = None
+    if isinstance(error, HostKeyUnknown):
+        key = HostKey(
+            host=error.host,
+            key_type=error.key_type,
+            fingerprint=error.fingerprint,
+            line=error.line,
+        )
+    return Problem(
+        message=error.message or otherwise,
+        hint=error.hint,
+        option=error.option if isinstance(error, UsageError) else None,
+        command=error.command if isinstance(error, LoginNeeded) else "",
+        host_key=key,
+    )
 
 
 def _ours(exc_info: Any) -> AiInfraError | None:

@@ -19,7 +19,7 @@ from jupyter_aiinfra.logview import Redactor
 from jupyter_aiinfra.logview.masking import ByteMask
 from jupyter_aiinfra.logview.rows import LineDrawer, RowIndex, Span, TextRow
 from jupyter_aiinfra.logview.search import RowFinder
-from jupyter_aiinfra.model import LAUNCHER, Job
+from jupyter_aiinfra.model import Job
 from jupyter_aiinfra.pools.base import Pool
 from jupyter_aiinfra.server.jobs import recorded_job
 from jupyter_aiinfra.server.logreads import log_end, read_news, read_range
@@ -210,7 +210,7 @@ class LogBook:
         except NotFound:
             self._logs.pop((log.job_id, log.rank), None)
             raise
-        if not LAUNCHER <= log.rank < job.spec.world:
+        if not -job.spec.nodes <= log.rank < job.spec.world:
             self._logs.pop((log.job_id, log.rank), None)
             hint = f"it has {job.spec.world}, from 0 on"
             raise NotFound(f"job {job.id} has no rank {log.rank}", hint=hint)

@@ -21,6 +21,7 @@ __all__ = ["BOOK_SETTING", "ROUTES", "LogBook", "LogHandler", "RowsHandler", "Se
 
 BOOK_SETTING = "jupyter_aiinfra_logs"
 
+_LAUNCHER = re.compile(r"launcher(?:-([0-9]{1,5}))?")
 _PLAIN = "text/plain; charset=utf-8"
 _RANGE = re.compile(r"\s*bytes\s*=\s*(?:([0-9]{1,18})\s*-\s*([0-9]{1,18})?|-\s*([0-9]{1,18}))\s*")
 _FARTHEST = 10**15
@@ -133,8 +134,9 @@ class SearchHandler(_LogHandler):
 
 
 def _number(rank: str) -> int:
-    if rank == "launcher":
-        return LAUNCHER
+    launcher = _LAUNCHER.fullmatch(rank)
+    if launcher:
+        return LAUNCHER - int(launcher[1] or 0)
     if len(rank) > _MOST_DIGITS:
         raise NotFound(f"no job has a rank {rank[:_MOST_DIGITS]}…")
     return int(rank)
@@ -152,7 +154,8 @@ def _part(asked: re.Match[str], size: int) -> _Part | None:
 
 def _file_name(job: Job, rank: int) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", job.spec.name)
-    return f"{name}-{job.id}-{'launcher' if rank == LAUNCHER else f'rank{rank}'}.log"
+    what = f"rank{rank}" if rank >= 0 else f"launcher{LAUNCHER - rank or ''}"
+    return f"{name}-{job.id}-{what}.log"
 
 
 ROUTES = (
@@ -161,7 +164,8 @@ ROUTES = (
         handler=LogHandler,
         operations={
             "get": Operation(
-                summary="A rank's log as a file, or a range of its bytes; the rank may be launcher",
+                summary="A rank's log as a file, or a range of its bytes; the rank may be "
+                "launcher, or launcher-1 of the second node",
                 answer=bytes,
             )
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -12,15 +13,22 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from jupyter_aiinfra.engine import Engine, PoolView
-from jupyter_aiinfra.errors import AiInfraError, PoolError
-from jupyter_aiinfra.model import Lease, Node, PoolRecord
+from jupyter_aiinfra.errors import AiInfraError, HostKeyUnknown, PoolError
+from jupyter_aiinfra.model import Health, Lease, Node, PoolRecord
 from jupyter_aiinfra.server.handlers import AiInfraHandler
 from jupyter_aiinfra.server.queries import flag
 from jupyter_aiinfra.server.routes import Operation, Query, Route
 from jupyter_aiinfra.server.shared import SharedEngine
 from jupyter_aiinfra.server.wire import AttachRequest, PoolItem, PoolStatus
 
-__all__ = ["BOARD_SETTING", "ROUTES", "CheckHandler", "PoolBoard", "PoolHandler", "PoolsHandler"]
+__all__ = [
+    "BOARD_SETTING",
+    "ROUTES",
+    "CheckHandler",
+    "PoolBoard",
+    "PoolHandler",
+    "PoolsHandler",
+]
 
 BOARD_SETTING = "jupyter_aiinfra_pools"
 
@@ -32,6 +40,8 @@ class _Answer:
     """What a pool said when it was last asked; it counts for this record of it only."""
 
     record: PoolRecord
+    status: PoolStatus
+    since: float | None
     problem: str | None
     nodes: tuple[Node, ...] | None
     leases: tuple[Lease, ...] | None
@@ -101,12 +111,8 @@ class PoolBoard:
         return self._item(view.record, view.active_jobs)
 
     def _note(self, view: PoolView) -> None:
-        self._answers[view.record.name] = _Answer(
-            record=view.record,
-            problem=view.problem,
-            nodes=view.nodes,
-            leases=view.leases,
-            checked_at=self._clock(),
+        self._answers[view.record.name] = _noted(
+            view, before=self._answer(view.record), now=self._clock()
         )
         self._tell()
 
@@ -132,17 +138,15 @@ class PoolBoard:
 
     def _item(self, record: PoolRecord, active_jobs: int) -> PoolItem:
         answer = self._answer(record)
-        status = PoolStatus.UNKNOWN
-        if answer is not None:
-            status = PoolStatus.LIVE if answer.problem is None else PoolStatus.UNREACHABLE
         return PoolItem(
             name=record.name,
             kind=record.kind,
             options=record.options,
             created_at=record.created_at,
             active_jobs=active_jobs,
-            status=status,
+            status=answer.status if answer else PoolStatus.UNKNOWN,
             problem=(answer.problem or "") if answer else "",
+            since=answer.since if answer else None,
             checked_at=answer.checked_at if answer else None,
             nodes=answer.nodes if answer else None,
             leases=answer.leases if answer else None,
@@ -171,6 +175,54 @@ class PoolBoard:
     def _tell(self) -> None:
         for callback in tuple(self.changed):
             callback()
+
+
+def _noted(view: PoolView, *, before: _Answer | None, now: float) -> _Answer:
+    """Return what a pool has said as an answer, with since when it is so."""
+    known = {node.name: node for node in (before.nodes if before else None) or ()}
+    leases = view.leases
+    if view.nodes is not None:
+        nodes: tuple[Node, ...] | None = view.nodes
+        status = PoolStatus.LIVE
+        if view.problem is not None:
+            status = PoolStatus.UNREACHABLE
+        elif any(node.health is not Health.LIVE for node in view.nodes):
+            status = PoolStatus.DEGRADED
+    else:
+        # Who looks at it still wants to know what there is, or was.
+        nodes = tuple(map(_silent, known.values())) or None
+        leases = before.leases if before else None
+        status = PoolStatus.UNREACHABLE
+    if nodes is not None:
+        nodes = tuple(_dated(node, known.get(node.name), now) for node in nodes)
+    if before is not None and before.status is status:
+        since = before.since
+    else:
+        # That it answers when it is first asked is no news.
+        since = None if before is None and status is PoolStatus.LIVE else now
+    return _Answer(
+        record=view.record,
+        status=status,
+        since=since,
+        problem=view.problem,
+        nodes=nodes,
+        leases=leases,
+        checked_at=now,
+    )
+
+
+def _silent(node: Node) -> Node:
+    if node.health is Health.UNREACHABLE:
+        return node
+    return dataclasses.replace(node, health=Health.UNREACHABLE, since=None, problem=None)
+
+
+def _dated(node: Node, before: Node | None, now: float) -> Node:
+    """Return a node that is not well with since when that is so, where it does not say."""
+    if node.health is Health.LIVE or node.since is not None:
+        return node
+    same = before is not None and before.health is node.health
+    return dataclasses.replace(node, since=before.since if before and same else now)
 
 
 def _recorded(engine: Engine) -> tuple[list[PoolRecord], Mapping[str, int]]:
@@ -211,8 +263,15 @@ class PoolsHandler(_PoolsHandler):
         asked = self.body(AttachRequest)
         # A field left empty in a form is an option that was not given.
         options = {name: value for name, value in asked.options.items() if value != ""}
+        lines = {key.line for key in asked.accept}
+
+        async def is_accepted(shown: HostKeyUnknown) -> bool:
+            return shown.line in lines
+
         view = await self.engine.run(
-            lambda engine: engine.attach(asked.name, kind=asked.kind, options=options)
+            lambda engine: engine.attach(
+                asked.name, kind=asked.kind, options=options, confirm=is_accepted
+            )
         )
         self.answer(self.board.note(view), status=201)
 

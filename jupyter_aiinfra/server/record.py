@@ -5,6 +5,7 @@ Which process that was does not matter: a kernel's cell, the command line, anoth
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from jupyter_aiinfra.server.feeds import NEWEST
 from jupyter_aiinfra.server.hub import JOBS, Hub
 from jupyter_aiinfra.server.jobs import job_detail, job_item, recorded_job
 from jupyter_aiinfra.server.shared import SharedEngine
-from jupyter_aiinfra.server.wire import GoneNews, JobItem, JobNews, ProblemNews, Topic
+from jupyter_aiinfra.server.wire import GoneNews, JobItem, JobNews, ProblemNews, Silence, Topic
 
 __all__ = ["RecordWatch", "StoreFile"]
 
@@ -97,6 +98,8 @@ class RecordWatch:
         self._bus = bus
         self._version: int | None = None
         self._stale: set[str] = set()
+        self._heard: dict[str, float] = {}
+        self._silent: dict[str, str] = {}
         self._ended: dict[str, None] = {}
 
     async def look(self) -> None:
@@ -133,6 +136,22 @@ class RecordWatch:
         if changed:
             self._take(changed)
         return bool(changed)
+
+    def heard(self, job_id: str, *, at: float) -> bool:
+        """Take in that a job's pool has told of it; return whether that ends a silence."""
+        self._heard[job_id] = at
+        if self._silent.pop(job_id, None) is None:
+            return False
+        self._stale.add(job_id)
+        return True
+
+    def silent(self, job_id: str, message: str) -> bool:
+        """Take in why nothing is heard of a job; return whether that is new."""
+        if self._silent.get(job_id) == message:
+            return False
+        self._silent[job_id] = message
+        self._stale.add(job_id)
+        return True
 
     def forget(self, job_id: str) -> None:
         """Take in that a job is not in the record any more."""
@@ -174,6 +193,8 @@ class RecordWatch:
             if item is None or item.state.final:
                 if self.active.pop(job_id, None) is not None and item is not None:
                     ends.append(item)
+                self._heard.pop(job_id, None)
+                self._silent.pop(job_id, None)
             elif self._is_newer(item):
                 self.active[job_id] = item
         self._stale.update(jobs)
@@ -211,7 +232,17 @@ class RecordWatch:
         for topic in self._hub.of("job"):
             if topic.id in stale or not self._hub.has_state(topic):
                 news = await self._engine.call(lambda engine: _detail(engine, topic))  # noqa: B023
-                self._hub.tell(topic, news)
+                self._hub.tell(topic, self._with_silence(news))
+
+    def _with_silence(self, news: Any) -> Any:
+        if not isinstance(news, JobNews) or news.detail.item.state.final:
+            return news
+        detail = news.detail
+        message = self._silent.get(detail.item.id)
+        if message is None:
+            return news
+        silence = Silence(message=message, heard_at=self._heard.get(detail.item.id))
+        return JobNews(detail=dataclasses.replace(detail, silence=silence))
 
 
 def _is_end(event: Event) -> bool:

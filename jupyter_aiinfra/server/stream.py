@@ -31,7 +31,7 @@ _MESSAGE_BYTES: Final = 32 * 1024
 _WATCH_PAUSE_SECONDS: Final = 0.05
 _PROBLEMS_A_SECOND: Final = 5
 _ID = re.compile(r"[0-9a-z]{1,64}")
-_RANKS: Final = range(LAUNCHER, 1 << 20)
+_RANKS: Final = range(LAUNCHER - (1 << 16), 1 << 20)
 
 _PING_MILLISECONDS: Final = 30_000  # as Jupyter's other sockets do
 

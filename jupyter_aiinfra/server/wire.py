@@ -19,6 +19,7 @@ __all__ = [
     "FileItem",
     "GoneNews",
     "HelloNews",
+    "HostKey",
     "JobDetail",
     "JobItem",
     "JobNews",
@@ -40,6 +41,7 @@ __all__ = [
     "PoolsNews",
     "Problem",
     "ProblemNews",
+    "Silence",
     "TimelineEntry",
     "Topic",
     "WatchRequest",
@@ -47,21 +49,42 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostKey:
+    """The key that a host shows: what a person compares, and its line for known hosts."""
+
+    host: str
+    key_type: str
+    fingerprint: str
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Problem:
-    """The body of every refusal: what is wrong, and what to do about it (may be empty)."""
+    """The body of every refusal: what is wrong, and what to do about it (may be empty).
+
+    ``option`` is the option of a pool that is wrong, ``command`` what to run in a terminal first,
+    ``host_key`` a key that a person has to accept first; each where it is that.
+    """
 
     message: str
     hint: str = ""
+    option: str | None = None
+    command: str = ""
+    host_key: HostKey | None = None
 
 
 # --- pools ---------------------------------------------------------------------------------------
 
 
 class PoolStatus(str, Enum):
-    """Whether a pool answered when it was last asked; ``UNKNOWN`` before the first time."""
+    """Whether a pool answered when it was last asked; ``UNKNOWN`` before the first time.
+
+    ``DEGRADED`` is one of which some nodes do not answer, or did not until lately.
+    """
 
     UNKNOWN = "unknown"
     LIVE = "live"
+    DEGRADED = "degraded"
     UNREACHABLE = "unreachable"
 
 
@@ -78,8 +101,9 @@ class PoolKind:
 class PoolItem:
     """A pool as attached, and as it was when last asked (at ``checked_at``).
 
-    ``leases`` tell which jobs its GPUs are leased to; ``None`` where the pool gives them out
-    itself.
+    ``since`` is when it came to that status, as far as this server knows. ``nodes`` are as last
+    known: of a pool that does not answer, none of them does. ``leases`` tell which jobs its GPUs
+    are leased to; ``None`` where the pool gives them out itself.
     """
 
     name: str
@@ -89,6 +113,7 @@ class PoolItem:
     active_jobs: int
     status: PoolStatus = PoolStatus.UNKNOWN
     problem: str = ""
+    since: float | None = None
     checked_at: float | None = None
     nodes: tuple[Node, ...] | None = None
     leases: tuple[Lease, ...] | None = None
@@ -96,11 +121,16 @@ class PoolItem:
 
 @dataclass(frozen=True, kw_only=True)
 class AttachRequest:
-    """Attach a pool under a name."""
+    """Attach a pool under a name.
+
+    ``accept`` are keys of its hosts that a person has accepted, as an earlier refusal told of them:
+    one that a host shows just so is known from then on.
+    """
 
     name: str
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    accept: tuple[HostKey, ...] = ()
 
 
 # --- jobs ----------------------------------------------------------------------------------------
@@ -145,13 +175,22 @@ class TimelineEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Silence:
+    """Why nothing is heard of a job just now, and when something was; its state is that of then."""
+
+    message: str
+    heard_at: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobDetail:
     """One job, whole.
 
     ``header``, ``ranks`` and ``manifest`` are the traits of the cell's widget
     (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
     its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
-    where MLflow has a web address.
+    where MLflow has a web address. ``silence`` is there while the job's pool does not answer this
+    server.
     """
 
     item: JobItem
@@ -163,6 +202,7 @@ class JobDetail:
     line: str
     fetch: tuple[str, ...]
     tracking_url: str | None = None
+    silence: Silence | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -228,7 +228,8 @@ class Store(LeaseRecords):
         """Note what was seen of the job, if it is still at version `expected`.
 
         A job goes forward only, and not at all once it is over: the record keeps the first end.
-        An event is added only when the state is another. With the end, its GPUs are let go.
+        An event is added when the state is another, and one for each attempt that is new. With the
+        end, its GPUs are let go.
         """
         values = {"state": seen.state.value, "seen": to_wire(seen), "ended_at": _ended_at(seen)}
         with self._database.write() as connection:
@@ -236,6 +237,8 @@ class Store(LeaseRecords):
             if row.version != expected or not _may_follow(JobState(row.state), seen.state):
                 return False
             change(connection, row, values)
+            for restart in _new_restarts(connection, job_id, seen):
+                add_event(connection, "job.restart", job_id, restart)
             if row.state != seen.state.value:
                 add_state_event(connection, row, seen.state, seen.reason)
             if seen.state.final:
@@ -336,6 +339,25 @@ def _insert_job(connection: Connection, job: Job) -> None:
 
 def _may_follow(now: JobState, then: JobState) -> bool:
     return not now.final and (then.final or _ORDER[then] >= _ORDER[now])
+
+
+def _new_restarts(
+    connection: Connection, job_id: str, seen: Observation
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the restarts that no event tells of yet.
+
+    Not those that the last observation lacks: a node that was cut off for a while may have told of
+    an earlier attempt in between.
+    """
+    if not seen.restarts:
+        return
+    query = select(events.c.detail).where(
+        events.c.subject == job_id, events.c.kind == "job.restart"
+    )
+    told = {detail["attempt"] for (detail,) in connection.execute(query)}
+    for restart in seen.restarts:
+        if restart.attempt not in told:
+            yield to_wire(restart)
 
 
 def _ended_at(seen: Observation | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -26,7 +27,7 @@ from jupyter_aiinfra.server.pace import Alarm, Paces
 from jupyter_aiinfra.server.pools import PoolBoard
 from jupyter_aiinfra.server.record import StoreFile
 from jupyter_aiinfra.server.shared import SharedEngine
-from jupyter_aiinfra.server.wire import LogRow, LogRows, Topic
+from jupyter_aiinfra.server.wire import LogRow, LogRows, PoolItem, PoolStatus, Topic
 from jupyter_aiinfra.testing import FakeCluster
 from tests.support.browser import eventually
 from tests.support.engines import EMPTY, POOL, House, a_spec
@@ -183,6 +184,59 @@ async def test_pools_are_asked_while_watched_only(house: House) -> None:
         await asyncio.sleep(1.2)
 
         assert len(asked) == before
+
+
+async def test_pool_in_part_is_asked_again_sooner_than_one_that_is_silent(house: House) -> None:
+    house.attached()
+    speeds = {"pool_seconds": 40.0, "pool_degraded_seconds": 10.0, "pool_longest_seconds": 300.0}
+    async with open_room(house, **speeds) as room:
+
+        def pauses(*statuses: PoolStatus) -> list[float]:
+            room.background._pools.keep(())
+            found = []
+            for number, status in enumerate(statuses, start=1):
+                pool = a_pool(status, checked_at=1000.0 * number)
+                found.append(room.background._pool_due(pool) - 1000.0 * number)
+                assert room.background._pool_due(pool) == 1000.0 * number + found[-1]
+            return found
+
+        live, part, silent = PoolStatus.LIVE, PoolStatus.DEGRADED, PoolStatus.UNREACHABLE
+        assert pauses(live, part, part, part, part) == [40, 10, 20, 40, 40]
+        assert pauses(live, silent, silent, silent, silent) == [40, 80, 160, 300, 300]
+        assert pauses(silent, silent, part, live) == [40, 80, 10, 40]
+
+
+def a_pool(status: PoolStatus, *, checked_at: float) -> PoolItem:
+    return PoolItem(
+        name=POOL,
+        kind="fake",
+        options={},
+        created_at=0.0,
+        active_jobs=0,
+        status=status,
+        checked_at=checked_at,
+    )
+
+
+async def test_job_of_a_silent_pool_says_when_it_was_last_heard(house: House) -> None:
+    engine = house.attached()
+    async with open_room(house) as room:
+        job = await engine.launch(POOL, a_spec(), EMPTY)
+        room.hub.watch(room.browser, [Topic(topic="job", id=job.id)])
+
+        def last() -> Any:
+            news = [json.loads(frame) for frame in room.told]
+            return next((one["detail"] for one in reversed(news) if one["type"] == "job"), None)
+
+        await eventually(lambda: last() is not None and job.id in room.background.record.active)
+        house.cluster.reachable = False
+        await eventually(lambda: last()["silence"] is not None)
+        assert last()["silence"]["message"] == "pool fake does not answer"
+        assert last()["item"]["state"] == "starting"
+        assert engine.store.get_job(job.id).state is JobState.STARTING
+
+        house.cluster.reachable = True
+        await eventually(lambda: last()["silence"] is None)
 
 
 async def test_flood_is_told_a_few_times_a_second(house: House) -> None:

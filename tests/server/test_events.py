@@ -82,12 +82,14 @@ async def test_reachability_is_told_when_it_changes() -> None:
     bus = EventBus(logger)
     told = listen(logger)
     unknown, live, silent = PoolStatus.UNKNOWN, PoolStatus.LIVE, PoolStatus.UNREACHABLE
+    partly = PoolStatus.DEGRADED
 
-    for status in (unknown, live, live, silent, silent, live):
+    for status in (unknown, live, live, partly, silent, silent, live):
         bus.tell_reachability([pool("a", status)])
     bus.tell_reachability([pool("b", silent)])
 
     assert [(data["pool"], data["status"]) for _, data in await heard(logger, told)] == [
+        ("a", "degraded"),
         ("a", "unreachable"),
         ("a", "live"),
         ("b", "unreachable"),

@@ -101,6 +101,9 @@ async def test_bad_setting_is_answered_with_message_and_hint(
     assert json.loads(refused.value.response.body) == {
         "message": f"{settings}: unknown setting 'grace_secnods'",
         "hint": "did you mean grace_seconds?",
+        "option": None,
+        "command": "",
+        "host_key": None,
     }
 
 

@@ -55,7 +55,11 @@ async def test_all_mistakes_are_told_each_at_its_word(jp_fetch: Fetch) -> None:
     assert said == [
         ("heer", "no pool named 'heer'", "did you mean here?"),
         ("--proc", "unknown option --proc", "did you mean --procs?"),
-        ("two", "--nodes 'two': expected a whole number from 1 on", ""),
+        (
+            "two",
+            "--nodes 'two': expected a whole number from 1 on, or a range",
+            "--nodes 2..3 begins on three nodes and goes on as long as there are two",
+        ),
         (
             "fp7",
             "--mixed-precision 'fp7': expected one of no, fp16, bf16, fp8",

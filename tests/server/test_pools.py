@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from jupyter_aiinfra import pools
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.errors import PoolError, PoolNotFound
-from jupyter_aiinfra.model import Node, PoolRecord
+from jupyter_aiinfra.errors import HostKeyUnknown, LoginNeeded, PoolError, PoolNotFound
+from jupyter_aiinfra.model import Health, Node, PoolRecord
 from jupyter_aiinfra.server.kinds import options_schema
 from jupyter_aiinfra.server.pools import BOARD_SETTING, PoolBoard
 from jupyter_aiinfra.server.shared import SharedEngine
@@ -104,7 +104,11 @@ class TestOne:
         cluster.reachable = False
         first = pool["checked_at"]
         _, pool = await api.ask("POST", "pools/fake/check")
-        assert (pool["status"], pool["nodes"]) == ("unreachable", None)
+        assert pool["status"] == "unreachable"
+        # What it had is still told of, as what does not answer.
+        (node,) = pool["nodes"]
+        assert (node["name"], node["health"]) == ("fake0", "unreachable")
+        assert node["since"] == pool["since"] == pool["checked_at"]
         assert pool["problem"] == "pool fake does not answer"
         assert pool["checked_at"] >= first
         assert await api.get("pools/fake") == pool
@@ -194,6 +198,110 @@ class TestDetach:
         engine.store.add_pool(PoolRecord(name="fake", kind="fake", options={"other": "1"}))
         pool = await api.get("pools/fake")
         assert (pool["status"], pool["nodes"]) == ("unknown", None)
+
+
+class KeyPool(FakePool):
+    """Two hosts whose keys nobody has accepted."""
+
+    keys: ClassVar[dict[str, HostKeyUnknown]] = {}
+    asks_login: ClassVar[bool] = False
+
+    @property
+    def untrusted(self) -> Sequence[HostKeyUnknown]:
+        return tuple(self.keys.values())
+
+    async def trust(self, error: HostKeyUnknown) -> None:
+        del self.keys[error.host]
+
+    async def nodes(self) -> Sequence[Node]:
+        if self.asks_login:
+            raise LoginNeeded("gpu1 wants more", hint="log in", command="ssh -M gpu1")
+        if self.keys:
+            raise next(iter(self.keys.values()))
+        return await super().nodes()
+
+
+def _key(host: str) -> HostKeyUnknown:
+    return HostKeyUnknown(
+        f"the host key of {host} is not known",
+        host=host,
+        fingerprint=f"SHA256:{host}",
+        key_type="ED25519",
+        line=f"{host} ssh-ed25519 AAAA{host}",
+        hint="compare it",
+    )
+
+
+class TestHostKeys:
+    @pytest.fixture
+    def aiinfra_config(
+        self, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> dict[str, Any]:
+        monkeypatch.setattr(KeyPool, "keys", {name: _key(name) for name in ("gpu1", "gpu2")})
+
+        def opener(record: PoolRecord, settings: Settings) -> KeyPool:
+            return KeyPool(cluster, name=record.name)
+
+        return {"pool_opener": opener}
+
+    async def test_are_told_one_by_one_and_accepted_as_they_were_told(self, api: Api) -> None:
+        body: dict[str, Any] = {"name": "lab", "kind": "ssh", "accept": []}
+        for host in ("gpu1", "gpu2"):
+            status, answer = await api.ask("POST", "pools", body)
+            assert (status, answer["message"]) == (502, f"the host key of {host} is not known")
+            key = _key(host)
+            assert answer["host_key"] == {
+                "host": host,
+                "key_type": "ED25519",
+                "fingerprint": f"SHA256:{host}",
+                "line": key.line,
+            }
+            body["accept"].append(answer["host_key"])
+        status, pool = await api.ask("POST", "pools", body)
+        assert (status, pool["status"]) == (201, "live")
+        assert KeyPool.keys == {}
+
+    async def test_another_one_than_was_accepted_is_asked_about_anew(self, api: Api) -> None:
+        shown = {"host": "gpu1", "key_type": "RSA", "fingerprint": "SHA256:x", "line": "gpu1 r x"}
+        body = {"name": "lab", "kind": "ssh", "accept": [shown]}
+        _, answer = await api.ask("POST", "pools", body)
+        assert answer["host_key"]["fingerprint"] == "SHA256:gpu1"
+        assert list(KeyPool.keys) == ["gpu1", "gpu2"]
+        assert await api.get("pools") == []
+
+    async def test_a_login_that_only_a_person_can_do_is_told_as_its_command(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(KeyPool, "asks_login", True)
+        monkeypatch.setattr(KeyPool, "keys", {})
+        _, answer = await api.ask("POST", "pools", {"name": "lab", "kind": "ssh"})
+        assert (answer["command"], answer["host_key"]) == ("ssh -M gpu1", None)
+
+
+class TestMistakes:
+    """Which field of the form a mistake is in; no host is reached for."""
+
+    @pytest.fixture
+    def aiinfra_config(self) -> dict[str, Any]:
+        return {}
+
+    @pytest.mark.parametrize(
+        ("options", "option"),
+        [
+            ({"hosts": "gpu1,gpu 2"}, "hosts"),
+            ({}, "hosts"),
+            ({"hosts_from": "/no/such/file"}, "hosts_from"),
+            ({"hosts": "gpu1", "hosts_from": "/etc/hosts"}, "hosts_from"),
+            ({"hosts": "gpu1", "max_procs": 0}, "max_procs"),
+            ({"hosts": "gpu1", "max_procs": "many"}, "max_procs"),
+            ({"hosts": "gpu1,gpu2", "addresses": "10.0.0.1"}, "addresses"),
+            ({"hosts": "gpu1", "hots": "x"}, "hots"),
+        ],
+    )
+    async def test_names_the_option(self, api: Api, options: dict[str, Any], option: str) -> None:
+        body = {"name": "lab", "kind": "ssh", "options": options}
+        status, answer = await api.ask("POST", "pools", body)
+        assert (status, answer["option"]) == (400, option)
 
 
 class SlowCluster(FakeCluster):
@@ -291,6 +399,38 @@ class TestBoard:
         await board.close()
         await shared.close()
 
+    async def test_a_pool_some_of_whose_nodes_do_not_answer_is_degraded(
+        self, shared: SharedEngine, slow: SlowCluster
+    ) -> None:
+        slow.release.set()
+        clock = FakeClock(5.0)
+        board = PoolBoard(shared, clock=clock)
+        (node,) = slow.nodes
+        assert (await board.check("slow")).since is None
+
+        silent = replace(node, name="fake1", health=Health.UNREACHABLE, problem="timed out")
+        slow.nodes = (node, silent)
+        for _ in range(2):
+            clock.advance(10)
+            item = await board.check("slow")
+            assert (item.status, item.since, item.problem) == (PoolStatus.DEGRADED, 15.0, "")
+            assert item.nodes is not None
+            assert [each.since for each in item.nodes] == [None, 15.0]
+
+        slow.reachable = False
+        clock.advance(10)
+        item = await board.check("slow")
+        assert (item.status, item.since) == (PoolStatus.UNREACHABLE, 35.0)
+        assert item.nodes is not None
+        assert [each.since for each in item.nodes] == [35.0, 15.0]
+
+        slow.reachable, slow.nodes = True, (node,)
+        clock.advance(10)
+        item = await board.check("slow")
+        assert (item.status, item.since, item.nodes) == (PoolStatus.LIVE, 45.0, (node,))
+        await board.close()
+        await shared.close()
+
     async def test_a_pool_that_answers_wrongly_is_told_as_its_problem(
         self, shared: SharedEngine, slow: SlowCluster
     ) -> None:
@@ -382,7 +522,9 @@ class TestKinds:
         monkeypatch.setattr(
             pools, "KINDS", {**pools.KINDS, "gone": "no_such_module:Pool", "odd": "json:Nothing"}
         )
-        (local,) = await api.get("kinds")
+        kinds = {kind["kind"]: kind for kind in await api.get("kinds")}
+        assert list(kinds) == ["local", "ssh"]
+        local = kinds["local"]
         assert (local["kind"], local["title"]) == ("local", "Local")
         assert local["schema"] == {
             "type": "object",

@@ -344,7 +344,7 @@ class TestNonsense:
             {"topics": [{"topic": "secrets"}]},
             {"topics": [{"topic": "job"}]},
             {"topics": [{"topic": "job", "id": "../../etc"}]},
-            {"topics": [{"topic": "log", "id": "abc", "rank": -2}]},
+            {"topics": [{"topic": "log", "id": "abc", "rank": -100_000}]},
             {"topics": [{"topic": "job", "id": f"a{n}"} for n in range(MOST_TOPICS + 1)]},
             "[" * 20_000,
         ],

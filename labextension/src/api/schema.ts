@@ -697,7 +697,7 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** A rank's log as a file, or a range of its bytes; the rank may be launcher */
+        /** A rank's log as a file, or a range of its bytes; the rank may be launcher, or launcher-1 of the second node */
         get: {
             parameters: {
                 query?: never;
@@ -939,11 +939,26 @@ export interface components {
         /**
          * AttachRequest
          * @description Attach a pool under a name.
+         *
+         *         ``accept`` are keys of its hosts that a person has accepted, as an earlier refusal told of them:
+         *         one that a host shows just so is known from then on.
          */
         AttachRequest: {
             name: string;
             kind: string;
             options?: Record<string, never>;
+            /** @default [] */
+            accept: components["schemas"]["HostKey"][];
+        };
+        /**
+         * HostKey
+         * @description The key that a host shows: what a person compares, and its line for known hosts.
+         */
+        HostKey: {
+            host: string;
+            key_type: string;
+            fingerprint: string;
+            line: string;
         };
         /**
          * CancelRequest
@@ -1051,7 +1066,8 @@ export interface components {
          *         ``header``, ``ranks`` and ``manifest`` are the traits of the cell's widget
          *         (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
          *         its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
-         *         where MLflow has a web address.
+         *         where MLflow has a web address. ``silence`` is there while the job's pool does not answer this
+         *         server.
          */
         JobDetail: {
             item: components["schemas"]["JobItem"];
@@ -1064,6 +1080,8 @@ export interface components {
             fetch: string[];
             /** @default null */
             tracking_url: string | null;
+            /** @default null */
+            silence: components["schemas"]["Silence"] | null;
         };
         /**
          * TimelineEntry
@@ -1073,6 +1091,14 @@ export interface components {
             at: number;
             kind: string;
             detail: Record<string, never>;
+        };
+        /**
+         * Silence
+         * @description Why nothing is heard of a job just now, and when something was; its state is that of then.
+         */
+        Silence: {
+            message: string;
+            heard_at: number | null;
         };
         /**
          * JobNews
@@ -1247,8 +1273,9 @@ export interface components {
          * PoolItem
          * @description A pool as attached, and as it was when last asked (at ``checked_at``).
          *
-         *         ``leases`` tell which jobs its GPUs are leased to; ``None`` where the pool gives them out
-         *         itself.
+         *         ``since`` is when it came to that status, as far as this server knows. ``nodes`` are as last
+         *         known: of a pool that does not answer, none of them does. ``leases`` tell which jobs its GPUs
+         *         are leased to; ``None`` where the pool gives them out itself.
          */
         PoolItem: {
             name: string;
@@ -1261,6 +1288,8 @@ export interface components {
             /** @default  */
             problem: string;
             /** @default null */
+            since: number | null;
+            /** @default null */
             checked_at: number | null;
             /** @default null */
             nodes: components["schemas"]["Node"][] | null;
@@ -1270,9 +1299,11 @@ export interface components {
         /**
          * PoolStatus
          * @description Whether a pool answered when it was last asked; ``UNKNOWN`` before the first time.
+         *
+         *         ``DEGRADED`` is one of which some nodes do not answer, or did not until lately.
          * @enum {unknown}
          */
-        PoolStatus: "live" | "unknown" | "unreachable";
+        PoolStatus: "degraded" | "live" | "unknown" | "unreachable";
         /**
          * Node
          * @description One machine of a pool as last seen. ``max_procs`` is the most ranks of a job on it.
@@ -1389,11 +1420,20 @@ export interface components {
         /**
          * Problem
          * @description The body of every refusal: what is wrong, and what to do about it (may be empty).
+         *
+         *         ``option`` is the option of a pool that is wrong, ``command`` what to run in a terminal first,
+         *         ``host_key`` a key that a person has to accept first; each where it is that.
          */
         Problem: {
             message: string;
             /** @default  */
             hint: string;
+            /** @default null */
+            option: string | null;
+            /** @default  */
+            command: string;
+            /** @default null */
+            host_key: components["schemas"]["HostKey"] | null;
         };
         /**
          * ProblemNews
@@ -1468,6 +1508,7 @@ export interface components {
     pathItems: never;
 }
 export type SchemaAttachRequest = components['schemas']['AttachRequest'];
+export type SchemaHostKey = components['schemas']['HostKey'];
 export type SchemaCancelRequest = components['schemas']['CancelRequest'];
 export type SchemaEndedNews = components['schemas']['EndedNews'];
 export type SchemaJobItem = components['schemas']['JobItem'];
@@ -1479,6 +1520,7 @@ export type SchemaGoneNews = components['schemas']['GoneNews'];
 export type SchemaHelloNews = components['schemas']['HelloNews'];
 export type SchemaJobDetail = components['schemas']['JobDetail'];
 export type SchemaTimelineEntry = components['schemas']['TimelineEntry'];
+export type SchemaSilence = components['schemas']['Silence'];
 export type SchemaJobNews = components['schemas']['JobNews'];
 export type SchemaJobPage = components['schemas']['JobPage'];
 export type SchemaJobsNews = components['schemas']['JobsNews'];
