@@ -94,6 +94,7 @@ class GangSupervisor(supervise.Supervisor):
         self.told_at = 0.0
         self.told: Any = None
         self.strays = 0
+        self.ending: Json | None = None
         self.over_at: float | None = None
         self.written: Any = None
         self.remember()
@@ -372,7 +373,7 @@ class GangSupervisor(supervise.Supervisor):
         if newer < 0 or (newer == 0 and settled and slot > self.leader):
             return  # it led once, and does not know yet that this is over
         self.leader, self.orders, self.bereaved_at = slot, orders, None
-        self.failure, self.bad_at = None, None
+        self.failure, self.bad_at, self.ending = None, None, None
         self.lost_leaders.discard(slot)
         self.ports.update({int(key): port for key, port in orders.get("ports", {}).items()})
         self.ports[self.slot] = self.known["port"]
@@ -392,9 +393,6 @@ class GangSupervisor(supervise.Supervisor):
         if orders["attempt"] == self.attempt and orders["go"]:
             self.let_begin(orders["go"])
         if orders["over"] and self.phase in ("idle", "ended"):
-            # Rank 0 ran where the leader is: what it has written is there.
-            if self.leads and mine and not self.collected():
-                return
             self.finish(orders["over"])
 
     def let_begin(self, go: Json) -> None:
@@ -421,8 +419,10 @@ class GangSupervisor(supervise.Supervisor):
         stops = [r["stop"] for slot, r in sorted(self.reports.items()) if r.get("stop")]
         if stops and not self.orders["stop"]:
             self.orders["stop"] = stops[0]
-        if self.orders["over"]:
-            pass
+        if self.ending is not None:
+            # Rank 0 ran where the leader is: the job is over when what it has left is kept.
+            if self.slot not in self.orders["members"] or self.collected():
+                self.orders["over"] = self.ending
         elif not self.orders["attempt"] and self.failure is None:
             self.gather(now)
         elif self.failure is None:
@@ -629,7 +629,7 @@ class GangSupervisor(supervise.Supervisor):
             for name, seats in report["ended_by"].items():
                 ended_by.setdefault(name, []).extend(seats)
         rc = failure.get("rc")
-        self.orders["over"] = {
+        self.ending = {
             "format": _FORMAT,
             "state": state,
             "rc": rc if rc is not None else max(rcs, default=None),

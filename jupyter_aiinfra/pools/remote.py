@@ -66,13 +66,8 @@ class RemoteNode:
             return NodeStatus(name=self.name, health=Health.DEGRADED, reason=reason)
         return NodeStatus(name=self.name, health=Health.LIVE)
 
-    def forgive(self) -> None:
-        """Try again with the next call, however lately the last one failed."""
-        self._retry_at = 0.0
-
     async def hello(self) -> Mapping[str, Any]:
         """Return who the node says it is; see :meth:`.channel.Channel.hello`."""
-        self._mind()
         try:
             answer = await self.channel.hello()
         except PoolError as error:
@@ -80,15 +75,21 @@ class RemoteNode:
         self._answered()
         return answer
 
-    async def call(self, verb: str, *, timeout: float = 20.0, **args: Any) -> dict[str, Any]:
+    async def call(
+        self, verb: str, *, timeout: float = 20.0, polled: bool = False, **args: Any
+    ) -> dict[str, Any]:
         """Ask the node for one answer; see :meth:`.channel.Channel.call`.
+
+        Who asks again and again says so (`polled`): a node that did not answer a moment ago is not
+        asked then. What somebody does once is tried in any case.
 
         Raises
         ------
         Unreachable
             It does not answer, or did not a moment ago.
         """
-        self._mind()
+        if polled:
+            self._mind()
         was_open = self.channel.is_open
         try:
             answer = await self._asked(verb, timeout, args, again=was_open)

@@ -210,7 +210,6 @@ class SshPool(Pool):
         )
 
     async def _describe(self, node: RemoteNode) -> Node:
-        node.forgive()
         hello = await self._hello(node)
         facts = await node.call(
             "describe",
@@ -250,7 +249,6 @@ class SshPool(Pool):
             )
         await node.shell.trust(error)
         self._untrusted.pop(error.host, None)
-        node.forgive()
 
     async def _hello(self, node: RemoteNode) -> Mapping[str, Any]:
         hello = await node.hello()
@@ -496,7 +494,7 @@ class SshPool(Pool):
         async def one(slot: int, name: str) -> NodeWord:
             run_dir = await self._run_dir(handle, slot)
             answer = await self._node(name).call(
-                "status", run_dirs=[run_dir], timeout=_OBSERVE_SECONDS
+                "status", run_dirs=[run_dir], timeout=_OBSERVE_SECONDS, polled=True
             )
             status: Mapping[str, Any] = answer["runs"][run_dir]
             if "error" in status and "state" not in status:

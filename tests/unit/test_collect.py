@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jupyter_aiinfra.node import collect as module
 from jupyter_aiinfra.node.collect import collect, main, matches
 
 
@@ -84,12 +85,12 @@ def test_what_cannot_be_copied_is_named_and_the_rest_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "work/a.txt", "work/b.txt")
-    whole = module.shutil.copyfileobj
+    whole = shutil.copyfileobj
 
-    def full(reader: object, writer: object, size: int) -> None:
+    def full(reader: Any, writer: Any, size: int) -> None:
         if "b.txt" in str(getattr(reader, "name", "")):
             raise OSError(28, "No space left on device")
-        whole(reader, writer, size)  # type: ignore[arg-type]
+        whole(reader, writer, size)
 
     monkeypatch.setattr("jupyter_aiinfra.node.collect.shutil.copyfileobj", full)
     found = collect(str(tmp_path / "run"), str(tmp_path / "work"), ["**"])
