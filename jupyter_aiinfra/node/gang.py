@@ -95,6 +95,7 @@ class GangSupervisor(supervise.Supervisor):
         self.told: Any = None
         self.strays = 0
         self.ending: Json | None = None
+        self.silent_since: dict[int, float | None] = {}
         self.over_at: float | None = None
         self.written: Any = None
         self.remember()
@@ -607,17 +608,22 @@ class GangSupervisor(supervise.Supervisor):
 
     def health(self) -> list[Json]:
         """Return how each node is heard from here."""
-        found = []
+        found: list[Json] = []
         for slot, name in sorted(self.names.items()):
-            report = self.reports.get(slot)
-            heard = self.peers.heard_at.get(slot)
-            since = time.time() - (time.monotonic() - heard) if heard else None
-            state = "live" if self.alive(slot) else "lost" if report else "unreachable"
-            reason = None if state == "live" else self.peers.told.get(slot)
-            found.append({"name": name, "health": state, "reason": reason})
-            if state != "live":
-                found[-1]["since"] = since and round(since, 1)
+            if self.alive(slot):
+                self.silent_since.pop(slot, None)
+                found.append({"name": name, "health": "live", "reason": None})
+                continue
+            state = "lost" if slot in self.reports else "unreachable"
+            since = self.silent_since.setdefault(slot, self.heard_of(slot))
+            reason = self.peers.told.get(slot)
+            found.append({"name": name, "health": state, "reason": reason, "since": since})
         return found
+
+    def heard_of(self, slot: int) -> float | None:
+        """Return when `slot` was heard of last, by the wall clock; ``None`` if it never was."""
+        silent = self.peers.silent_for(slot, time.monotonic())
+        return round(time.time() - silent, 1) if silent < float("inf") else None
 
     def conclude(self, state: str, reason: str | None, *, certain: bool = True) -> None:
         """Say how the job has ended. `certain` is false where others may yet go on."""
