@@ -65,7 +65,8 @@ class Follower:
             self._pool = None
         chunks: list[LogChunk] = []
         behind = False
-        for rank in (*range(self._job.spec.world), LAUNCHER):
+        spec = self._job.spec
+        for rank in (*range(spec.world), *(LAUNCHER - slot for slot in range(spec.nodes))):
             try:
                 behind |= await self._read(rank, chunks)
             except Unreachable as error:  # noqa: PERF203 - the other ranks are read all the same

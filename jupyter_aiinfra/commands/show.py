@@ -11,6 +11,7 @@ from jupyter_aiinfra.environments import BuiltEnvironment
 from jupyter_aiinfra.leases import gpu_use, ordinal
 from jupyter_aiinfra.model import Desired, Job, JobState, Lease, Node, RankStatus
 from jupyter_aiinfra.progress import RankProgress, progress, seconds_text
+from jupyter_aiinfra.widgets.card import node_text, shape_text
 
 __all__ = [
     "ENVIRONMENT_COLUMNS",
@@ -217,13 +218,14 @@ def job_lines(job: Job) -> list[str]:
     seen = job.seen
     lines = [
         f"job {job.id}: {job.spec.name}, {state_text(job)}",
-        f"  on      {job.pool}, {job.spec.nodes} node(s) x {job.spec.procs} rank(s)",
+        f"  on      {job.pool}, {shape_text(job)}",
         f"  created {_clock(job.created_at)}, ran {duration_text(_took(job))}",
     ]
     if job.state is JobState.QUEUED:
         lines.append(f"  queue   {waits_text(job)}")
     elif seen is not None and seen.reason:
         lines.append(f"  because {seen.reason}")
+    lines += _attempt_lines(job)
     lines += [f"  gpus    {', '.join(on.gpus)} on {on.node}" for on in job.placement if on.gpus]
     if seen is not None and seen.ended_by:
         ended = "; ".join(f"{name} ended ranks {list(r)}" for name, r in seen.ended_by.items())
@@ -243,6 +245,27 @@ def job_lines(job: Job) -> list[str]:
     folder = log_folder(job)
     if folder is not None:
         lines.append(f"  logs    {folder}")
+    return lines
+
+
+def _attempt_lines(job: Job) -> list[str]:
+    """Return how the nodes are, and why there was more than one attempt."""
+    seen = job.seen
+    if seen is None:
+        return []
+    lines = []
+    if seen.attempt > 1:
+        lines.append(f"  attempt {seen.attempt} of {1 + job.spec.max_restarts}")
+    for restart in seen.restarts:
+        on = f", on {', '.join(restart.nodes)}" if restart.nodes else ""
+        began = f"attempt {restart.attempt} at {_clock(restart.at)}{on}"
+        lines.append(f"  again   {began}: {restart.reason}")
+    if seen.waiting and not job.state.final:
+        lines.append(f"  waits   {seen.waiting}")
+    if job.spec.nodes > 1:
+        for node in seen.nodes:
+            since = f", since {_clock(node.since)}" if node.since else ""
+            lines.append(f"  node    {node_text(node) or f'{node.name} is well'}{since}")
     return lines
 
 

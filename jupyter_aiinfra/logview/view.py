@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from jupyter_aiinfra.logview.ansi import strip_ansi
 from jupyter_aiinfra.logview.rank import RankStream
 from jupyter_aiinfra.logview.terminal import Row
-from jupyter_aiinfra.model import LAUNCHER
 
 __all__ = [
     "HIDDEN",
@@ -211,7 +210,8 @@ class LogView:
 
     def snapshot(self) -> LogSnapshot:
         """Return what is to be seen now. Cheap when little has changed since the last one."""
-        numbers = sorted(self._streams, key=lambda rank: (rank == LAUNCHER, rank))
+        # The launchers come last; theirs are the numbers below 0, downwards.
+        numbers = sorted(self._streams, key=lambda rank: (rank < 0, abs(rank)))
         return LogSnapshot(
             ranks=tuple(self._rank_log(number) for number in numbers), version=self._version
         )
@@ -252,7 +252,7 @@ class LogView:
 
     def _likeness(self, number: int, lines: list[LogLine]) -> tuple[int, bool]:
         first = self._streams.get(0)
-        if number in {0, LAUNCHER} or first is None:
+        if number <= 0 or first is None:
             return 0, False
         if self._streams[number].trail.begins(first.trail):
             return sum(line.repeat for line in lines), True

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from jupyter_aiinfra.model import Desired, Job, JobState, Observation, RankStatus
+from jupyter_aiinfra.model import (
+    Desired,
+    Health,
+    Job,
+    JobState,
+    NodeStatus,
+    Observation,
+    RankStatus,
+)
 from jupyter_aiinfra.progress import Progress, RankProgress, progress
 
-__all__ = ["Card", "ErrorBox", "RankCard", "describe", "duration_text", "plural", "size_text"]
+__all__ = [
+    "Card",
+    "ErrorBox",
+    "RankCard",
+    "attempts_text",
+    "describe",
+    "duration_text",
+    "node_text",
+    "plural",
+    "shape_text",
+    "size_text",
+]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _THOUSAND = 1000
@@ -46,6 +65,10 @@ class Card:
 
     ``elapsed_seconds`` counts from the start of user code, or from submission before that;
     ``ticking`` while it goes on. ``progress`` is how far it is, in one line; empty when unknown.
+    ``shape`` says on how much it runs. ``attempts`` says which attempt this is and why there is
+    more than one, ``trouble`` what is waited for and which nodes are not well; both are empty where
+    there is nothing to say.
+    ``nodes`` are those of a job on several, in the order of their slots, each with ``procs`` ranks.
     """
 
     id: str
@@ -61,6 +84,11 @@ class Card:
     tracking: str = ""
     error: ErrorBox | None = None
     ranks: tuple[RankCard, ...] = ()
+    shape: str = ""
+    attempts: str = ""
+    trouble: str = ""
+    nodes: tuple[NodeStatus, ...] = ()
+    procs: int = 1
 
 
 def describe(
@@ -91,6 +119,7 @@ def describe(
     until = ended or (time.time() if now is None else now)
     error = _error(job, seen)
     far = progress(seen, stall_seconds=job.spec.stall_seconds, now=now)
+    nodes = _nodes(job, seen)
     return Card(
         id=job.id,
         name=job.spec.name,
@@ -104,8 +133,60 @@ def describe(
         log=log_path or f"%jobs logs {job.id}",
         tracking=_tracking(seen),
         error=error and _redacted(error, redact),
-        ranks=_ranks(job, seen, far),
+        ranks=_ranks(job, seen, far, nodes),
+        shape=shape_text(job),
+        attempts=redact(attempts_text(job)),
+        trouble="" if job.state.final else _trouble(seen, nodes),
+        nodes=nodes,
+        procs=job.spec.procs,
     )
+
+
+def shape_text(job: Job) -> str:
+    """Return ``4 ranks``, or ``2 nodes x 4 ranks`` for a job on several nodes."""
+    if job.spec.nodes == 1:
+        return plural(job.spec.world, "rank")
+    # An elastic job may have begun on fewer nodes than it may use.
+    count = len(job.seen.nodes) if job.seen and job.seen.nodes else job.spec.nodes
+    return f"{plural(count, 'node')} x {plural(job.spec.procs, 'rank')}"
+
+
+def attempts_text(job: Job) -> str:
+    """Return ``attempt 2 of 4: node gpu2 was lost``; nothing for a first attempt."""
+    seen = job.seen
+    if seen is None or seen.attempt < 2:  # noqa: PLR2004 - the first restart is the second attempt
+        return ""
+    why = f": {seen.restarts[-1].reason}" if seen.restarts else ""
+    return f"attempt {seen.attempt} of {1 + job.spec.max_restarts}{why}"
+
+
+def node_text(node: NodeStatus) -> str:
+    """Return what is wrong with a node; nothing where it is well."""
+    why = f" ({node.reason})" if node.reason else ""
+    said = {
+        Health.LIVE: "",
+        Health.DEGRADED: f"{node.name} answers now and then{why}",
+        Health.UNREACHABLE: f"{node.name} does not answer{why}",
+        Health.LOST: f"{node.name} was given up by the others{why}",
+    }
+    return said[node.health]
+
+
+def _trouble(seen: Observation | None, nodes: Sequence[NodeStatus]) -> str:
+    """Return what the next attempt waits for, and which nodes are not well."""
+    waiting = (seen.waiting if seen else None) or ""
+    return "; ".join(filter(None, (waiting, *map(node_text, nodes))))
+
+
+def _nodes(job: Job, seen: Observation | None) -> tuple[NodeStatus, ...]:
+    """Return the nodes of a job on several, as far as they are known."""
+    if job.spec.nodes == 1:
+        return ()
+    if seen is not None and seen.nodes:
+        return seen.nodes
+    named = job.handle.data.get("nodes") if job.handle else None
+    names = named or [place.node for place in job.placement]
+    return tuple(NodeStatus(name=name, health=Health.LIVE) for name in names)
 
 
 def plural(count: int, word: str) -> str:
@@ -208,7 +289,9 @@ def _tracking(seen: Observation | None) -> str:
     return f"MLflow: {run.error}" if run.error else f"MLflow run {run.run_id or 'not made yet'}"
 
 
-def _ranks(job: Job, seen: Observation | None, far: Progress | None) -> tuple[RankCard, ...]:
+def _ranks(
+    job: Job, seen: Observation | None, far: Progress | None, nodes: Sequence[NodeStatus]
+) -> tuple[RankCard, ...]:
     known = {rank.rank: rank for rank in seen.ranks} if seen else {}
     failed_rank = seen.failed_rank if seen else None
     numbers = sorted({*range(job.spec.world), *known})
@@ -219,6 +302,13 @@ def _ranks(job: Job, seen: Observation | None, far: Progress | None) -> tuple[Ra
         )
         for number in numbers
     ]
+    if nodes:
+        # One that has not begun is already known to be somewhere.
+        slots = [min(card.rank // job.spec.procs, len(nodes) - 1) for card in cards]
+        cards = [
+            card if card.node else replace(card, node=nodes[slot].name)
+            for card, slot in zip(cards, slots, strict=True)
+        ]
     return tuple(sorted(cards, key=lambda card: (card.rank != failed_rank, not card.failed)))
 
 

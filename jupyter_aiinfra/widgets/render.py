@@ -74,7 +74,7 @@ def render_text(
     """
     card = describe(job, note=note, log_path=log_path, redact=redact, now=now)
     lines = [f"[{card.state.value}] {' · '.join(_facts(card))}"]
-    lines += filter(None, (card.message, card.progress))
+    lines += filter(None, (card.attempts, card.trouble, card.message, card.progress))
     if card.error:
         where = f" ({card.error.where})" if card.error.where else ""
         lines += ["", f"{card.error.title}{where}"]
@@ -104,7 +104,7 @@ def _facts(card: Card) -> list[str]:
     facts = [
         card.name or "job",
         f"pool {card.pool}",
-        plural(card.world, "rank"),
+        card.shape,
         duration_text(card.elapsed_seconds),
         f"job {card.id}",
         card.tracking,
@@ -116,7 +116,12 @@ def _head_html(card: Card) -> str:
     name, *facts = (html.escape(fact) for fact in _facts(card))
     said = "".join(
         f'<div class="{name}">{html.escape(text)}</div>'
-        for name, text in (("aiinfra-message", card.message), ("aiinfra-progress", card.progress))
+        for name, text in (
+            ("aiinfra-message", card.attempts),
+            ("aiinfra-message", card.trouble),
+            ("aiinfra-message", card.message),
+            ("aiinfra-progress", card.progress),
+        )
         if text
     )
     return (
@@ -150,7 +155,7 @@ def _others_html(card: Card, snapshot: LogSnapshot) -> list[str]:
             shown = log if _in_full(card, log, others=len(others)) else _last(log)
             body = _log_html(shown)
             written.append(f"<details><summary>{summary}</summary>{body}</details>")
-        elif log.rank != LAUNCHER:
+        elif log.rank >= 0:
             written.append(f'<div class="aiinfra-rank">{summary}</div>')
     return written
 
@@ -178,7 +183,10 @@ def _rank_state(rank: RankCard) -> str:
 
 
 def _label(rank: int) -> str:
-    return "launcher" if rank == LAUNCHER else f"rank {rank}"
+    """Return what a log is called; the launchers of further nodes are numbered as their nodes."""
+    if rank >= 0:
+        return f"rank {rank}"
+    return "launcher" if rank == LAUNCHER else f"launcher of node {LAUNCHER - rank}"
 
 
 def _last(log: RankLog) -> RankLog:

@@ -125,6 +125,19 @@ def header_wire(card: Card) -> Wire:
         "pool": card.pool,
         "state": card.state.value,
         "world": card.world,
+        "procs": card.procs,
+        "shape": card.shape,
+        "attempts": _bounded(card.attempts),
+        "trouble": _bounded(card.trouble),
+        "nodes": [
+            {
+                "name": node.name,
+                "health": node.health.value,
+                "since": node.since,
+                "reason": _bounded(node.reason or ""),
+            }
+            for node in card.nodes
+        ],
         "elapsed_seconds": round(card.elapsed_seconds, 1),
         "ticking": card.ticking,
         "message": _bounded(card.message),

@@ -241,7 +241,7 @@ def test_everything_of_a_job_in_lines(tmp_path: Path) -> None:
     )
     lines = job_lines(job)
     assert lines[0] == "job 1mz4k: digits, failed"
-    assert lines[1] == "  on      here, 1 node(s) x 2 rank(s)"
+    assert lines[1] == "  on      here, 2 ranks"
     assert lines[3:] == [
         "  because rank 1 raised ValueError: no",
         "  ended   SIGINT ended ranks [0, 2]",
