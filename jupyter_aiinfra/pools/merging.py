@@ -72,7 +72,8 @@ def _voice(
         raise Unreachable(_why(silent, names), hint="the job itself may be well: try again")
     if over:
         return max(over, key=lambda word: (word.get("attempt", 1), bool(word.get("led"))))
-    return said[min(said)]
+    # Nobody has begun. Where one has its orders and another none, the launch ended in between.
+    return next((word for word in said.values() if word.get("never")), said[min(said)])
 
 
 def _stalled(said: Mapping[int, Mapping[str, Any]]) -> float | None:
