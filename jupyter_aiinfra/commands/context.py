@@ -31,6 +31,14 @@ class Surface(Protocol):
         """Show bytes of a log as they are."""
         ...
 
+    def ask(self, question: str) -> bool | None:
+        """Ask a person for yes or no; ``None`` where nobody can answer, without waiting."""
+        ...
+
+    def progress(self, text: str) -> None:
+        """Show how far something is, in one line that the next call replaces; "" ends it."""
+        ...
+
     def hide(self, values: Iterable[str]) -> None:
         """Show these values, secrets of a job, in no log or message from now on."""
         ...

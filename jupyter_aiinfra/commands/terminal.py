@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, TextIO
 
 from jupyter_aiinfra.commands.artifacts import bring_artifacts
+from jupyter_aiinfra.commands.asking import ask_in_terminal
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import log_folder, waits_text
 from jupyter_aiinfra.commands.watch import watch
@@ -68,6 +69,14 @@ class TerminalSurface:
         """Write bytes of a log as they are."""
         _write(sys.stdout, data)
 
+    def ask(self, question: str) -> bool | None:
+        """Ask in the terminal, if there is one."""
+        return ask_in_terminal(question)
+
+    def progress(self, text: str) -> None:
+        """Write over the last line of the terminal, if there is one."""
+        _write_over(sys.stderr, text)
+
     def hide(self, values: Iterable[str]) -> None:
         """Redact these values in logs from now on."""
         self._hidden = (*self._hidden, *values)
@@ -107,6 +116,15 @@ class JsonSurface:
         """Write the log to standard error: standard output is for the value."""
         _write(sys.stderr, data)
 
+    def ask(self, question: str) -> bool | None:
+        """Ask nobody: a program reads this."""
+        del question
+        return None
+
+    def progress(self, text: str) -> None:
+        """Write over the last line of the terminal, if there is one."""
+        _write_over(sys.stderr, text)
+
     def hide(self, values: Iterable[str]) -> None:
         """Redact these values in logs from now on."""
         self._hidden = (*self._hidden, *values)
@@ -118,6 +136,12 @@ class JsonSurface:
         job = watch(self._session, job, screen)
         screen.finish(job)
         return job
+
+
+def _write_over(stream: TextIO, text: str) -> None:
+    if stream.isatty():
+        stream.write(f"\r\x1b[K{text}")
+        stream.flush()
 
 
 def _write(stream: TextIO, data: bytes) -> None:

@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jupyter_aiinfra.errors import PoolExists, PoolInUse, Unreachable, UsageError
+from jupyter_aiinfra.errors import (
+    PoolError,
+    PoolExists,
+    PoolInUse,
+    Unreachable,
+    UsageError,
+)
 from jupyter_aiinfra.model import Lease, Node, PoolRecord
-from jupyter_aiinfra.pools.base import Leased, Pool
+from jupyter_aiinfra.pools.abilities import Confirm
+from jupyter_aiinfra.pools.base import Leased, Pool, Trusting
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
 
-__all__ = ["Attached", "PoolOpener", "PoolView", "check_name"]
+__all__ = ["Attached", "PoolOpener", "PoolView", "check_name", "settle_keys"]
 
 PoolOpener = Callable[[PoolRecord, Settings], Pool]
 
@@ -45,26 +52,19 @@ class Attached:
         self._open: dict[str, tuple[PoolRecord, Pool]] = {}
 
     async def attach(
-        self, name: str, *, kind: str, options: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        *,
+        kind: str,
+        options: Mapping[str, Any] | None = None,
+        confirm: Confirm | None = None,
     ) -> PoolView:
-        """Attach a pool under `name`. It is asked for its nodes first; nothing is kept on failure.
-
-        Attaching the same pool again under its name is no error: a notebook is run more than once.
-
-        Raises
-        ------
-        UsageError
-            A name, kind or option that cannot be.
-        PoolExists
-            The name is taken by another pool.
-        Unreachable
-            The pool does not answer.
-        """
+        """Attach a pool under `name`; see the engine's verb."""
         check_name("pool", name)
         record = PoolRecord(name=name, kind=kind, options=dict(options or {}))
         pool = self._opener(record, self.settings)
         try:
-            nodes = await pool.nodes()
+            nodes = await _nodes_trusted(pool, confirm)
             record = self._add_pool(record)
         except BaseException:
             await pool.aclose()
@@ -162,6 +162,45 @@ class Attached:
         for _, pool in self._open.values():
             await pool.aclose()
         self._open.clear()
+
+
+async def _nodes_trusted(pool: Pool, confirm: Confirm | None) -> Sequence[Node]:
+    """Return the nodes of a pool, once every key that they show is one that a person accepts."""
+    error: PoolError | None = None
+    nodes: Sequence[Node] = ()
+    asked: set[str] = set()
+    while True:
+        try:
+            nodes, error = await pool.nodes(), None
+        except PoolError as problem:
+            error = problem
+        if not await settle_keys(pool, confirm, asked):
+            if error is not None:
+                raise error
+            return nodes
+
+
+async def settle_keys(pool: Pool, confirm: Confirm | None, asked: set[str]) -> bool:
+    """Ask about each unknown key that the pool has met; whether there was one.
+
+    `asked` are those that were asked about already.
+
+    Raises
+    ------
+    HostKeyUnknown
+        One was not accepted, or there is nobody to ask.
+    """
+    keys = list(pool.untrusted) if isinstance(pool, Trusting) else []
+    for key in keys:
+        assert isinstance(pool, Trusting)  # noqa: S101 - it has shown the key
+        if key.line not in {each.line for each in pool.untrusted}:
+            continue  # several nodes lie behind the same host
+        # One that is met again was accepted in vain: its file is not one that ssh reads.
+        if key.line in asked or confirm is None or not await confirm(key):
+            raise key
+        asked.add(key.line)
+        await pool.trust(key)
+    return bool(keys)
 
 
 def check_name(what: str, name: str) -> None:

@@ -90,6 +90,7 @@ class NotebookSurface:
         self._shell = shell
         self._session = session
         self._hidden: tuple[str, ...] = ()
+        self._progress_width = 0
 
     def text(self, text: str) -> None:
         """Print `text` in the cell."""
@@ -111,6 +112,22 @@ class NotebookSurface:
     def log(self, data: bytes) -> None:
         """Print bytes of a log, decoded."""
         print(data.decode(errors="replace"), end="")  # noqa: T201
+
+    def ask(self, question: str) -> bool | None:
+        """Ask below the cell; nobody can answer where the notebook runs without a person."""
+        from IPython.core.error import StdinNotImplementedError  # noqa: PLC0415
+
+        try:
+            answer = input(f"{question} [yes/no] ")
+        except (StdinNotImplementedError, EOFError):
+            return None
+        return answer.strip().lower() in {"y", "yes"}
+
+    def progress(self, text: str) -> None:
+        """Write over the last line of the cell's output."""
+        # What is left of a longer line before is to go too.
+        print(f"\r{text:<{self._progress_width}}", end="" if text else "\r")  # noqa: T201
+        self._progress_width = len(text)
 
     def hide(self, values: Iterable[str]) -> None:
         """Redact these values in logs and errors from now on."""

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from jupyter_aiinfra.commands import tree
+from jupyter_aiinfra.commands import poolverbs, tree
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.tree import invoke
 from jupyter_aiinfra.errors import (
@@ -36,6 +36,9 @@ class Heard:
         self.logged = b""
         self.hidden: list[str] = []
         self.watched: list[tuple[str, bool]] = []
+        self.questions: list[str] = []
+        self.answers: list[bool] = []
+        self.lines: list[str] = []
 
     def text(self, text: str) -> None:
         self.texts.append(text)
@@ -48,6 +51,13 @@ class Heard:
 
     def log(self, data: bytes) -> None:
         self.logged += data
+
+    def ask(self, question: str) -> bool | None:
+        self.questions.append(question)
+        return self.answers.pop(0) if self.answers else None
+
+    def progress(self, text: str) -> None:
+        self.lines.append(text)
 
     def hide(self, values: Iterable[str]) -> None:
         self.hidden += values
@@ -66,9 +76,11 @@ class Desk:
         self.session = house.session()
         self.engine = self.session.engine
         self.surface = Heard()
+        self.answers: list[bool] = []
 
     def __call__(self, line: str) -> Any:
         self.surface.__init__()  # type: ignore[misc] # what was heard before is forgotten
+        self.surface.answers, self.answers = self.answers, []
         context = Context(session=self.session, surface=self.surface)
         group, *words = line.split()
         command = {"pool": tree.pool, "jobs": tree.jobs}[group]
@@ -102,7 +114,7 @@ class Kind(FakePool):
 
 @pytest.fixture
 def fake_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree, "pool_class", lambda _kind: Kind)
+    monkeypatch.setattr(poolverbs, "pool_class", lambda _kind: Kind)
 
 
 # pools

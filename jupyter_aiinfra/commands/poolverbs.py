@@ -1,0 +1,179 @@
+"""The verbs of pools, run by magics and command line alike."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from jupyter_aiinfra.commands.asking import KeyQuestion
+from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.group import SETTINGS, TAKES_CONTEXT, Verbs, complete_pool
+from jupyter_aiinfra.commands.show import (
+    ENVIRONMENT_COLUMNS,
+    POOL_COLUMNS,
+    environment_rows,
+    pool_lines,
+    pool_rows,
+)
+from jupyter_aiinfra.model import to_wire
+from jupyter_aiinfra.pools import kinds, pool_class
+
+__all__ = ["pool"]
+
+
+@click.group(cls=Verbs, default="list", context_settings=SETTINGS)
+def pool() -> None:
+    """Attach GPU pools and see what is there.
+
+    \b
+    Examples:
+      pool attach here --kind local
+      pool attach other --kind local --python ~/envs/torch/bin/python --max-procs 4
+      pool list
+      pool show here
+      pool detach here
+    """  # noqa: D301 - click keeps the lines below its \b
+
+
+_ACCEPT_KEY = click.option(
+    "--accept-key",
+    multiple=True,
+    metavar="SHA256:…",
+    help="a host key that is right, without a question; may be given several times",
+)
+
+
+class _Attach(click.Command):
+    """Adds the options of the pool kind that was named: each kind declares its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["kind"] = _named_kind(args)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        kind = ctx.meta.get("kind", "local")
+        options: list[click.Parameter] = [
+            click.Option([f"--{field.name.replace('_', '-')}"], help=field.metadata.get("help", ""))
+            for field in dataclasses.fields(pool_class(kind).options_type)
+        ]
+        own = [each for each in params if isinstance(each, click.Argument) or each.name == "kind"]
+        return [*own, *options, *(each for each in params if each not in own)]
+
+
+def _named_kind(args: list[str]) -> str:
+    for index, word in enumerate(args):
+        if word == "--kind" and index + 1 < len(args):
+            return args[index + 1]
+        if word.startswith("--kind="):
+            return word.partition("=")[2]
+    return "local"
+
+
+@pool.command("attach", cls=_Attach)
+@click.argument("name")
+@click.option("--kind", default="local", show_default=True, help="what the pool is")
+@_ACCEPT_KEY
+@TAKES_CONTEXT
+def _attach(
+    context: Context, /, name: str, kind: str, accept_key: tuple[str, ...], **options: str | None
+) -> None:
+    """Attach a pool under NAME, after asking it what is there.
+
+    A host whose key nobody has accepted yet is asked about, once. Where nobody can answer,
+    --accept-key says which key is the right one.
+
+    \b
+    Examples:
+      pool attach here --kind local
+      pool attach four --kind local --max-procs 4
+      pool attach lab --kind ssh --hosts gpu1,gpu2,me@gpu3:2222
+      pool attach lab --kind ssh --hosts-from '~/.ssh/config:gpu*'
+    """  # noqa: D301 - click keeps the lines below its \b
+    given = {key: value for key, value in options.items() if value is not None}
+    engine = context.session.engine
+    question = KeyQuestion(context.surface, accept_key)
+    attaching = engine.attach(name, kind=kind, options=given, confirm=question)
+    view = context.session.run(attaching, meanwhile=question.meanwhile)
+    context.surface.text("\n".join(["attached", *pool_lines(view)]))
+    context.surface.value(to_wire(view))
+
+
+@pool.command("list")
+@TAKES_CONTEXT
+def _list_pools(context: Context) -> None:
+    """List the attached pools, with what each has as of now."""
+    views = context.session.run(context.session.engine.pools())
+    empty = "no pool is attached yet; attach this machine: %pool attach here --kind local"
+    context.surface.table(POOL_COLUMNS, pool_rows(views), empty=empty)
+    context.surface.value(to_wire(list(views)))
+
+
+@pool.command("show")
+@click.argument("name", shell_complete=complete_pool)
+@TAKES_CONTEXT
+def _show_pool(context: Context, name: str) -> None:
+    """Show one pool: its nodes, their GPUs, Python and packages."""
+    view = context.session.run(context.session.engine.show_pool(name))
+    context.surface.text("\n".join(pool_lines(view)))
+    context.surface.value(to_wire(view))
+
+
+@pool.command("detach")
+@click.argument("name", shell_complete=complete_pool)
+@click.option("--force", is_flag=True, help="even while jobs on it are not over; they go on")
+@TAKES_CONTEXT
+def _detach(context: Context, name: str, *, force: bool) -> None:
+    """Forget a pool. Nothing on it is touched; attach it again to undo."""
+    context.session.run(context.session.engine.detach(name, force=force))
+    context.surface.text(f"detached {name}; its jobs and files stay as they are")
+    context.surface.value({"detached": name})
+
+
+@pool.command("reconcile")
+@click.argument("name", shell_complete=complete_pool)
+@TAKES_CONTEXT
+def _reconcile(context: Context, name: str) -> None:
+    """Hold the record of a pool against what really runs there."""
+    found = context.session.run(context.session.engine.reconcile(name))
+    lines = [
+        *(f"bound    {job}: it had reached its pool unrecorded" for job in found.bound),
+        *(f"failed   {job}: it never reached its pool" for job in found.failed),
+        *(f"orphan   {job}: it runs, and nothing records it" for job in found.orphans),
+    ]
+    context.surface.text("\n".join(lines) or f"{name}: the record is true")
+    context.surface.value(to_wire(found))
+
+
+@pool.command("env")
+@click.argument("name", shell_complete=complete_pool)
+@click.option("--remove", metavar="DIGEST", help="remove those whose digest begins so")
+@TAKES_CONTEXT
+def _environments(context: Context, name: str, *, remove: str | None) -> None:
+    """List the environments built on a pool's nodes, or remove one that is not in use.
+
+    \b
+    Examples:
+      pool env here
+      pool env here --remove 3fa85f64
+    """  # noqa: D301 - click keeps the lines below its \b
+    engine = context.session.engine
+    if remove is not None:
+        gone = context.session.run(engine.remove_environment(name, remove))
+        lines = [f"removed {each.digest[:12]} from {node}" for node, each in gone]
+        context.surface.text("\n".join(lines))
+    else:
+        gone = context.session.run(engine.environments(name))
+        empty = f"no environment was built on {name} yet; --env requirements.txt builds one"
+        context.surface.table(ENVIRONMENT_COLUMNS, environment_rows(gone), empty=empty)
+    context.surface.value([{"node": node, **to_wire(each)} for node, each in gone])
+
+
+@pool.command("kinds")
+@TAKES_CONTEXT
+def _kinds(context: Context) -> None:
+    """List the kinds of pools that can be attached."""
+    found = sorted(kinds())
+    context.surface.text("\n".join(found))
+    context.surface.value(found)
