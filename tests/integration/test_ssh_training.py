@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import subprocess
@@ -118,18 +117,11 @@ def test_several_nodes_compute_what_one_process_does(
     assert shown.stdout.count("rank ") == 1
 
     # What was to be fetched is here.
-    folder = asyncio.run(_results(site, job.id))
+    folder = site.ask(lambda engine: engine.results(job.id))
+    assert folder is not None
     values, problems = parcel.read_results(str(folder), ["report"])
     assert (values, problems) == ({"report": together}, {})
     site.assert_nothing_left()
-
-
-async def _results(site: SshSite, job_id: str) -> Path:
-    engine = site.engine()
-    folder = await engine.results(job_id)
-    assert folder is not None
-    await engine.pool("lab").aclose()
-    return folder
 
 
 def test_accelerates_own_test_script_passes_across_two_nodes(site: SshSite, shared: Path) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import Job
 from jupyter_aiinfra.settings import Settings
+from jupyter_aiinfra.store import open_store
 from tests.support.bench import wait_until
 from tests.support.hosts import Host, Hosts, open_hosts
 from tests.support.site import FINAL, Site
 from tests.support.sshpool import connections
 
 __all__ = ["SshSite", "open_ssh_site"]
+
+T = TypeVar("T")
 
 
 class SshSite(Site):
@@ -53,6 +58,18 @@ class SshSite(Site):
         done = self.command("run", *words, "--detach", "--json", seconds=seconds)
         assert done.returncode == 0, done.stderr + done.stdout
         return str(json.loads(done.stdout)["id"])
+
+    def ask(self, verb: Callable[[Engine], Coroutine[Any, Any, T]]) -> T:
+        """Return what `verb` makes of an engine, which lives no longer than this call."""
+
+        async def asked() -> T:
+            engine = Engine(open_store(self.settings), self.settings)
+            try:
+                return await verb(engine)
+            finally:
+                await engine.aclose()
+
+        return asyncio.run(asked())
 
     def job(self, job_id: str) -> Job:
         """Return the record of a job as it is now."""
