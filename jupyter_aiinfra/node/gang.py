@@ -614,7 +614,8 @@ class GangSupervisor(supervise.Supervisor):
                 self.silent_since.pop(slot, None)
                 found.append({"name": name, "health": "live", "reason": None})
                 continue
-            state = "lost" if slot in self.reports else "unreachable"
+            known = slot in self.reports or slot in self.lost_leaders
+            state = "lost" if known else "unreachable"
             since = self.silent_since.setdefault(slot, self.heard_of(slot))
             reason = self.peers.told.get(slot)
             found.append({"name": name, "health": state, "reason": reason, "since": since})
