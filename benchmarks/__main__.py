@@ -7,12 +7,12 @@ import datetime as dt
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.figure import Figure
-from benchmarks.machine import describe_machine, load_now
-from benchmarks.registry import TOPICS, Run, load_topic
+from benchmarks.machine import Machine, describe_machine, load_now
+from benchmarks.registry import TOPICS, CannotMeasure, Run, load_topic
 from benchmarks.report import as_json, header_lines, merge_page, section, table_text
 
 __all__ = ["main"]
@@ -24,7 +24,8 @@ _OWN = ("jupyter_aiinfra",)
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure ours and the raw tool in turn. Ends with 1 when a goal is not met.",
+        description="Measure ours and the raw tool in turn. Ends with 1 when a goal is not met, "
+        "with 2 when something cannot be measured here.",
     )
     topics = ", ".join(TOPICS)
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of: {topics} (all)")
@@ -33,6 +34,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON, each round included")
     parser.add_argument("--write", action="store_true", help=f"keep the table in {_PAGE.name}")
     return parser
+
+
+def _asked(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return what was asked for; what makes no sense ends the program."""
+    parser = _parser()
+    asked = parser.parse_args(argv)
+    asked.topics = asked.topics or list(TOPICS)
+    unknown = [name for name in asked.topics if name not in TOPICS]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is no topic; there are {', '.join(TOPICS)}")
+    if asked.rounds < 1:
+        parser.error(f"--rounds {asked.rounds}: at least 1")
+    known = [m.__name__ for name in asked.topics for m in load_topic(name).MEASURES]
+    for name in asked.only or ():
+        if name not in known:
+            parser.error(f"{name!r} is no measure here; there are {', '.join(known)}")
+    if asked.write and asked.only:
+        parser.error("--write keeps whole topics: leave --only out")
+    return asked
 
 
 def _measure(topic: str, *, rounds: int, only: Sequence[str] | None) -> list[Figure]:
@@ -45,39 +65,44 @@ def _measure(topic: str, *, rounds: int, only: Sequence[str] | None) -> list[Fig
     return figures
 
 
+def _measure_all(
+    names: Sequence[str], *, rounds: int, only: Sequence[str] | None
+) -> dict[str, list[Figure]]:
+    """Measure the topics; what cannot be measured here is said, and left out."""
+    figures = {}
+    for name in names:
+        try:
+            figures[name] = _measure(name, rounds=rounds, only=only)
+        except CannotMeasure as error:  # noqa: PERF203 - the others are measured all the same
+            print(f"{name} cannot be measured here: {error}", file=sys.stderr)
+    return figures
+
+
+def _keep(figures: Mapping[str, Sequence[Figure]], machine: Machine, *, rounds: int) -> None:
+    page = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else ""
+    date = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
+    for name, of in figures.items():
+        page = merge_page(page, name, section(name, of, machine, rounds=rounds, date=date))
+    _PAGE.write_text(page, encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; return 0 when every goal is met, else 1."""
-    parser = _parser()
-    asked = parser.parse_args(argv)
-    names = asked.topics or list(TOPICS)
-    unknown = [name for name in names if name not in TOPICS]
-    if unknown:
-        parser.error(f"{unknown[0]!r} is no topic; there are {', '.join(TOPICS)}")
-    if asked.rounds < 1:
-        parser.error(f"--rounds {asked.rounds}: at least 1")
-    known = [m.__name__ for name in names for m in load_topic(name).MEASURES]
-    for name in asked.only or ():
-        if name not in known:
-            parser.error(f"{name!r} is no measure here; there are {', '.join(known)}")
-    if asked.write and asked.only:
-        parser.error("--write keeps whole topics: leave --only out")
+    """Measure and print; return 0 when every goal is met, 1 when not, 2 when it is not known."""
+    asked = _asked(argv)
     load_before = load_now()
-    figures = {name: _measure(name, rounds=asked.rounds, only=asked.only) for name in names}
-    packages = [*_OWN, *dict.fromkeys(p for name in names for p in load_topic(name).PACKAGES)]
+    figures = _measure_all(asked.topics, rounds=asked.rounds, only=asked.only)
+    packages = [*_OWN, *dict.fromkeys(p for name in figures for p in load_topic(name).PACKAGES)]
     machine = describe_machine(load_before=load_before, packages=packages)
     if asked.json:
         print(json.dumps(as_json(figures, machine, rounds=asked.rounds), indent=1))
     else:
         print("\n".join(header_lines(machine, rounds=asked.rounds)))
-        for name in names:
-            print(f"\n{name}\n\n{table_text(figures[name])}")
+        for name, of in figures.items():
+            print(f"\n{name}\n\n{table_text(of)}")
     if asked.write:
-        page = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else ""
-        date = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
-        for name in names:
-            text = section(name, figures[name], machine, rounds=asked.rounds, date=date)
-            page = merge_page(page, name, text)
-        _PAGE.write_text(page, encoding="utf-8")
+        _keep(figures, machine, rounds=asked.rounds)
+    if len(figures) < len(asked.topics):
+        return 2
     return 0 if all(f.met is not False for of in figures.values() for f in of) else 1
 
 

@@ -15,9 +15,13 @@ from typing import Protocol, cast
 
 from benchmarks.figure import Figure
 
-__all__ = ["TOPICS", "Measure", "Run", "Topic", "in_turn", "load_topic"]
+__all__ = ["TOPICS", "CannotMeasure", "Measure", "Run", "Topic", "in_turn", "load_topic"]
 
-TOPICS = {"cell": "benchmarks.cell", "lab": "benchmarks.lab"}
+TOPICS = {"cell": "benchmarks.cell", "lab": "benchmarks.lab", "ssh": "benchmarks.ssh"}
+
+
+class CannotMeasure(Exception):
+    """This machine has not what a measure needs; the text says what."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,7 +127,7 @@ def merge_page(page: str, topic: str, text: str) -> str:
 def as_json(
     figures: Mapping[str, Sequence[Figure]], machine: Machine, *, rounds: int
 ) -> dict[str, Any]:
-    """Return everything as plain JSON types, each round included."""
+    """Return everything as plain JSON types: an object a figure, with spreads and each round."""
     return {
         "machine": dataclasses.asdict(machine),
         "rounds": rounds,
@@ -142,7 +142,11 @@ def _figure_json(figure: Figure) -> dict[str, Any]:
         "ours": list(figure.ours),
         "raw": list(figure.raw),
         "ratios": list(figure.ratios),
+        "ratio": dataclasses.asdict(spread(figure.ratios)) if figure.ratios else None,
         "judged": figure.judged.value,
+        "judged_spread": (
+            dataclasses.asdict(spread(figure.judged_values)) if figure.judged_values else None
+        ),
         "goal": dataclasses.asdict(figure.goal) if figure.goal else None,
         "met": figure.met,
         "note": figure.note,

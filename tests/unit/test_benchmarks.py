@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import benchmarks.__main__
 from benchmarks.cell.kernel import most_in_a_second
 from benchmarks.cell.output import final_counts, unaccounted_lines
 from benchmarks.figure import Figure, Goal, Judged, number_text, spread
 from benchmarks.machine import Machine
-from benchmarks.registry import TOPICS, Run, in_turn, load_topic
+from benchmarks.registry import TOPICS, CannotMeasure, Run, in_turn, load_topic
 from benchmarks.report import COLUMNS, as_json, header_lines, merge_page, row, section, table_text
 
 MACHINE = Machine(
@@ -146,6 +148,8 @@ def test_json_holds_every_round() -> None:
     (one,) = json.loads(json.dumps(told))["topics"]["cell"]
     assert one["ours"] == [2.0, 3.0, 4.0]
     assert one["ratios"] == [2.0, 1.5, 2.0]
+    assert one["ratio"] == {"median": 2.0, "least": 1.5, "most": 2.0}
+    assert one["judged_spread"] == one["ratio"]
     assert one["met"] is True
     assert one["goal"] == {"limit": 2.0, "at_least": False, "always": False}
 
@@ -171,6 +175,28 @@ def test_every_topic_has_measures_with_names_of_their_own(name: str) -> None:
     assert names
     assert len(set(names)) == len(names)
     assert topic.PACKAGES
+
+
+def test_what_cannot_be_measured_here_is_said_and_the_rest_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(run: Run) -> list[Figure]:
+        raise CannotMeasure(f"{run.rounds} rounds need root")
+
+    def able(run: Run) -> list[Figure]:
+        return [figure(ours=(1.0,) * run.rounds, raw=(2.0,) * run.rounds)]
+
+    topics = {"cell": able, "ssh": refuse}
+    monkeypatch.setattr(
+        benchmarks.__main__,
+        "load_topic",
+        lambda name: SimpleNamespace(PACKAGES=(), MEASURES=(topics[name],)),
+    )
+    assert benchmarks.__main__.main(["cell", "ssh", "--json", "--rounds", "2"]) == 2
+    out, err = capsys.readouterr()
+    assert list(json.loads(out)["topics"]) == ["cell"]
+    assert err == "ssh cannot be measured here: 2 rounds need root\n"
+    assert benchmarks.__main__.main(["cell"]) == 0
 
 
 def test_rounds_are_taken_in_turn(tmp_path: Any) -> None:
