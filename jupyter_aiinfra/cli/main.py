@@ -156,17 +156,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     words, as_json = _take_json(words)
     session = Session()
     surface: Surface = JsonSurface(session) if as_json else TerminalSurface(session)
-    # A pager or head that closes the pipe ends us, quietly, as it ends any other program.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # A pager or head that closes the pipe ends us quietly. Not by a signal, though: that would come
+    # of any pipe, also of the one to an ssh that has ended before it had read everything.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         result: Any = invoke(
             cli, words, name="jupyter-aiinfra", context=Context(session=session, surface=surface)
         )
+        sys.stdout.flush()
         return exit_status(result) if isinstance(result, Job) else 0
     except AiInfraError as error:
         return _report(error, as_json=as_json, surface=surface)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # At its end Python flushes what is left once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     finally:
         session.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -40,9 +39,6 @@ def serve(
       jupyter aiinfra serve --port 8900 --json
       jupyter aiinfra serve --ip 0.0.0.0 -- --ServerApp.certfile=server.pem
     """  # noqa: D301 - click keeps the lines below its \b
-    # The command line ends quietly when who reads it goes away; a server must not end because a
-    # browser did.
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     named = {"ServerApp.ip": ip, "ServerApp.port": port, "ServerApp.base_url": base_url}
     words = [f"--{name}={value}" for name, value in named.items() if value is not None]
     server = _server([*words, *options])

@@ -328,6 +328,26 @@ echo "offered ${COMPREPLY[@]}"
     assert "offered here" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("words", [("jobs", "list"), ("pool", "kinds", "--json"), ("--help",)])
+def test_who_does_not_read_on_ends_it_quietly(site: Site, words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*COMMAND, *words],
+        cwd=site.work,
+        env=site.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode
+    assert done.stderr == ""
+
+
 def test_the_program_runs_without_a_home_that_it_may_write_to(site: Site, tmp_path: Path) -> None:
     # Asking for help or the version must not need a database.
     nowhere = {"JUPYTER_AIINFRA_HOME": str(tmp_path / "never")}
