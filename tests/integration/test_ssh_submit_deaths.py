@@ -119,10 +119,10 @@ def test_a_launcher_killed_at_any_step_leaves_one_job_on_all_nodes_or_none(site:
     for death in deaths:
         job = recorded(site, death["job"])
         outcomes.append(job.state.value if job else "nothing")
-        running = [at_work(site.hosts[name], death["job"]) for name in NAMES]
+        at = [at_work(site.hosts[name], death["job"]) for name in NAMES]
         reason = job.seen.reason if job and job.seen else None
-        sys.stdout.write(f"{death['died']}: {outcomes[-1]} {running} {reason}\n")
-        assert running == ([1, 1] if outcomes[-1] == "running" else [0, 0])
+        sys.stdout.write(f"{death['died']}: {outcomes[-1]} {at} {reason}\n")
+        assert at == ([1, 1] if outcomes[-1] == "running" else [0, 0])
     # In the order in which the launcher came further and further.
     assert re.fullmatch("(nothing )+(failed )+(running )+", "".join(f"{o} " for o in outcomes))
     after = site.command("pool", "reconcile", "lab")
