@@ -250,6 +250,9 @@ class _PoolsHandler(AiInfraHandler):
 class PoolsHandler(_PoolsHandler):
     """All pools."""
 
+    _attaching: asyncio.Future[PoolView] | None = None
+    _is_gone = False
+
     @web.authenticated
     @authorized
     async def get(self) -> None:
@@ -268,12 +271,28 @@ class PoolsHandler(_PoolsHandler):
         async def is_accepted(shown: HostKeyUnknown) -> bool:
             return shown.line in lines
 
-        view = await self.engine.run(
-            lambda engine: engine.attach(
-                asked.name, kind=asked.kind, options=options, confirm=is_accepted
+        self._attaching = asyncio.ensure_future(
+            self.engine.run(
+                lambda engine: engine.attach(
+                    asked.name, kind=asked.kind, options=options, confirm=is_accepted
+                )
             )
         )
+        try:
+            view = await self._attaching
+        except asyncio.CancelledError:
+            if not self._is_gone:
+                raise
+            self.log.info("who attached pool %s did not wait for it", asked.name)
+            return
         self.answer(self.board.note(view), status=201)
+
+    def on_connection_close(self) -> None:
+        """Stop what nobody waits for any more: hosts that do not answer take long to say so."""
+        super().on_connection_close()
+        self._is_gone = True
+        if self._attaching is not None:
+            self._attaching.cancel()
 
 
 class PoolHandler(_PoolsHandler):

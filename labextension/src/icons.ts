@@ -1,4 +1,4 @@
-/** Our own icon. Its colours are classes of JupyterLab's icons, which follow the theme. */
+/** Our own icons. Their colours are classes of JupyterLab's icons, which follow the theme. */
 
 import { LabIcon } from '@jupyterlab/ui-components';
 
@@ -12,4 +12,10 @@ const BARS = 'M8.5 12h1.8v3.5H8.5zm2.6-3.5h1.8v7h-1.8zm2.6 2h1.8v5h-1.8z';
 export const panelIcon = new LabIcon({
   name: 'aiinfra:panel',
   svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" fill-rule="evenodd" d="${PINS}${BOARD}${BARS}"/></svg>`
+});
+
+/** A triangle with an exclamation mark: there, but not as it should be. */
+export const warningIcon = new LabIcon({
+  name: 'aiinfra:warning',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" d="M1 21h22L12 2 1 21zm12-3h-2v-2h2v2zm0-4h-2v-4h2v4z"/></svg>`
 });

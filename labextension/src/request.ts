@@ -3,6 +3,8 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import type { HostKey } from './api/types';
+
 /** The base path of every endpoint of ours, below the server's base URL. */
 export const NAMESPACE = 'aiinfra';
 
@@ -21,18 +23,35 @@ export class RequestError extends Error {
   readonly hint: string;
   /** The HTTP status; `null` when no answer came. */
   readonly status: number | null;
+  /** The option of a pool that is wrong, where it is one. */
+  readonly option: string | null;
+  /** What to run in a terminal first; empty where nothing helps that way. */
+  readonly command: string;
+  /** The key of a host that a person has to accept first, where that is why. */
+  readonly hostKey: HostKey | null;
 
   constructor(
     failure: Failure,
     message: string,
-    details: { hint?: string; status?: number; cause?: unknown } = {}
+    details: Partial<IRefusal> & { status?: number; cause?: unknown } = {}
   ) {
     super(message, { cause: details.cause });
     this.name = 'RequestError';
     this.failure = failure;
     this.hint = details.hint ?? '';
     this.status = details.status ?? null;
+    this.option = details.option ?? null;
+    this.command = details.command ?? '';
+    this.hostKey = details.hostKey ?? null;
   }
+}
+
+/** What the server says of why it refused. */
+interface IRefusal {
+  hint: string;
+  option: string | null;
+  command: string;
+  hostKey: HostKey | null;
 }
 
 export interface IRequestOptions<T> {
@@ -64,9 +83,9 @@ export async function request<T>(path: string, options: IRequestOptions<T>): Pro
   const { status } = response;
   const body = decode(text);
   if (!response.ok) {
-    const { message, hint } = refusal(body);
+    const { message, ...details } = refusal(body);
     throw new RequestError('refused', message || response.statusText || `HTTP ${status}`, {
-      hint,
+      ...details,
       status
     });
   }
@@ -90,10 +109,26 @@ function decode(text: string): unknown {
   }
 }
 
-function refusal(body: unknown): { message: string; hint: string } {
-  const { message, hint } = (body ?? {}) as Record<string, unknown>;
-  return {
-    message: typeof message === 'string' ? message : '',
-    hint: typeof hint === 'string' ? hint : ''
+function refusal(body: unknown): IRefusal & { message: string } {
+  const given = (body ?? {}) as Record<string, unknown>;
+  const text = (name: string): string => {
+    const value = given[name];
+    return typeof value === 'string' ? value : '';
   };
+  return {
+    message: text('message'),
+    hint: text('hint'),
+    option: text('option') || null,
+    command: text('command'),
+    hostKey: keyOf(given['host_key'])
+  };
+}
+
+function keyOf(given: unknown): HostKey | null {
+  if (typeof given !== 'object' || given === null) {
+    return null;
+  }
+  const key = given as Record<keyof HostKey, unknown>;
+  const texts = [key.host, key.key_type, key.fingerprint, key.line];
+  return texts.every(text => typeof text === 'string') ? (given as HostKey) : null;
 }

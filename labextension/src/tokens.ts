@@ -60,7 +60,7 @@ export interface IJobQuery {
   limit?: number;
 }
 
-/** The pseudo-rank of the launcher is -1 in what is answered; here it may be asked for by it. */
+/** The launchers have numbers too: -1 is that of the first node, -2 that of the second. */
 export interface ILogQuery {
   id: string;
   rank: number;
@@ -77,7 +77,8 @@ export interface IAiInfraApi {
 
   kinds(): Promise<PoolKind[]>;
   pools(): Promise<PoolItem[]>;
-  attachPool(request: AttachRequest): Promise<PoolItem>;
+  /** Aborted, it leaves nothing attached, unless that was done just before. */
+  attachPool(request: AttachRequest, signal?: AbortSignal): Promise<PoolItem>;
   detachPool(name: string, options?: { force?: boolean }): Promise<void>;
   /** Ask the pool itself, now. An unreachable pool says so and is no rejection. */
   checkPool(name: string): Promise<PoolItem>;

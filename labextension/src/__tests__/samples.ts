@@ -42,6 +42,7 @@ export function pool(name: string, values: Partial<PoolItem> = {}): PoolItem {
     active_jobs: 0,
     status: 'live',
     problem: '',
+    since: null,
     checked_at: 2,
     nodes: null,
     leases: null,

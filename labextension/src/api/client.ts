@@ -44,8 +44,8 @@ export class ApiClient implements IAiInfraApi {
     return this._list('pools');
   }
 
-  attachPool(body: AttachRequest): Promise<PoolItem> {
-    return this._object('pools', 'POST', body);
+  attachPool(body: AttachRequest, signal?: AbortSignal): Promise<PoolItem> {
+    return this._object('pools', 'POST', body, signal);
   }
 
   detachPool(name: string, { force = false }: { force?: boolean } = {}): Promise<void> {
@@ -127,11 +127,16 @@ export class ApiClient implements IAiInfraApi {
     return this._object('launch-line');
   }
 
-  private _object<T extends object>(path: string, method = 'GET', body?: unknown): Promise<T> {
+  private _object<T extends object>(
+    path: string,
+    method = 'GET',
+    body?: unknown,
+    signal?: AbortSignal
+  ): Promise<T> {
     return request(path, {
       settings: this._settings,
       parse: parseObject<T>,
-      init: init(method, body)
+      init: { ...init(method, body), ...(signal && { signal }) }
     });
   }
 
@@ -187,5 +192,8 @@ function query(values: Values): string {
 }
 
 function rankName(rank: number): string {
-  return rank === LAUNCHER ? 'launcher' : String(rank);
+  if (rank >= 0) {
+    return String(rank);
+  }
+  return rank === LAUNCHER ? 'launcher' : `launcher-${LAUNCHER - rank}`;
 }

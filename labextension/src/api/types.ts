@@ -7,6 +7,7 @@ export type {
   SchemaGoneNews as GoneNews,
   SchemaGpu as Gpu,
   SchemaHelloNews as HelloNews,
+  SchemaHostKey as HostKey,
   SchemaJobDetail as JobDetail,
   SchemaJobItem as JobItem,
   SchemaJobNews as JobNews,

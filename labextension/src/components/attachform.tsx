@@ -5,10 +5,12 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { caretDownEmptyIcon, ReactWidget } from '@jupyterlab/ui-components';
 import { MessageLoop } from '@lumino/messaging';
 import { Panel, Widget } from '@lumino/widgets';
-import React, { useEffect, useRef } from 'react';
+import React, { useEffect, useRef, useState } from 'react';
 
-import type { PoolItem } from '../api/types';
+import type { HostKey, PoolItem } from '../api/types';
 import type { AttachDraft } from '../models/attach';
+import type { RequestError } from '../request';
+import { copyText } from '../widgets/dom';
 import { key, type FieldProblem, type IOptionField } from './optionfields';
 import { useSignal } from './usesignal';
 
@@ -16,8 +18,8 @@ import { useSignal } from './usesignal';
  * Show the form; the pool that was attached by it, or `null` where it was closed instead.
  *
  * It stays open, and filled in, until the server has attached the pool, and shows why it did not.
- * Closed while the server is still asked, it resolves with what came of that, or rejects with the
- * `RequestError` that nobody has seen.
+ * While the server is asked, and while the key of a host is asked about, what would close it stops
+ * that instead, and the form is there to be changed.
  */
 export async function showAttachForm(
   draft: AttachDraft,
@@ -26,7 +28,7 @@ export async function showAttachForm(
   const dialog = new AttachDialog(draft, trans);
   await dialog.draw();
   await dialog.launch();
-  return dialog.outcome;
+  return dialog.pool;
 }
 
 class AttachDialog extends Dialog<unknown> {
@@ -52,8 +54,8 @@ class AttachDialog extends Dialog<unknown> {
     draft.changed.connect(this._onDraft);
   }
 
-  /** What came of the last submit; a rejection where that was after the dialog was closed. */
-  outcome: Promise<PoolItem | null> = Promise.resolve(null);
+  /** The pool, once it is attached. */
+  pool: PoolItem | null = null;
 
   /** Draw the fields. Before the launch: as it opens, a dialog looks for where the focus goes. */
   async draw(): Promise<void> {
@@ -64,9 +66,22 @@ class AttachDialog extends Dialog<unknown> {
   /** The accept button, and Enter, ask the server; only its yes closes the dialog. */
   override resolve(index?: number): void {
     if (index === CANCEL) {
-      super.resolve(index);
-    } else if (!this._draft.busy) {
-      this.outcome = this._submit();
+      this.reject();
+    } else if (this._draft.question) {
+      void this._finish(this._draft.trust());
+    } else {
+      void this._finish(this._draft.submit());
+    }
+  }
+
+  /** The cancel button, Escape, and the cross. */
+  override reject(): void {
+    if (this._draft.busy) {
+      this._draft.stop();
+    } else if (this._draft.question) {
+      this._draft.distrust();
+    } else {
+      super.reject();
     }
   }
 
@@ -75,30 +90,46 @@ class AttachDialog extends Dialog<unknown> {
     super.dispose();
   }
 
-  private async _submit(): Promise<PoolItem | null> {
-    const pool = await this._draft.submit();
+  private async _finish(asked: Promise<PoolItem | null>): Promise<void> {
+    const pool = await asked;
     if (pool !== null) {
+      this.pool = pool;
       super.resolve(ATTACH);
-    } else if (this.isDisposed && this._draft.error) {
-      throw this._draft.error;
     }
-    return pool;
   }
 
   private _onDraft = (): void => {
-    const button = this.node.querySelector<HTMLButtonElement>('.jp-Dialog-footer .jp-mod-accept');
-    if (button) {
-      // Not disabled, or it would lose the focus, and the dialog its keys.
-      button.setAttribute('aria-disabled', String(this._draft.busy));
-      const label = button.querySelector('.jp-Dialog-buttonLabel');
-      if (label) {
-        label.textContent = this._draft.busy
-          ? this._trans.__('Attaching…')
-          : this._trans.__('Attach');
-      }
+    const { busy, question } = this._draft;
+    const trans = this._trans;
+    const [cancel, accept] = busy
+      ? [trans.__('Stop'), trans.__('Attaching…')]
+      : question
+        ? [trans.__('Do not trust'), trans.__('Trust this host')]
+        : [trans.__('Cancel'), trans.__('Attach')];
+    // Not disabled, or it would lose the focus, and the dialog its keys.
+    this._label('jp-mod-accept', accept)?.setAttribute('aria-disabled', String(busy));
+    const other = this._label('jp-mod-reject', cancel);
+    if (question && question !== this._asked) {
+      // Who goes on typing Enter has not read the question: that must not be a yes.
+      other?.focus();
+    } else if (this._asked && !question && !busy) {
+      this.node.querySelector<HTMLElement>('.aiinfra-AttachForm input')?.focus();
     }
+    this._asked = question;
   };
 
+  private _label(kind: string, text: string): HTMLButtonElement | null {
+    const button = this.node.querySelector<HTMLButtonElement>(`.jp-Dialog-footer .${kind}`);
+    const label = button?.querySelector('.jp-Dialog-buttonLabel');
+    if (label) {
+      label.textContent = text;
+    }
+    button?.setAttribute('aria-label', text);
+    button?.setAttribute('title', text);
+    return button;
+  }
+
+  private _asked: HostKey | null = null;
   private _draft: AttachDraft;
   private _trans: TranslationBundle;
   private _fields: ReactWidget;
@@ -120,9 +151,10 @@ export function AttachFields({
   useEffect(() => {
     form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
   }, [draft.attempts]);
-  const { error } = draft;
+  const { error, question, untrusted } = draft;
+  const isHeld = draft.busy || question !== null;
   return (
-    <div className="aiinfra-AttachForm" ref={form} aria-busy={draft.busy}>
+    <div className="aiinfra-AttachForm" ref={form} aria-busy={draft.busy} data-held={isHeld}>
       <Labelled
         id="name"
         label={trans.__('Name')}
@@ -150,16 +182,104 @@ export function AttachFields({
         <Option key={`${draft.kind} ${field.name}`} field={field} draft={draft} trans={trans} />
       ))}
       <div className="aiinfra-AttachForm-outcome" role="status">
-        {draft.busy && trans.__('Asking the pool what it has. This can take a while.')}
+        {draft.busy && <Asking since={draft.busySince} trans={trans} />}
+        {draft.stopped && trans.__('Stopped. Nothing was attached.')}
+        {untrusted !== null &&
+          trans.__('Nothing was sent to %1, and nothing was attached.', untrusted)}
       </div>
       <div className="aiinfra-AttachForm-error" role="alert">
-        {error && (
-          <>
-            <p className="aiinfra-AttachForm-message">{error.message}</p>
-            {error.hint && <p className="aiinfra-hint">{error.hint}</p>}
-          </>
-        )}
+        {question && <Question asked={question} trans={trans} />}
+        {error && <Refusal error={error} trans={trans} />}
       </div>
+    </div>
+  );
+}
+
+/** That the server is at it, and for how long; the seconds are not read out again and again. */
+function Asking({ since, trans }: { since: number; trans: TranslationBundle }): React.JSX.Element {
+  const [now, setNow] = useState(since);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(performance.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const seconds = Math.floor((now - since) / 1000);
+  return (
+    <>
+      <progress className="aiinfra-AttachForm-progress" aria-label={trans.__('Attaching')} />
+      {trans.__('Asking the pool what it has. This can take a while.')}
+      <span aria-hidden="true">{seconds > 0 && ` ${trans.__('%1 s', seconds)}`}</span>
+    </>
+  );
+}
+
+/** A host whose key nobody has accepted; the buttons of the dialog are the answers. */
+function Question({
+  asked,
+  trans
+}: {
+  asked: HostKey;
+  trans: TranslationBundle;
+}): React.JSX.Element {
+  const shown = useRef<HTMLElement>(null);
+  useEffect(() => {
+    shown.current?.scrollIntoView?.({ block: 'nearest' });
+  }, [asked]);
+  return (
+    <section ref={shown} className="aiinfra-AttachForm-question">
+      <h2>{trans.__('Trust this host?')}</h2>
+      <p>
+        {trans.__(
+          'Nobody has connected to %1 from here before, so it may be another machine than you mean. Compare the fingerprint with what its administrator says.',
+          asked.host
+        )}
+      </p>
+      <dl>
+        <dt>{trans.__('Host')}</dt>
+        <dd>{asked.host}</dd>
+        <dt>{trans.__('Key')}</dt>
+        <dd>{asked.key_type}</dd>
+        <dt>{trans.__('Fingerprint')}</dt>
+        <dd>
+          <code>{asked.fingerprint}</code>
+        </dd>
+      </dl>
+    </section>
+  );
+}
+
+function Refusal({
+  error,
+  trans
+}: {
+  error: RequestError;
+  trans: TranslationBundle;
+}): React.JSX.Element {
+  const hint = error.command
+    ? trans.__('Run this once in a terminal, and attach again: the connection is then shared.')
+    : error.hint;
+  return (
+    <>
+      <p className="aiinfra-AttachForm-message">{error.message}</p>
+      {hint && <p className="aiinfra-hint">{hint}</p>}
+      {error.command && <Command text={error.command} trans={trans} />}
+    </>
+  );
+}
+
+/** A command for a terminal, with a button that copies it. */
+function Command({ text, trans }: { text: string; trans: TranslationBundle }): React.JSX.Element {
+  const [said, setSaid] = useState<string | null>(null);
+  const copy = (): void => {
+    void copyText(text).then(done =>
+      setSaid(done ? trans.__('Copied') : trans.__('The browser did not allow to copy'))
+    );
+  };
+  return (
+    <div className="aiinfra-AttachForm-command">
+      <code>{text}</code>
+      <button type="button" className="jp-mod-styled" onClick={copy}>
+        {said ?? trans.__('Copy')}
+      </button>
     </div>
   );
 }
@@ -184,7 +304,10 @@ function Option({
   trans: TranslationBundle;
 }): React.JSX.Element {
   const value = draft.texts[field.name] ?? field.initial;
-  const problem = problemText(draft.problems[field.name], trans);
+  const refusal = draft.refusals[field.name];
+  const problem = refusal
+    ? [refusal.message, refusal.hint].filter(Boolean).join('. ')
+    : problemText(draft.problems[field.name], trans);
   const onText = (text: string): void => draft.setText(field.name, text);
   const label = field.required ? field.title : trans.__('%1 (optional)', field.title);
   const id = `option-${field.name}`;

@@ -171,6 +171,7 @@ async function valueItems(
 export function poolText(pool: PoolItem, trans: TranslationBundle): string {
   const states = {
     live: trans.__('live'),
+    degraded: trans.__('degraded'),
     unreachable: trans.__('unreachable'),
     unknown: ''
   };

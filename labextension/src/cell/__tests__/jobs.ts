@@ -44,6 +44,7 @@ export function jobDetail(
     line: 'here',
     fetch: [],
     tracking_url: null,
+    silence: null,
     ...more
   };
 }

@@ -5,7 +5,7 @@ import axe from 'axe-core';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { fakeApi } from '../../__tests__/fakes';
-import type { PoolItem, PoolKind } from '../../api/types';
+import type { HostKey, PoolItem, PoolKind } from '../../api/types';
 import { AttachDraft } from '../../models/attach';
 import { RequestError } from '../../request';
 import { showAttachForm } from '../attachform';
@@ -42,7 +42,7 @@ const KINDS = [
 /** Colours are for a browser to judge: there are none here. */
 const AXE = { rules: { 'color-contrast': { enabled: false } } };
 
-type Attach = (request: unknown) => Promise<PoolItem>;
+type Attach = (request: unknown, signal?: AbortSignal) => Promise<PoolItem>;
 
 async function open(
   attachPool: Attach = () => Promise.reject(new Error('not expected'))
@@ -58,6 +58,21 @@ function type(label: string | RegExp, text: string): void {
 
 function press(key: string): void {
   fireEvent.keyDown(document.activeElement as Element, { key });
+}
+
+function cancel(): HTMLButtonElement {
+  return document.querySelector('.jp-Dialog-footer .jp-mod-reject') as HTMLButtonElement;
+}
+
+function unknownKey(host: string): RequestError {
+  return new RequestError('refused', `the host key of ${host} is not known`, {
+    hostKey: {
+      host,
+      key_type: 'ED25519',
+      fingerprint: `SHA256:${host}`,
+      line: `${host} ssh-ed25519 AAAA`
+    }
+  });
 }
 
 function accept(): HTMLButtonElement {
@@ -105,7 +120,7 @@ describe('the attach form', () => {
 
     expect((await done)?.name).toBe('here');
     expect(attach.mock.calls).toEqual([
-      [{ name: 'here', kind: 'local', options: { max_procs: 4 } }]
+      [{ name: 'here', kind: 'local', options: { max_procs: 4 }, accept: [] }, expect.anything()]
     ]);
     expect(document.querySelector('.jp-Dialog')).toBeNull();
   });
@@ -122,11 +137,15 @@ describe('the attach form', () => {
 
     accept().click();
     await done;
-    expect(attach).toHaveBeenCalledWith({
-      name: 'far',
-      kind: 'far',
-      options: { host: 'head', share: true, size: 'large', hosts: ['a', 'b'] }
-    });
+    expect(attach).toHaveBeenCalledWith(
+      {
+        name: 'far',
+        kind: 'far',
+        options: { host: 'head', share: true, size: 'large', hosts: ['a', 'b'] },
+        accept: []
+      },
+      expect.anything()
+    );
   });
 
   it('shows what the server says, stays filled in, and can be sent again', async () => {
@@ -185,16 +204,110 @@ describe('the attach form', () => {
     expect(document.querySelector('.jp-Dialog')).toBeNull();
   });
 
-  it('tells what came of it when it was closed while the server was asked', async () => {
-    const answer = new PromiseDelegate<PoolItem>();
-    const { done } = await open(() => answer.promise);
+  it('is stopped by Escape while the server is asked, stays open, and can be sent again', async () => {
+    let signal: AbortSignal | undefined;
+    const attach = vi.fn(
+      (_request: unknown, given?: AbortSignal) =>
+        new Promise<PoolItem>((_resolve, reject) => {
+          signal = given;
+          given?.addEventListener('abort', () =>
+            reject(new RequestError('unreachable', 'aborted'))
+          );
+        })
+    );
+    await open(attach);
     type('Name', 'here');
     press('Enter');
     await waitFor(() => expect(accept().getAttribute('aria-disabled')).toBe('true'));
-    press('Escape');
-    answer.reject(new RequestError('refused', 'taken'));
+    expect(cancel().textContent).toBe('Stop');
 
-    await expect(done).rejects.toThrow('taken');
+    press('Escape');
+    await waitFor(() => expect(screen.getByText('Stopped. Nothing was attached.')).toBeTruthy());
+    expect(signal?.aborted).toBe(true);
+    expect(cancel().textContent).toBe('Cancel');
+    expect(screen.getByLabelText<HTMLInputElement>('Name').value).toBe('here');
+    expect(alerts()).toEqual([]);
+  });
+
+  it('asks about the key of each host in turn, and sends those accepted', async () => {
+    const attach = vi
+      .fn<Attach>()
+      .mockRejectedValueOnce(unknownKey('gpu1'))
+      .mockRejectedValueOnce(unknownKey('gpu2'))
+      .mockResolvedValueOnce(aPool({ name: 'lab' }));
+    const { done } = await open(attach);
+    type('Name', 'lab');
+    press('Enter');
+
+    await waitFor(() => expect(screen.getByText('SHA256:gpu1')).toBeTruthy());
+    // Enter, typed once too often, is no yes.
+    expect(document.activeElement).toBe(cancel());
+    expect(cancel().textContent).toBe('Do not trust');
+    type('Name', 'other');
+    expect(screen.getByLabelText<HTMLInputElement>('Name').value).toBe('lab');
+    accept().click();
+    await waitFor(() => expect(screen.getByText('SHA256:gpu2')).toBeTruthy());
+    expect(screen.queryByText('SHA256:gpu1')).toBeNull();
+    accept().click();
+
+    expect((await done)?.name).toBe('lab');
+    const sent = attach.mock.calls.map(([request]) => (request as { accept: HostKey[] }).accept);
+    expect(sent.map(keys => keys.map(each => each.line))).toEqual([
+      [],
+      ['gpu1 ssh-ed25519 AAAA'],
+      ['gpu1 ssh-ed25519 AAAA', 'gpu2 ssh-ed25519 AAAA']
+    ]);
+  });
+
+  it('attaches nothing where a host is not trusted', async () => {
+    const attach = vi.fn<Attach>().mockRejectedValue(unknownKey('gpu1'));
+    const { done } = await open(attach);
+    type('Name', 'lab');
+    press('Enter');
+    await waitFor(() => expect(screen.getByText('SHA256:gpu1')).toBeTruthy());
+    press('Enter');
+
+    await waitFor(() =>
+      expect(screen.getByText('Nothing was sent to gpu1, and nothing was attached.')).toBeTruthy()
+    );
+    expect(attach).toHaveBeenCalledTimes(1);
+    expect(document.activeElement).toBe(screen.getByLabelText('Name'));
+    press('Escape');
+    expect(await done).toBeNull();
+  });
+
+  it('shows what the server has against an option at its field, until that is changed', async () => {
+    const refused = new RequestError('refused', "'a b' is not a host", {
+      hint: 'for example: gpu1',
+      option: 'max_procs'
+    });
+    await open(vi.fn<Attach>().mockRejectedValue(refused));
+    type('Name', 'lab');
+    press('Enter');
+
+    const field = screen.getByLabelText('Max procs (optional)');
+    await waitFor(() => expect(alerts()).toEqual(["'a b' is not a host. for example: gpu1"]));
+    expect(field.getAttribute('aria-invalid')).toBe('true');
+    await waitFor(() => expect(document.activeElement).toBe(field));
+    type('Max procs (optional)', '2');
+    expect(alerts()).toEqual([]);
+  });
+
+  it('shows the command for a login, to be copied', async () => {
+    const write = vi.fn(() => Promise.resolve());
+    vi.stubGlobal('navigator', { ...navigator, clipboard: { writeText: write } });
+    const refused = new RequestError('refused', 'gpu1 wants more than a key', {
+      command: 'ssh -M gpu1'
+    });
+    await open(vi.fn<Attach>().mockRejectedValue(refused));
+    type('Name', 'lab');
+    press('Enter');
+
+    await waitFor(() => expect(screen.getByText('ssh -M gpu1')).toBeTruthy());
+    fireEvent.click(screen.getByText('Copy'));
+    await waitFor(() => expect(screen.getByText('Copied')).toBeTruthy());
+    expect(write).toHaveBeenCalledWith('ssh -M gpu1');
+    vi.unstubAllGlobals();
   });
 
   it('has no accessibility fault that axe knows', async () => {

@@ -11,10 +11,12 @@ export function poolFacts(pool: PoolItem, trans: TranslationBundle): string[] {
   if (nodes === null) {
     return [];
   }
-  const memory = total(nodes.map(node => node.memory_bytes));
+  // Of a node that has never answered nothing is known; what the others have is known all the same.
+  const known = nodes.filter(node => node.health !== 'unreachable' || node.cpus !== null);
+  const memory = known.length > 0 ? total(known.map(node => node.memory_bytes)) : null;
   return [
     trans._n('1 node', '%1 nodes', nodes.length),
-    ...gpuTexts(nodes, trans),
+    ...(known.length > 0 ? gpuTexts(known, trans) : []),
     ...(memory === null ? [] : [trans.__('%1 memory', sizeText(memory))])
   ];
 }
@@ -35,7 +37,7 @@ export function gpuTexts(nodes: readonly Node[], trans: TranslationBundle): stri
 /** What one node has, as pairs of a word and a value; what is unknown is left out. */
 export function nodeFacts(node: Node, trans: TranslationBundle): [string, string][] {
   const facts: [string, string | null][] = [
-    [trans.__('Address'), node.address === node.name ? null : node.address],
+    [trans.__('Address'), node.address === node.name ? null : node.address || null],
     [trans.__('Cores'), node.cpus === null ? null : String(node.cpus)],
     [trans.__('Memory'), sizeText(node.memory_bytes)],
     [trans.__('Free disk'), sizeText(node.disk_free_bytes)],
@@ -73,6 +75,52 @@ export function gpuUse(gpu: Gpu, pool: PoolItem, trans: TranslationBundle): stri
     ? trans.__('free')
     : trans.__('used by a process that cannot be seen');
 }
+
+/** A state, and the time since when it is so where that is known. */
+export function sinceText(state: string, since: number | null, trans: TranslationBundle): string {
+  return since === null ? state : trans.__('%1 since %2', state, clockText(since, new Date()));
+}
+
+/** How a node is, and since when. */
+export function healthText({ health, since }: Node, trans: TranslationBundle): string {
+  switch (health) {
+    case 'live':
+      return trans.__('live');
+    case 'degraded':
+      return trans.__('answers again');
+    case 'unreachable':
+      return sinceText(trans.__('unreachable'), since, trans);
+    case 'lost':
+      return sinceText(trans.__('lost'), since, trans);
+  }
+}
+
+/** Why a node is not well; nothing where it is, or where nothing is known. */
+export function whyText(node: Node, trans: TranslationBundle): string {
+  if (node.health === 'degraded') {
+    return (
+      node.problem ?? trans.__('It did not answer a short time ago, and may be gone again soon.')
+    );
+  }
+  return node.problem ?? '';
+}
+
+/** Which nodes of a pool that answers in part do not, by name where they are few. */
+export function troubleText({ status, nodes }: PoolItem, trans: TranslationBundle): string {
+  if (status !== 'degraded' || nodes === null) {
+    return '';
+  }
+  const silent = nodes.filter(node => node.health === 'unreachable').map(node => node.name);
+  if (silent.length === 0) {
+    return trans.__('All nodes answer; one came back only a short time ago.');
+  }
+  const all = nodes.length;
+  return silent.length <= MOST_NAMED
+    ? trans._n('%2 does not answer.', '%2 do not answer.', silent.length, silent.join(', '))
+    : trans.__('%1 of %2 nodes do not answer.', silent.length, all);
+}
+
+const MOST_NAMED = 3;
 
 /** When something was, in hours and minutes; with the day where that was not today. */
 export function clockText(seconds: number, now: Date): string {

@@ -17,9 +17,11 @@ import type { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useRef, useState } from 'react';
 
 import type { PoolItem } from '../../api/types';
+import { warningIcon } from '../../icons';
 import { CommandIDs, type IAiInfraModels, type IProblem } from '../../tokens';
 import { useSignal } from '../usesignal';
-import { clockText, gpuMemory, gpuUse, nodeFacts, poolFacts } from './poolfacts';
+import { Facts, NodeDetails } from './nodes';
+import { clockText, poolFacts, sinceText, troubleText } from './poolfacts';
 
 export interface IPoolsSectionProps {
   /** Whoever shows the section watches `models.pools` for as long as it is in sight. */
@@ -222,6 +224,7 @@ function PoolRow(props: IPoolRowProps): React.JSX.Element {
   }, [wanted]);
   const Caret = open ? caretDownIcon : caretRightIcon;
   const details = `aiinfra-pool-${pool.name}`;
+  const trouble = pool.problem || troubleText(pool, trans);
   const act = (command: string): void => void commands.execute(command, { name: pool.name });
   return (
     // The class and the name are what the context menu looks for.
@@ -260,7 +263,7 @@ function PoolRow(props: IPoolRowProps): React.JSX.Element {
           <span>{trans._n('1 active job', '%1 active jobs', pool.active_jobs)}</span>
         )}
       </div>
-      {pool.problem && <p className="aiinfra-PoolRow-problem">{pool.problem}</p>}
+      {trouble && <p className="aiinfra-PoolRow-problem">{trouble}</p>}
       <div id={details} hidden={!open}>
         {open && <PoolDetails pool={pool} trans={trans} />}
       </div>
@@ -308,7 +311,14 @@ function Status({
   const asked = pool.checked_at === null ? '' : clockText(pool.checked_at, new Date());
   const [Icon, text] = {
     live: [checkIcon, trans.__('live')] as const,
-    unreachable: [errorIcon, trans.__('unreachable at %1', asked)] as const,
+    degraded: [
+      warningIcon,
+      sinceText(trans.__('degraded'), pool.since ?? pool.checked_at, trans)
+    ] as const,
+    unreachable: [
+      errorIcon,
+      sinceText(trans.__('unreachable'), pool.since ?? pool.checked_at, trans)
+    ] as const,
     unknown: [circleEmptyIcon, trans.__('not asked yet')] as const
   }[pool.status];
   return (
@@ -350,38 +360,10 @@ function PoolDetails({
       ) : (
         <ul className="aiinfra-PoolDetails-nodes" aria-label={trans.__('Nodes')}>
           {pool.nodes.map(node => (
-            <li key={node.name}>
-              <div className="aiinfra-PoolDetails-node">{node.name}</div>
-              <Facts facts={nodeFacts(node, trans)} />
-              {node.gpus.length > 0 && (
-                <ul className="aiinfra-PoolDetails-gpus" aria-label={trans.__('GPUs')}>
-                  {node.gpus.map(gpu => (
-                    <li key={gpu.uuid} title={gpu.uuid}>
-                      <span className="aiinfra-PoolDetails-index">{gpu.index}</span>
-                      <span>{gpu.name}</span>
-                      <span>{gpuMemory(gpu.memory_total_bytes)}</span>
-                      <span className="aiinfra-PoolDetails-use">{gpuUse(gpu, pool, trans)}</span>
-                    </li>
-                  ))}
-                </ul>
-              )}
-            </li>
+            <NodeDetails key={node.name} node={node} pool={pool} trans={trans} />
           ))}
         </ul>
       )}
     </div>
-  );
-}
-
-function Facts({ facts }: { facts: readonly (readonly [string, string])[] }): React.JSX.Element {
-  return (
-    <dl className="aiinfra-PoolDetails-facts">
-      {facts.map(([word, value]) => (
-        <React.Fragment key={word}>
-          <dt>{word}</dt>
-          <dd>{value}</dd>
-        </React.Fragment>
-      ))}
-    </dl>
   );
 }

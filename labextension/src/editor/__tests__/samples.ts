@@ -46,6 +46,7 @@ export function pool(name: string, more: Partial<PoolItem> = {}): PoolItem {
     active_jobs: 0,
     status: 'live',
     problem: '',
+    since: null,
     checked_at: null,
     nodes: null,
     leases: null,

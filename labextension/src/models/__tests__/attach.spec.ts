@@ -35,7 +35,7 @@ describe('a pool that is being attached', () => {
     expect(await first).toBe(POOL);
     expect(draft.busy).toBe(false);
     expect(attachPool.mock.calls).toEqual([
-      [{ name: 'here', kind: 'local', options: { max_procs: 4 } }]
+      [{ name: 'here', kind: 'local', options: { max_procs: 4 }, accept: [] }, expect.anything()]
     ]);
   });
 
@@ -85,7 +85,10 @@ describe('a pool that is being attached', () => {
 
     expect(draft.fields.map(field => field.name)).toEqual(['host']);
     await draft.submit();
-    expect(attachPool).toHaveBeenCalledWith({ name: 'x', kind: 'far', options: { host: 'node7' } });
+    expect(attachPool).toHaveBeenCalledWith(
+      { name: 'x', kind: 'far', options: { host: 'node7' }, accept: [] },
+      expect.anything()
+    );
 
     draft.setKind('local');
     expect(draft.texts).toEqual({ max_procs: '4' });

@@ -30,6 +30,7 @@ export function aPool(given: Partial<PoolItem> = {}): PoolItem {
     active_jobs: 0,
     status: 'live',
     problem: '',
+    since: null,
     checked_at: 1_700_000_000,
     nodes: [],
     leases: null,

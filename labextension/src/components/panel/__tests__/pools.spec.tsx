@@ -7,7 +7,7 @@ import axe from 'axe-core';
 import React from 'react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import type { PoolItem } from '../../../api/types';
+import type { Gpu, PoolItem } from '../../../api/types';
 import { CommandIDs, type IAiInfraModels, type IPoolsModel, type IProblem } from '../../../tokens';
 import { PoolsSection } from '../pools';
 import { aNode, aPool } from './pooldata';
@@ -74,17 +74,26 @@ describe('the list of pools', () => {
     show([
       aPool({ name: 'big', nodes: [aNode({ gpus: [gpu] })], active_jobs: 2 }),
       aPool({ name: 'far', status: 'unreachable', problem: 'no route to host', nodes: null }),
-      aPool({ name: 'new', status: 'unknown', checked_at: null, nodes: null })
+      aPool({ name: 'new', status: 'unknown', checked_at: null, nodes: null }),
+      aPool({
+        name: 'part',
+        status: 'degraded',
+        since: 1_700_000_000,
+        nodes: [aNode({ cpus: 8 }), aNode({ name: 'gpu2', health: 'unreachable' })]
+      })
     ]);
 
     const rows = screen.getAllByRole('listitem');
-    expect(rows.map(row => row.dataset['pool'])).toEqual(['big', 'far', 'new']);
+    expect(rows.map(row => row.dataset['pool'])).toEqual(['big', 'far', 'new', 'part']);
     expect(rows[0]?.textContent).toContain('live1 node1 × NVIDIA A100 80GB2 active jobs');
-    expect(rows[1]?.textContent).toMatch(/unreachable at .+no route to host/);
+    expect(rows[1]?.textContent).toMatch(/unreachable since .+no route to host/);
     expect(rows[2]?.textContent).toContain('not asked yet');
+    expect(rows[3]?.textContent).toMatch(
+      /degraded since .+2 nodes.*no GPU.*8 cores.*gpu2 does not answer\./
+    );
     // Never by colour alone: each state has an icon of its own beside its words.
     const icons = rows.map(row => row.querySelector('.aiinfra-PoolRow-status svg')?.outerHTML);
-    expect(new Set(icons).size).toBe(3);
+    expect(new Set(icons).size).toBe(4);
   });
 
   it('opens a pool to its options, nodes and GPUs, and closes it again', () => {
@@ -110,6 +119,60 @@ describe('the list of pools', () => {
 
     fireEvent.click(toggle);
     expect(screen.queryByRole('list', { name: 'Nodes' })).toBeNull();
+  });
+
+  it('says of each node how it is, since when and why, and who has its GPUs', () => {
+    const gpu = (uuid: string, given: object = {}): Gpu => ({
+      uuid,
+      name: 'T4',
+      index: 0,
+      memory_total_bytes: 16 * 2 ** 30,
+      memory_used_bytes: 0,
+      used_by: [],
+      ...given
+    });
+    const process = { pid: 7, user: 'eve', command: null, memory_bytes: null };
+    const lease = {
+      pool: 'lab',
+      node: 'gpu1',
+      gpu: 'GPU-1',
+      job: '0abc',
+      shared: false,
+      since: 0
+    };
+    show([
+      aPool({
+        name: 'lab',
+        kind: 'ssh',
+        status: 'degraded',
+        leases: [lease],
+        nodes: [
+          aNode({
+            name: 'gpu1',
+            address: '10.0.0.1',
+            gpus: [gpu('GPU-1'), gpu('GPU-2', { used_by: [process] }), gpu('GPU-3')]
+          }),
+          aNode({ name: 'gpu2', health: 'degraded', since: 1_700_000_000 }),
+          aNode({
+            name: 'gpu3',
+            address: '',
+            health: 'unreachable',
+            since: 1_700_000_000,
+            problem: 'gpu3 did not answer in time'
+          })
+        ]
+      })
+    ]);
+    fireEvent.click(button('lab ssh'));
+
+    const nodes = screen.getByRole('list', { name: 'Nodes' });
+    const texts = ['gpu1', 'gpu2', 'gpu3'].map(
+      name => nodes.querySelector(`[data-node="${name}"]`)?.textContent ?? ''
+    );
+    expect(texts[0]).toMatch(/^gpu1live.*10\.0\.0\.1/);
+    expect(texts[0]).toMatch(/leased to 0abc.*used by process 7 of eve.*free$/);
+    expect(texts[1]).toContain('answers againIt did not answer a short time ago');
+    expect(texts[2]).toMatch(/unreachable since .+gpu3 did not answer in time$/);
   });
 
   it('shows that a pool is being asked, wherever that was begun, and asks once', async () => {
