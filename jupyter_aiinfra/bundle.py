@@ -13,7 +13,15 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,11 +36,14 @@ __all__ = [
     "BundleFile",
     "Part",
     "Transfer",
+    "all_frames",
     "bundle_file",
+    "deliver",
     "keep",
     "place",
     "pull",
     "push",
+    "request_line",
     "stored",
 ]
 
@@ -318,18 +329,42 @@ async def push(bundle: Bundle, shell: Shell, *, python: str, blobs: str, run_dir
     Unreachable
         The shell did not get through.
     """
-    request = {"files": [[file.path, file.digest, file.size_bytes] for file in bundle.files]}
-    head = json.dumps(request).encode() + b"\n"
-    answer = await _take(shell, python, head, blobs, run_dir)
-    at_first = [bundle.blobs[digest] for digest in answer["missing"]]
-    limit, sent, faults = _FIRST_REQUEST_BYTES, 0, 0
-    while missing := answer["missing"]:
+    head = request_line(bundle)
+    limit = _FIRST_REQUEST_BYTES
+
+    async def take(missing: Mapping[str, int]) -> tuple[dict[str, Any], int]:
+        nonlocal limit
         frames, size = _frames(bundle, missing, limit)
         begun = time.monotonic()
-        last, answer = answer, await _take(shell, python, head + frames, blobs, run_dir)
-        sent += size
-        if time.monotonic() - begun < _QUICK_SECONDS:
+        answer = await _take(shell, python, head + frames, blobs, run_dir)
+        if missing and time.monotonic() - begun < _QUICK_SECONDS:
             limit = min(_MOST_REQUEST_BYTES, limit * 4)
+        return answer, size
+
+    return await deliver(bundle, take, blobs=blobs)
+
+
+Take = Callable[[Mapping[str, int]], Awaitable[tuple[Mapping[str, Any], int]]]
+
+
+async def deliver(bundle: Bundle, take: Take, *, blobs: str) -> Transfer:
+    """Put a bundle where `take` leads, in as many requests as it needs.
+
+    Parameters
+    ----------
+    take
+        Sends the request, with frames of what is missing there and how much of each there is;
+        returns what ``take`` of ``node/receive.py`` answers, and how many bytes of blobs it sent.
+        With nothing missing it only asks.
+    blobs
+        What the store there is called in messages.
+    """
+    answer, _ = await take({})
+    at_first = [bundle.blobs[digest] for digest in answer["missing"]]
+    sent, faults = 0, 0
+    while missing := answer["missing"]:
+        last, (answer, size) = answer, await take(missing)
+        sent += size
         # Another process may be sending the same blob, so one standstill proves nothing.
         faults = faults + 1 if answer["damaged"] or answer["missing"] == last["missing"] else 0
         if faults > 1 and answer["damaged"]:
@@ -339,7 +374,33 @@ async def push(bundle: Bundle, shell: Shell, *, python: str, blobs: str, run_dir
     return _transfer(bundle, at_first, sent_bytes=sent)
 
 
-def _frames(bundle: Bundle, missing: dict[str, int], limit: int) -> tuple[bytes, int]:
+def request_line(bundle: Bundle) -> bytes:
+    """Return what a request to ``node/receive.py`` begins with."""
+    request = {"files": [[file.path, file.digest, file.size_bytes] for file in bundle.files]}
+    return json.dumps(request).encode() + b"\n"
+
+
+def all_frames(bundle: Bundle, missing: Mapping[str, int]) -> Iterator[bytes | memoryview]:
+    """Yield frames with all that is missing, read as they are asked for.
+
+    Raises
+    ------
+    Conflict
+        A file has become shorter since its digest was taken.
+    """
+    for digest, have in missing.items():
+        file = bundle.blobs[digest]
+        at = have if have <= file.size_bytes else 0
+        left = file.size_bytes - at
+        yield json.dumps([digest, at, left]).encode() + b"\n"
+        for piece in file.read(at):
+            left -= len(piece)
+            yield piece
+        if left:
+            raise _changed(file)
+
+
+def _frames(bundle: Bundle, missing: Mapping[str, int], limit: int) -> tuple[bytes, int]:
     """Return the next frames to send, and how many bytes of blobs are in them."""
     buffers: list[bytes | memoryview] = []
     size = 0

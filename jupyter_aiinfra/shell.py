@@ -10,10 +10,12 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
+import stat
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from jupyter_aiinfra.errors import Unreachable
 
@@ -54,7 +56,7 @@ class Pipe(Protocol):
         """The last few KiB of its standard error."""
         ...
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Hand `data` to the program; wait while it does not keep up.
 
         Raises
@@ -201,6 +203,17 @@ def _kill(transport: asyncio.SubprocessTransport) -> None:
             pipe.close()
 
 
+def _widen(end: Any) -> None:
+    """Let more wait in a pipe than the default, which means many times as many wake-ups."""
+    # Only Linux can, and where the program has ended already there is no pipe (ValueError).
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        if stat.S_ISSOCK(os.fstat(end.fileno()).st_mode):  # asyncio's for input, before Python 3.12
+            with socket.socket(fileno=os.dup(end.fileno())) as same:
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _HELD_BYTES)
+        else:
+            fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _HELD_BYTES)
+
+
 class _PipeProtocol(asyncio.SubprocessProtocol):
     """What a running program sends, as it comes: no copies, and a bound on what is held."""
 
@@ -222,10 +235,9 @@ class _PipeProtocol(asyncio.SubprocessProtocol):
         stdout = self.transport.get_pipe_transport(_STDOUT)
         assert stdout is not None  # noqa: S101 - made with PIPE, as by default
         self._stdout = cast("asyncio.ReadTransport", stdout)
-        # The default of 64 KiB means four times as many wake-ups. Only Linux can, and where the
-        # program has ended already there is no pipe any more (ValueError).
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            fcntl.fcntl(stdout.get_extra_info("pipe"), fcntl.F_SETPIPE_SZ, _HELD_BYTES)
+        for each in (stdout, self.transport.get_pipe_transport(0)):
+            if each is not None:
+                _widen(each.get_extra_info("pipe"))
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == _STDERR:
@@ -288,7 +300,7 @@ class _LocalPipe:
     def stderr_tail(self) -> bytes:
         return bytes(self._protocol.stderr)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         if not self._protocol.deaf and not self._stdin.is_closing():
             self._stdin.write(data)
             await self._protocol.writable.wait()

@@ -82,7 +82,7 @@ class FakePipe:
         """The reply's standard error."""
         return self._reply.stderr
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Take note of `data`."""
         if self.closed:
             raise Unreachable(f"{self._reply.argv[0]} takes no more input")

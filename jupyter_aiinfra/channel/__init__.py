@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from jupyter_aiinfra.channel.client import Channel
 from jupyter_aiinfra.channel.streams import Piece, Stream
+from jupyter_aiinfra.channel.transfer import Upload
 
-__all__ = ["Channel", "Piece", "Stream"]
+__all__ = ["Channel", "Piece", "Stream", "Upload"]

@@ -116,6 +116,10 @@ class Channel:
             clock=self._clock,
         )
 
+    def upload(self, verb: str, **args: Any) -> transfer.Upload:
+        """Return a stream to the node, for a verb that takes something in."""
+        return transfer.Upload(self, verb, args)
+
     async def put(self, source: Path, target: str, *, resume_seconds: float = 60.0) -> int:
         """Copy a local file to `target` on the node; return how many bytes had to be sent.
 

@@ -31,6 +31,7 @@ _BANNER_BYTES = 1 << 20
 _LAST_WORDS_SECONDS = 5.0
 # What waits to be written before who writes more has to wait.
 _OUTGOING_BYTES = 1 << 20
+_WORTH_A_WRITE_BYTES = 1 << 14
 
 _KINDS: Mapping[str, type[AiInfraError]] = {
     "conflict": Conflict,
@@ -73,7 +74,7 @@ class Link:
         self._decoder = frames.Decoder()
         self._receivers: dict[int, Receiver] = {}
         self._number = 0
-        self._outgoing: deque[bytes] = deque()
+        self._outgoing: deque[bytes | memoryview] = deque()
         self._outgoing_bytes = 0
         self._has_outgoing = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -196,15 +197,17 @@ class Link:
         if self._receivers.pop(number, None) is not None and cancel:
             self.post({"id": number, "cancel": True})
 
-    def post(self, header: Mapping[str, Any], data: bytes = b"") -> None:
+    def post(self, header: Mapping[str, Any], data: bytes | memoryview = b"") -> None:
         """Put a frame in the queue of what is written; never waits."""
         if self.error is None:
-            frame = frames.encode(dict(header), len(data)) + data
-            self._outgoing.append(frame)
-            self._outgoing_bytes += len(frame)
+            line = frames.encode(dict(header), len(data))
+            # Much is not copied once more; little is not worth a write of its own.
+            parts = (line, data) if len(data) > _WORTH_A_WRITE_BYTES else (line + data,)
+            self._outgoing.extend(parts)
+            self._outgoing_bytes += len(line) + len(data)
             self._has_outgoing.set()
 
-    async def send(self, header: Mapping[str, Any], data: bytes) -> None:
+    async def send(self, header: Mapping[str, Any], data: bytes | memoryview) -> None:
         """Put a frame with bytes in the queue, once that is short enough."""
         while self._outgoing_bytes > _OUTGOING_BYTES and self.error is None:
             self._has_room.clear()
@@ -242,10 +245,10 @@ class Link:
             while not self._outgoing:
                 self._has_outgoing.clear()
                 await self._has_outgoing.wait()
-            frame = self._outgoing.popleft()
-            self._outgoing_bytes -= len(frame)
+            part = self._outgoing.popleft()
+            self._outgoing_bytes -= len(part)
             self._has_room.set()
-            await self._pipe.write(frame)
+            await self._pipe.write(part)
 
     async def _watch(self, every: float, silence: float, clock: Callable[[], float]) -> None:
         """Ask for a sign of life, and break the link when none comes for `silence` seconds.

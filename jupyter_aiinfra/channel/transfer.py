@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jupyter_aiinfra.channel.client import Channel
     from jupyter_aiinfra.channel.link import Link
 
-__all__ = ["get", "put"]
+__all__ = ["Upload", "get", "put"]
 
 _WINDOW_BYTES: Final = 1 << 22
 _PAUSE_SECONDS: Final = 0.5
@@ -94,29 +94,40 @@ def _open_source(source: Path) -> tuple[BinaryIO, os.stat_result]:
     return os.fdopen(descriptor, "rb"), status
 
 
-class _Upload(Stream):
-    """A stream the other way: the node makes room, we send."""
+class Upload(Stream):
+    """A stream the other way: the node makes room, we send.
 
-    def __init__(self, channel: Channel, args: Mapping[str, Any]) -> None:
+    First await `head`; at the end `finish`. What the node refuses is raised by whatever is called
+    next.
+    """
+
+    def __init__(self, channel: Channel, verb: str, args: Mapping[str, Any]) -> None:
         super().__init__(
-            channel.connect, "put", args, window=frames.WINDOW_BYTES, clock=time.monotonic
+            channel.connect, verb, args, window=frames.WINDOW_BYTES, clock=time.monotonic
         )
         self._room = _WINDOW_BYTES
         self._has_room = asyncio.Event()
 
+    async def __aenter__(self) -> Upload:  # noqa: PYI034 - no Self before Python 3.11
+        return self
+
     def granted(self, amount: int) -> None:
+        """Take note that the node has room."""
         self._room += amount
         self._has_room.set()
 
     def receive(self, header: Mapping[str, Any], piece: bytes, left: int) -> None:
+        """Take a frame of this stream; who waits for room may have to hear of it."""
         super().receive(header, piece, left)
         self._has_room.set()
 
     def broken(self, error: Exception) -> None:
+        """Take note that nothing more comes on this link, nor goes."""
         super().broken(error)
         self._has_room.set()
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send bytes, of a length that is small beside 4 MiB, once the node has room for them."""
         while self._room < len(data) and self._error is None:
             self._has_room.clear()
             await self._has_room.wait()
@@ -124,8 +135,9 @@ class _Upload(Stream):
         self._room -= len(data)
         await link.send({"id": self._number}, data)
 
-    async def finish(self, sha256: str) -> None:
-        self._opened().post({"id": self._number, "eof": {"sha256": sha256}})
+    async def finish(self, last: Mapping[str, Any]) -> None:
+        """Say that this was all, and wait for the end, which then is in `end`."""
+        self._opened().post({"id": self._number, "eof": dict(last)})
         async for _ in self:
             pass
 
@@ -137,7 +149,7 @@ class _Upload(Stream):
 
 
 async def _put_once(channel: Channel, file: BinaryIO, args: Mapping[str, Any]) -> int:
-    upload = _Upload(channel, args)
+    upload = Upload(channel, "put", args)
     async with upload:
         offset = int((await upload.head())["offset"])
         sha, sent = hashlib.sha256(), 0
@@ -145,7 +157,7 @@ async def _put_once(channel: Channel, file: BinaryIO, args: Mapping[str, Any]) -
         while data := await asyncio.to_thread(_read_hashed, file, sha):
             await upload.send(data)
             sent += len(data)
-        await upload.finish(sha.hexdigest())
+        await upload.finish({"sha256": sha.hexdigest()})
         return sent
 
 

@@ -151,6 +151,8 @@ class Call:
         self._closed = closed
         self._cancelled = False
         self._taken: deque[bytes] = deque()
+        self._owed = 0
+        self._unread = 0
         self._eof: _Json | None = None
 
     def argument(self, name: str, kind: Any, default: Any = None) -> Any:
@@ -180,11 +182,15 @@ class Call:
             self._changed.notify_all()
         self._wake()
 
-    def feed(self, data: bytes) -> None:
-        """Take in what the client sends."""
+    def feed(self, data: bytes, left: int) -> None:
+        """Take in what the client sends: a part of a frame of which `left` bytes are to come."""
         with self._changed:
             self._taken.append(data)
-            self._changed.notify_all()
+            self._unread += len(data)
+            # Nobody is woken for every little bit of a large frame.
+            if not left or self._unread >= frames.CHUNK_BYTES:
+                self._unread = 0
+                self._changed.notify_all()
 
     def feed_end(self, value: _Json) -> None:
         """Take note that the client has sent all."""
@@ -252,7 +258,11 @@ class Call:
             if not self._taken:
                 return None
             data = self._taken.popleft()
-        self._outlet.say({"id": self.number, "more": len(data)})
+        # Not for every little bit by itself: the window is many times as large.
+        self._owed += len(data)
+        if self._owed >= frames.CHUNK_BYTES:
+            self._outlet.say({"id": self.number, "more": self._owed})
+            self._owed = 0
         return data
 
     @property
@@ -324,8 +334,8 @@ class Session:
             if not data:
                 return
             heard = time.monotonic()
-            for header, piece, _ in decoder.feed(data):
-                self._take(header, piece)
+            for header, piece, left in decoder.feed(data):
+                self._take(header, piece, left)
 
     def finish(self) -> None:
         """Cancel what streams, let what was begun come to its end, within some time."""
@@ -344,7 +354,7 @@ class Session:
     def _gone(self) -> None:
         self._left.set()
 
-    def _take(self, header: _Json, piece: bytes) -> None:
+    def _take(self, header: _Json, piece: bytes, left: int) -> None:
         if "ping" in header:
             self.outlet.say({"pong": header["ping"]})
         elif "verb" in header:
@@ -361,7 +371,7 @@ class Session:
             elif "eof" in header:
                 call.feed_end(header["eof"])
             elif piece:
-                call.feed(piece)
+                call.feed(piece, left)
 
     def _begin(self, header: _Json) -> None:
         call = Call(self.outlet, header, self._forget)

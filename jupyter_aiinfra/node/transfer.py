@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import stat
@@ -23,7 +24,7 @@ else:  # its neighbours in the payload
     import receive
     from channel import Call, Cancelled, Refusal
 
-__all__ = ["get", "look", "open_file", "place_of", "put"]
+__all__ = ["get", "look", "open_file", "place_of", "put", "take"]
 
 _PART = ".part"
 _READ_BYTES = 1 << 20
@@ -137,6 +138,44 @@ def _take_in(call: Call, handle: int, path: str, size: int, mode: int) -> None:
         finally:
             os.close(folder)
     call.end({"path": path, "size_bytes": size})
+
+
+def take(call: Call) -> None:
+    """Take in a bundle: arguments ``blobs``, ``run_dir``; then what ``receive.take`` reads.
+
+    The head is empty, and says that the client may send. The end has what is still missing.
+    """
+    blobs = place_of(call.argument("blobs", str))
+    run_dir = place_of(call.argument("run_dir", str))
+    call.head({})
+    try:
+        answer = receive.take(io.BufferedReader(_Taken(call), _READ_BYTES), blobs, run_dir)
+    except receive.Full as full:
+        text = f"no room in {full.folder}: {full.free_bytes:,} bytes are free, "
+        text += f"{full.needed_bytes:,} are needed"
+        raise Refusal("full", text, hint="free some space there") from full
+    except (OSError, EOFError, ValueError) as error:
+        raise Refusal("pool", str(error), hint="look at that folder there") from error
+    call.end(answer)
+
+
+class _Taken(io.RawIOBase):
+    """What the client sends for a request, as a file."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self._call = call
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = memoryview(self._call.take() or b"")
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
 
 
 def _hash_file(call: Call, handle: int, size: int, sha: Any) -> None:

@@ -13,11 +13,21 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence, TypeVar
 
 if TYPE_CHECKING or __package__:
-    from jupyter_aiinfra.node import browse, frames, peers, reach, receive, supervise, transfer
+    from jupyter_aiinfra.node import (
+        browse,
+        footing,
+        frames,
+        peers,
+        reach,
+        receive,
+        supervise,
+        transfer,
+    )
     from jupyter_aiinfra.node.channel import Call, Refusal, Verbs
     from jupyter_aiinfra.node.tails import Tails
 else:  # its neighbours in the payload
     import browse
+    import footing
     import frames
     import peers
     import reach
@@ -48,6 +58,7 @@ def table(sources: Mapping[str, str]) -> Verbs:
         "connect": reach.connect,
         "describe": describer.describe,
         "files": _files,
+        "footing": footing.footing,
         "hello": lambda _: hello(),
         "interface": reach.interface,
         "kill": _kill,
@@ -64,6 +75,7 @@ def table(sources: Mapping[str, str]) -> Verbs:
         "listen": reach.listen,
         "open_file": transfer.open_file,
         "put": transfer.put,
+        "take": transfer.take,
     }
     tails = {"tail": Tails().add}
     return Verbs(

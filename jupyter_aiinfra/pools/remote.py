@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jupyter_aiinfra.channel import Channel, Stream
+from jupyter_aiinfra.channel import Channel, Stream, Upload
 from jupyter_aiinfra.errors import PoolError, Unreachable
 from jupyter_aiinfra.model import Health, NodeStatus
 from jupyter_aiinfra.shell import Shell
@@ -129,6 +129,11 @@ class RemoteNode:
                 self._since = time.time()
             self._error = error
             self._pause = min(_LONGEST_PAUSE_SECONDS, 2 * self._pause or _FIRST_PAUSE_SECONDS)
+    def upload(self, verb: str, **args: Any) -> Upload:
+        """Return a stream to the node; see :meth:`~.channel.Channel.upload`."""
+        self._mind()
+        return self.channel.upload(verb, **args)
+
             self._retry_at = self._clock() + self._pause
         return error
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from jupyter_aiinfra.bundle import Bundle, bundle_file, pull, push
+from jupyter_aiinfra.bundle import Bundle, bundle_file, pull
 from jupyter_aiinfra.channel import Stream
 from jupyter_aiinfra.environments import BuiltEnvironment, Report, remove, survey
 from jupyter_aiinfra.errors import (
@@ -53,6 +53,7 @@ from jupyter_aiinfra.pools.nodeside import with_node_files
 from jupyter_aiinfra.pools.remote import RemoteNode
 from jupyter_aiinfra.pools.remotefiles import RemoteFile, parted
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
+from jupyter_aiinfra.pools.sending import send
 from jupyter_aiinfra.pools.tails import Tails
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import Shell
@@ -427,10 +428,9 @@ class SshPool(Pool):
                 text["python"] = python
             spec = bundle_file("spec.json", json.dumps(text, sort_keys=True) + "\n")
             async with limit:
-                await push(
+                await send(
                     Bundle(files=(*bundle.files, spec)),
-                    remote.shell,
-                    python=remote.python,
+                    remote.upload,
                     blobs=f"{folder}/blobs",
                     run_dir=node.run_dir,
                 )

@@ -349,7 +349,7 @@ class _MarkedPipe:
     def stderr_tail(self) -> bytes:
         return self._shell._after_mark(self._pipe.stderr_tail)[1]  # noqa: SLF001 - one module
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         await self._pipe.write(data)
 
     async def read(self, limit: int) -> bytes:

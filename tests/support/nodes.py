@@ -31,14 +31,14 @@ class PlayedPipe:
 
     # --- what the channel does ---
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         if self.closed:
             raise Unreachable("takes no more input")
         if self.stuck:
             await asyncio.Event().wait()
         skipped = data[: self._skip]
         self._skip -= len(skipped)
-        for header, piece, _ in self._decoder.feed(data[len(skipped) :]):
+        for header, piece, _ in self._decoder.feed(bytes(data[len(skipped) :])):
             self._in.put_nowait({**header, "piece": piece} if piece else dict(header))
 
     async def read(self, limit: int) -> bytes:
