@@ -146,8 +146,8 @@ def _completion(shell: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status.
 
-    0 done; 1 an error of ours; 2 a command that cannot be understood; for a job that was waited
-    for, what :func:`~jupyter_aiinfra.commands.show.exit_status` says.
+    0 done; 1 an error of ours, or a check that found one; 2 a command that cannot be understood;
+    for a job that was waited for, what :func:`~jupyter_aiinfra.commands.show.exit_status` says.
     """
     if _COMPLETE_VARIABLE in os.environ:
         cli.main(prog_name="jupyter-aiinfra", complete_var=_COMPLETE_VARIABLE)
@@ -164,7 +164,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             cli, words, name="jupyter-aiinfra", context=Context(session=session, surface=surface)
         )
         sys.stdout.flush()
-        return exit_status(result) if isinstance(result, Job) else 0
+        if isinstance(result, Job):
+            return exit_status(result)
+        return result if isinstance(result, int) else 0
     except AiInfraError as error:
         return _report(error, as_json=as_json, surface=surface)
     except KeyboardInterrupt:

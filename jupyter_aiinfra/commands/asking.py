@@ -1,4 +1,4 @@
-"""Questions to a person, asked in the thread that waits for the engine."""
+"""Questions and news to a person, put in the thread that waits for the engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from jupyter_aiinfra.errors import HostKeyUnknown
 
-__all__ = ["KeyQuestion", "ask_in_terminal"]
+__all__ = ["KeyQuestion", "Progress", "ask_in_terminal"]
 
 
 class _Asks(Protocol):
@@ -76,6 +76,38 @@ class KeyQuestion:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting()
+
+
+class _Shows(Protocol):
+    def progress(self, text: str) -> None:
+        """Show one line that the next call replaces."""
+        ...
+
+
+class Progress:
+    """The newest word on how far something is: heard in the engine's thread, shown in ours."""
+
+    def __init__(self, surface: _Shows) -> None:
+        self._surface = surface
+        self._heard = ""
+        self._shown = ""
+
+    def hear(self, text: str) -> None:
+        """Take in how far it is."""
+        self._heard = text
+
+    def tell(self) -> None:
+        """Show what is new."""
+        heard = self._heard
+        if heard != self._shown:
+            self._surface.progress(heard)
+            self._shown = heard
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            self._surface.progress("")
+            self._shown = self._heard = ""
 
 
 def _question(key: HostKeyUnknown) -> str:

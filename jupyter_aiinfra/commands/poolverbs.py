@@ -6,7 +6,8 @@ import dataclasses
 
 import click
 
-from jupyter_aiinfra.commands.asking import KeyQuestion
+from jupyter_aiinfra.commands.asking import KeyQuestion, Progress
+from jupyter_aiinfra.commands.checkshow import CHECK_COLUMNS, check_lines, check_rows
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.group import SETTINGS, TAKES_CONTEXT, Verbs, complete_pool
 from jupyter_aiinfra.commands.show import (
@@ -16,7 +17,7 @@ from jupyter_aiinfra.commands.show import (
     pool_lines,
     pool_rows,
 )
-from jupyter_aiinfra.model import to_wire
+from jupyter_aiinfra.model import Severity, to_wire
 from jupyter_aiinfra.pools import kinds, pool_class
 
 __all__ = ["pool"]
@@ -118,6 +119,39 @@ def _show_pool(context: Context, name: str) -> None:
     view = context.session.run(context.session.engine.show_pool(name))
     context.surface.text("\n".join(pool_lines(view)))
     context.surface.value(to_wire(view))
+
+
+@pool.command("check")
+@click.argument("name", shell_complete=complete_pool)
+@_ACCEPT_KEY
+@TAKES_CONTEXT
+def _check(context: Context, name: str, accept_key: tuple[str, ...]) -> int:
+    """Look into all that jobs need of a pool's nodes, and say what to mend.
+
+    Whether each node answers, how quickly, its Python, GPUs and disk, its clock, and whether the
+    nodes reach each other's ports. The exit status is 1 where something is wrong.
+
+    \b
+    Examples:
+      pool check lab
+      pool check lab --accept-key SHA256:Jr0pVq
+    """  # noqa: D301 - click keeps the lines below its \b
+    question = KeyQuestion(context.surface, accept_key)
+    news = Progress(context.surface)
+    checking = context.session.engine.check(name, confirm=question, tell=news.hear)
+
+    def meanwhile() -> None:
+        question.meanwhile()
+        news.tell()
+
+    try:
+        found = context.session.run(checking, meanwhile=meanwhile)
+    finally:
+        news.end()
+    context.surface.table(CHECK_COLUMNS, check_rows(found), empty="it has no nodes")
+    context.surface.text("\n".join(check_lines(found)))
+    context.surface.value({**to_wire(found), "verdict": found.verdict.value})
+    return int(found.verdict is Severity.ERROR)
 
 
 @pool.command("detach")

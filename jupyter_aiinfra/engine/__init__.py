@@ -7,8 +7,8 @@ pool, then *observed*; the step between them may be repeated without harm.
 
 from __future__ import annotations
 
-from jupyter_aiinfra.engine.attached import PoolOpener, PoolView
+from jupyter_aiinfra.engine.attached import PoolCheck, PoolOpener, PoolView
 from jupyter_aiinfra.engine.face import Engine
 from jupyter_aiinfra.engine.reconciling import Reconciled
 
-__all__ = ["Engine", "PoolOpener", "PoolView", "Reconciled"]
+__all__ = ["Engine", "PoolCheck", "PoolOpener", "PoolView", "Reconciled"]

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from jupyter_aiinfra.errors import (
+    HostKeyUnknown,
     PoolError,
     PoolExists,
     PoolInUse,
     Unreachable,
     UsageError,
 )
-from jupyter_aiinfra.model import Lease, Node, PoolRecord
-from jupyter_aiinfra.pools.abilities import Confirm
+from jupyter_aiinfra.model import Lease, Node, PoolRecord, Severity
+from jupyter_aiinfra.pools.abilities import Checking, Confirm, NodeCheck, Tell
 from jupyter_aiinfra.pools.base import Leased, Pool, Trusting
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
 
-__all__ = ["Attached", "PoolOpener", "PoolView", "check_name", "settle_keys"]
+__all__ = ["Attached", "PoolCheck", "PoolOpener", "PoolView", "check_name", "settle_keys"]
 
 PoolOpener = Callable[[PoolRecord, Settings], Pool]
 
@@ -40,6 +41,22 @@ class PoolView:
     problem: str | None
     active_jobs: int
     leases: tuple[Lease, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolCheck:
+    """What a check of a pool found, a node each; ``leases`` as in :class:`PoolView`."""
+
+    record: PoolRecord
+    nodes: tuple[NodeCheck, ...]
+    leases: tuple[Lease, ...] | None = None
+
+    @property
+    def verdict(self) -> Severity:
+        """The worst of its nodes."""
+        known = {each.verdict for each in self.nodes}
+        worst = (Severity.ERROR, Severity.WARNING)
+        return next((each for each in worst if each in known), Severity.OK)
 
 
 class Attached:
@@ -153,6 +170,22 @@ class Attached:
             active = len(self.store.list_jobs(pool=name, active=True))
             return PoolView(record=record, nodes=None, problem=error.message, active_jobs=active)
 
+    async def check(
+        self, name: str, *, confirm: Confirm | None = None, tell: Tell | None = None
+    ) -> PoolCheck:
+        """Look into all that jobs need of a pool; see the engine's verb."""
+        record, pool = self.store.get_pool(name), self.pool(name)
+        asked: set[str] = set()
+        while True:
+            checks = tuple(await _checked(pool, tell or _unheard))
+            try:
+                if confirm is None or not await settle_keys(pool, confirm, asked):
+                    break
+            except HostKeyUnknown:
+                break  # it is among what was found
+        nodes = tuple(each.node for each in checks if each.node is not None)
+        return PoolCheck(record=record, nodes=checks, leases=self._view(record, pool, nodes).leases)
+
     async def nodes(self, name: str) -> Sequence[Node]:
         """Return the nodes of a pool as of now; raises Unreachable where it does not answer."""
         return await self.pool(name).nodes()
@@ -162,6 +195,19 @@ class Attached:
         for _, pool in self._open.values():
             await pool.aclose()
         self._open.clear()
+
+
+def _unheard(_text: str) -> None:
+    """Take what nobody wants to hear."""
+
+
+async def _checked(pool: Pool, tell: Tell) -> Sequence[NodeCheck]:
+    if isinstance(pool, Checking):
+        return await pool.check(tell)
+    return [
+        NodeCheck(name=node.name, reachable=True, node=node, address=node.address)
+        for node in await pool.nodes()
+    ]
 
 
 async def _nodes_trusted(pool: Pool, confirm: Confirm | None) -> Sequence[Node]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_aiinfra.bundle import Bundle, stored
-from jupyter_aiinfra.engine.attached import Attached, PoolOpener, PoolView, check_name
+from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.queue import Queue
 from jupyter_aiinfra.engine.reconciling import Reconciled, reconcile
@@ -39,7 +39,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
-from jupyter_aiinfra.pools.abilities import Confirm
+from jupyter_aiinfra.pools.abilities import Confirm, Tell
 from jupyter_aiinfra.pools.base import (
     Adopting,
     Building,
@@ -141,6 +141,16 @@ class Engine:
     async def nodes(self, name: str) -> Sequence[Node]:
         """Return the nodes of a pool as of now; raises Unreachable where it does not answer."""
         return await self._pools.nodes(name)
+
+    async def check(
+        self, name: str, *, confirm: Confirm | None = None, tell: Tell | None = None
+    ) -> PoolCheck:
+        """Look into all that jobs need of a pool, nodes that do not answer too.
+
+        `confirm` is asked about each host key that nobody has accepted yet; `tell` hears what is
+        being done. Changes nothing but what `confirm` accepts.
+        """
+        return await self._pools.check(name, confirm=confirm, tell=tell)
 
     async def environments(self, name: str) -> Sequence[tuple[str, BuiltEnvironment]]:
         """Return the environments that were built on a pool's nodes, with the node's name.

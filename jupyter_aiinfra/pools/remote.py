@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from jupyter_aiinfra.channel import Channel, Stream, Upload
@@ -11,12 +12,25 @@ from jupyter_aiinfra.errors import PoolError, Unreachable
 from jupyter_aiinfra.model import Health, NodeStatus
 from jupyter_aiinfra.shell import Shell
 
-__all__ = ["RemoteNode"]
+__all__ = ["Ground", "RemoteNode"]
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 # A node that came back so lately may go away as soon.
 _STEADY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What is known of a node that answers: what it said of itself, and where its jobs are to live.
+
+    ``python`` is what its ranks run with, ``address`` by which other nodes reach it.
+    """
+
+    hello: Mapping[str, Any]
+    folder: str
+    python: str
+    address: str
 
 
 class RemoteNode:
@@ -115,6 +129,11 @@ class RemoteNode:
         self._mind()
         return self.channel.stream(verb, **args)
 
+    def upload(self, verb: str, **args: Any) -> Upload:
+        """Return a stream to the node; see :meth:`~.channel.Channel.upload`."""
+        self._mind()
+        return self.channel.upload(verb, **args)
+
     async def aclose(self) -> None:
         """End the channel. Idempotent."""
         await self.channel.aclose()
@@ -129,11 +148,6 @@ class RemoteNode:
                 self._since = time.time()
             self._error = error
             self._pause = min(_LONGEST_PAUSE_SECONDS, 2 * self._pause or _FIRST_PAUSE_SECONDS)
-    def upload(self, verb: str, **args: Any) -> Upload:
-        """Return a stream to the node; see :meth:`~.channel.Channel.upload`."""
-        self._mind()
-        return self.channel.upload(verb, **args)
-
             self._retry_at = self._clock() + self._pause
         return error
 

@@ -44,16 +44,18 @@ from jupyter_aiinfra.model import (
     from_wire,
 )
 from jupyter_aiinfra.node import stall
+from jupyter_aiinfra.pools.abilities import NodeCheck, Tell
 from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
 from jupyter_aiinfra.pools.building import build_for
 from jupyter_aiinfra.pools.facts import node_from_facts
 from jupyter_aiinfra.pools.files import orders
 from jupyter_aiinfra.pools.merging import NodeWord, merged_observation
 from jupyter_aiinfra.pools.nodeside import with_node_files
-from jupyter_aiinfra.pools.remote import RemoteNode
+from jupyter_aiinfra.pools.remote import Ground, RemoteNode
 from jupyter_aiinfra.pools.remotefiles import RemoteFile, parted
-from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.pools.sending import send
+from jupyter_aiinfra.pools.sshcheck import Checkup
+from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.pools.tails import Tails
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import Shell
@@ -255,6 +257,24 @@ class SshPool(Pool):
         hello = await node.hello()
         self._hellos[node.name] = hello
         return hello
+
+    async def _ground(self, node: RemoteNode) -> Ground:
+        """Meet a node, and return what is known of it."""
+        hello = await self._hello(node)
+        return Ground(
+            hello=hello,
+            folder=self._folder(hello),
+            python=self._rank_python(hello),
+            address=self._address(node, hello),
+        )
+
+    async def check(self, tell: Tell) -> Sequence[NodeCheck]:
+        """Look into all that jobs need; see :class:`~.abilities.Checking`."""
+        checkup = Checkup(self._nodes, self._ground, max_procs=self.options.max_procs)
+        try:
+            return await checkup.run(tell)
+        finally:
+            self._untrusted = dict(checkup.unknown)
 
     async def _known(self, node: RemoteNode) -> Mapping[str, Any]:
         """Return what the node said when it was first met."""

@@ -90,6 +90,8 @@ class SshShell:
         self.host = host
         self._client = SshClient(host, options=options or SshOptions(), shell=shell or LocalShell())
         self._mark = mark or f"aiinfra:{secrets.token_hex(8)}:"
+        #: What the host's shell printed by itself before it ran the last program; it is dropped.
+        self.noise = ""
         self._ready = False
         self._doubtful = False
         self._opening = asyncio.Lock()
@@ -114,6 +116,8 @@ class SshShell:
                 f"{argv[0]} on {self.host} did not answer within {timeout:g} s", hint="try again"
             ) from error
         started, stdout = self._after_mark(done.stdout)
+        if started:
+            self.noise = done.stdout.partition(self._mark.encode())[0].decode(errors="replace")
         if not started or done.status == _SSH_FAILED:
             await self._must_be_of_the_program(argv, started=started, done=done)
         return Completed(

@@ -1,0 +1,196 @@
+"""The verbs of a pool that is elsewhere, on real sshd hosts, as the command line runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_aiinfra.commands import tree
+from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.session import Session
+from jupyter_aiinfra.commands.tree import invoke
+from jupyter_aiinfra.errors import HostKeyChanged, HostKeyUnknown
+from tests.support.sshpool import Cluster, connections, open_cluster
+from tests.unit.test_tree import Heard
+
+NAMES = ("gpu1", "gpu2", "gpu3")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with open_cluster(tmp_path_factory.mktemp("verbs"), NAMES) as cluster:
+        yield cluster
+
+
+class Line:
+    """The command line, with a person who answers."""
+
+    def __init__(self, cluster: Cluster, home: Path) -> None:
+        self.cluster = cluster
+        self.session = Session(
+            cluster.settings.__class__(home=home, ssh_config=cluster.hosts.config)
+        )
+        self.surface = Heard()
+        self.answers: list[bool] = []
+
+    def __call__(self, *words: str) -> Any:
+        self.surface = Heard()
+        self.surface.answers = self.answers
+        self.answers = []
+        context = Context(session=self.session, surface=self.surface)
+        group = {"pool": tree.pool, "jobs": tree.jobs}[words[0]]
+        result = invoke(group, list(words[1:]), name=f"%{words[0]}", context=context)
+        self.surface.values = json.loads(json.dumps(self.surface.values))
+        return result
+
+    def attach(self, *hosts: str, python: str = sys.executable) -> None:
+        self(
+            "pool", "attach", "lab", "--kind", "ssh", "--hosts", ",".join(hosts), "--python", python
+        )
+
+    @property
+    def said(self) -> str:
+        return "\n".join(self.surface.texts)
+
+    @property
+    def value(self) -> Any:
+        (value,) = self.surface.values
+        return value
+
+    def found(self) -> dict[str, list[str]]:
+        """Return the messages of a check, by node."""
+        return {
+            node["name"]: [f"{each['severity']}: {each['message']}" for each in node["findings"]]
+            for node in self.value["nodes"]
+        }
+
+
+@pytest.fixture
+def line(cluster: Cluster, tmp_path: Path) -> Iterator[Line]:
+    line = Line(cluster, tmp_path / "home")
+    yield line
+    line.session.close()
+
+
+# --- host keys -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strangers(cluster: Cluster) -> Iterator[Cluster]:
+    """Hosts that nobody knows, and no connection to them that stands."""
+    known = cluster.hosts.known_hosts.read_text()
+    cluster.hosts.known_hosts.write_text("")
+    with connections():
+        yield cluster
+    cluster.hosts.known_hosts.write_text(known)
+
+
+def test_unknown_keys_are_asked_about_once(strangers: Cluster, line: Line) -> None:
+    line.answers = [True, True]
+    line.attach("gpu1", "gpu2")
+    assert len(line.surface.questions) == 2
+    for name, question in zip(("gpu1", "gpu2"), line.surface.questions, strict=True):
+        assert name in question
+        assert "ED25519 key SHA256:" in question
+    line("pool", "detach", "lab")
+    line.attach("gpu1", "gpu2")
+    assert line.surface.questions == []
+
+
+def test_a_refused_key_is_not_trusted(strangers: Cluster, line: Line) -> None:
+    line.answers = [False]
+    with pytest.raises(HostKeyUnknown):
+        line.attach("gpu1")
+    assert strangers.hosts.known_hosts.read_text() == ""
+    assert line.session.engine.store.list_pools() == []
+
+
+def test_without_a_person_the_option_names_the_key(strangers: Cluster, line: Line) -> None:
+    with pytest.raises(HostKeyUnknown) as caught:
+        line.attach("gpu1")
+    fingerprint = caught.value.fingerprint
+    assert f"--accept-key {fingerprint}" in caught.value.hint
+    words = ("pool", "attach", "lab", "--kind", "ssh", "--hosts", "gpu1")
+    with pytest.raises(HostKeyUnknown):
+        line(*words, "--accept-key", "SHA256:another")
+    line(*words, "--accept-key", fingerprint)
+    assert line.value["record"]["name"] == "lab"
+
+
+def test_a_changed_key_is_never_asked_about(cluster: Cluster, line: Line) -> None:
+    cluster.hosts["gpu3"].renew_host_key()
+    try:
+        line.answers = [True]
+        with connections(), pytest.raises(HostKeyChanged):
+            line.attach("gpu3")
+        assert line.surface.questions == []
+    finally:
+        cluster.hosts.learn_keys()
+
+
+# --- check ---------------------------------------------------------------------------------------
+
+
+def test_a_check_of_what_is_well(cluster: Cluster, line: Line) -> None:
+    line.attach(*NAMES)
+    assert line("pool", "check", "lab") == 0
+    assert line.said.endswith("lab: all is well")
+    columns, rows, _ = line.surface.tables[0]
+    for row, name in zip(rows, NAMES, strict=True):
+        cells = dict(zip(columns, row, strict=True))
+        assert cells["node"] == name
+        assert cells["latency"].endswith(" ms")
+        assert cells["torch"] != "-"
+        assert cells["address"] == f"{cluster.hosts[name].address} by eth0"
+        assert cells["reaches"] == "2 of 2"
+    assert all(abs(node["skew_seconds"]) < 1 for node in line.value["nodes"])
+
+
+def test_a_check_of_what_is_not(cluster: Cluster, line: Line) -> None:
+    line.attach(*NAMES)
+    first, second, third = (cluster.hosts[name] for name in NAMES)
+    rc = first.home / ".bashrc"
+    rc.write_text("echo welcome to gpu1\n")
+    first.cut_from(second)
+    third.power_off()
+    try:
+        assert line("pool", "check", "lab") == 1
+    finally:
+        third.power_on()
+        first.mend_from(second)
+        rc.write_text("")
+    found = line.found()
+    assert any("welcome to gpu1" in each for each in found["gpu1"])
+    assert any(each.startswith("error: it does not reach gpu2") for each in found["gpu1"])
+    assert any(each.startswith("error: it does not reach gpu1") for each in found["gpu2"])
+    assert [each.startswith("error: gpu3") for each in found["gpu3"]] == [True]
+    assert "3 of 3 nodes cannot be used" in line.said
+
+
+def test_a_check_asks_about_keys_and_goes_on(strangers: Cluster, line: Line) -> None:
+    line.answers = [True]
+    line.attach("gpu1")
+    strangers.hosts.known_hosts.write_text("")
+    with connections():
+        assert line("pool", "check", "lab") == 1
+        assert "--accept-key SHA256:" in line.said
+        line.answers = [True]
+        assert line("pool", "check", "lab") == 0
+
+
+def test_a_host_without_python_says_so(cluster: Cluster, line: Line) -> None:
+    line.attach("gpu1")
+    line("pool", "detach", "lab")
+    line.session.engine.store.add_pool(
+        cluster.record("lab", hosts="gpu1", python=os.fspath(cluster.hosts["gpu1"].home / "none"))
+    )
+    assert line("pool", "check", "lab") == 1
+    (said,) = line.found()["gpu1"]
+    assert "there is no program" in said
+    assert "--python" in line.said
