@@ -117,8 +117,8 @@ def _head_html(card: Card) -> str:
     said = "".join(
         f'<div class="{name}">{html.escape(text)}</div>'
         for name, text in (
-            ("aiinfra-message", card.attempts),
-            ("aiinfra-message", card.trouble),
+            ("aiinfra-attempts", card.attempts),
+            ("aiinfra-trouble", card.trouble),
             ("aiinfra-message", card.message),
             ("aiinfra-progress", card.progress),
         )

@@ -28,6 +28,7 @@ export type {
   SchemaPoolKind as PoolKind,
   SchemaPoolsNews as PoolsNews,
   SchemaProblemNews as ProblemNews,
+  SchemaSilence as Silence,
   SchemaTimelineEntry as TimelineEntry,
   SchemaTopic as Topic,
   SchemaWatchRequest as WatchRequest

@@ -4,7 +4,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import { Widget } from '@lumino/widgets';
 
-import { isActive } from '../jobstate';
+import type { Silence } from '../api/types';
+import { isActive, silenceText } from '../jobstate';
 import { ServerJobModel } from '../models/jobmodel';
 import { CommandIDs, type IAiInfraApi, type IAiInfraStream } from '../tokens';
 import { JobView } from '../widgets/view';
@@ -32,7 +33,8 @@ export class LiveJob extends Widget {
     this._options = options;
     this.addClass('aiinfra-LiveJob');
     const lostNote = trans.__('the server does not answer; this goes on when it is back');
-    this.model = new ServerJobModel({ id, api, stream, lostNote });
+    const silenceNote = (silence: Silence): string => silenceText(silence, trans);
+    this.model = new ServerJobModel({ id, api, stream, lostNote, silenceNote });
     this._tools = new Tools(trans.__('Job'));
     const node = this.node.appendChild(document.createElement('div'));
     this._view = new JobView(this.model, node, {

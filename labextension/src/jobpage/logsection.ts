@@ -5,8 +5,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { RequestError } from '../request';
 import { copyText, h } from '../widgets/dom';
 import { count, sizeText } from '../widgets/format';
-import { LAUNCHER } from '../widgets/protocol';
-import { TabBar, type ITab } from '../widgets/tabs';
+import { launcherSlot } from '../widgets/protocol';
+import { RankTabs, type ILogTab } from '../widgets/ranktabs';
 import type { LogModel } from './logmodel';
 import type { JobPageModel } from './pagemodel';
 import { patternOf, plainRow, type IHighlight } from './rowview';
@@ -44,11 +44,13 @@ export class LogSection {
       role: 'tabpanel',
       id: `${id}-log`
     });
-    this._tabs = new TabBar({
+    this._tabs = new RankTabs({
       id: `${id}-rank`,
       panel: this._panel,
       onSelect: key => this._select(Number(key)),
-      label: trans.__('Logs')
+      label: trans.__('Logs'),
+      listLabel: trans.__('Log'),
+      failed: trans.__('failed')
     });
     this._searchBar = new SearchBar({
       trans,
@@ -76,15 +78,19 @@ export class LogSection {
 
   /** Draw what the model knows of the ranks. */
   update(): void {
-    const { ranks, launcherSpoke } = this._model;
+    const { ranks, launchers, header } = this._model;
     const trans = this._trans;
-    const tabs: ITab[] = ranks.map(({ rank, failed }) => ({
+    const isSpread = (header?.nodes?.length ?? 0) > 1;
+    const tabs: ILogTab[] = ranks.map(({ rank, failed, node }) => ({
       key: String(rank),
       label: trans.__('rank %1', rank),
-      bad: failed
+      bad: failed,
+      ...(isSpread && node && { group: node })
     }));
-    if (launcherSpoke) {
-      tabs.push({ key: String(LAUNCHER), label: trans.__('launcher'), bad: false });
+    for (const rank of launchers) {
+      const name = this._launcherNode(rank);
+      const label = name ? trans.__('launcher %1', name) : trans.__('launcher');
+      tabs.push({ key: String(rank), label, bad: false });
     }
     // Ranks that failed come first.
     const first = ranks[0]?.rank ?? null;
@@ -186,7 +192,17 @@ export class LogSection {
 
   private _labelOf(rank: number): string {
     const trans = this._trans;
-    return rank === LAUNCHER ? trans.__('Log of the launcher') : trans.__('Log of rank %1', rank);
+    if (rank >= 0) {
+      return trans.__('Log of rank %1', rank);
+    }
+    const name = this._launcherNode(rank);
+    return name ? trans.__('Log of the launcher on %1', name) : trans.__('Log of the launcher');
+  }
+
+  /** The node of a launcher; nothing where there is but one. */
+  private _launcherNode(rank: number): string {
+    const nodes = this._model.header?.nodes ?? [];
+    return (nodes.length > 1 && nodes[launcherSlot(rank)]?.name) || '';
   }
 
   private _drawTools(): void {
@@ -301,7 +317,7 @@ export class LogSection {
   private _pattern: RegExp | null = null;
   private _log: VirtualLog;
   private _panel: HTMLElement;
-  private _tabs: TabBar;
+  private _tabs: RankTabs;
   private _follow: HTMLButtonElement | undefined;
   private _wrap: HTMLButtonElement | undefined;
   private _copy!: HTMLButtonElement;

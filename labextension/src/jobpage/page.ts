@@ -9,6 +9,7 @@ import { h } from '../widgets/dom';
 import { HeaderView } from '../widgets/header';
 import { manifestNode } from '../widgets/manifest';
 import { TabBar, type ITab } from '../widgets/tabs';
+import { silenceText } from '../jobstate';
 import { LogSection } from './logsection';
 import { JobPageModel } from './pagemodel';
 import { ranksNode } from './ranks';
@@ -147,6 +148,7 @@ export class JobPage extends Widget {
   private _drawNotice(): void {
     const trans = this._trans;
     const { gone, away, problem, detail } = this.model;
+    const silence = detail?.silence ?? null;
     let text = '';
     if (gone) {
       text = detail
@@ -156,6 +158,8 @@ export class JobPage extends Widget {
       text = trans.__('Server not reachable; showing what was known.');
     } else if (problem) {
       text = [problem.message, problem.hint].filter(Boolean).join('. ');
+    } else if (silence) {
+      text = silenceText(silence, trans);
     }
     if (this._notice.textContent !== text) {
       this._notice.textContent = text;
@@ -205,7 +209,7 @@ export class JobPage extends Widget {
     }
     this._drawnWith = section;
     const nodes = {
-      ranks: () => ranksNode(model.ranks, trans),
+      ranks: () => ranksNode(model.ranks, trans, model.header?.nodes),
       sent: () =>
         model.manifest?.count
           ? manifestNode(model.manifest)

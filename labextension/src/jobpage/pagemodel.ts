@@ -6,7 +6,7 @@ import { Signal, type ISignal } from '@lumino/signaling';
 import type { JobDetail, ProblemNews } from '../api/types';
 import { RequestError } from '../request';
 import type { IAiInfraApi, IAiInfraStream, IProblem, News } from '../tokens';
-import { LAUNCHER, type IHeader, type IManifest, type IRank } from '../widgets/protocol';
+import { launchersOf, type IHeader, type IManifest, type IRank } from '../widgets/protocol';
 import { LogModel } from './logmodel';
 
 const NOT_FOUND = 404;
@@ -49,9 +49,9 @@ export class JobPageModel {
     return this._detail && (this._detail.manifest as unknown as IManifest);
   }
 
-  /** Whether the launcher itself has printed anything. */
-  get launcherSpoke(): boolean {
-    return this._launcherSpoke;
+  /** The pseudo-ranks of the launchers that have printed anything themselves. */
+  get launchers(): readonly number[] {
+    return [...this._launchers].sort((one, other) => other - one);
   }
 
   /** The job is in the record no longer. */
@@ -131,27 +131,32 @@ export class JobPageModel {
       }
     }
     this._tell();
-    await this._askLauncher();
+    await this._askLaunchers();
   }
 
-  /** The launcher has a log of its own, which is mostly empty; nothing but asking tells. */
-  private async _askLauncher(): Promise<void> {
+  /** A launcher has a log of its own, which is mostly empty; nothing but asking tells. */
+  private async _askLaunchers(): Promise<void> {
     const state = this._detail?.item.state ?? null;
-    if (state === null || state === this._askedLauncherAt || this._launcherSpoke || this._gone) {
+    if (state === null || state === this._askedLaunchersAt || this._gone) {
       return;
     }
-    this._askedLauncherAt = state;
-    try {
-      const query = { id: this.id, rank: LAUNCHER, first: -1, count: 1 };
-      this._launcherSpoke = (await this.api.logRows(query)).total_rows > 0;
-    } catch (error) {
-      if (!(error instanceof RequestError)) {
-        throw error;
+    this._askedLaunchersAt = state;
+    const silent = launchersOf(this.header).filter(rank => !this._launchers.has(rank));
+    for (const rank of silent) {
+      try {
+        const rows = await this.api.logRows({ id: this.id, rank, first: -1, count: 1 });
+        if (rows.total_rows > 0) {
+          this._launchers.add(rank);
+        }
+      } catch (error) {
+        if (!(error instanceof RequestError)) {
+          throw error;
+        }
+        if (error.failure === 'unreachable') {
+          this._askedLaunchersAt = null; // asked again with the next news of the job
+          return;
+        }
       }
-      if (error.failure === 'unreachable') {
-        this._askedLauncherAt = null; // asked again with the next news of the job
-      }
-      return;
     }
     this._tell();
   }
@@ -164,7 +169,7 @@ export class JobPageModel {
           this._problem = null;
           this._unreachable = this._gone = false;
           this._tell();
-          void this._askLauncher();
+          void this._askLaunchers();
         }
         break;
       case 'gone':
@@ -223,8 +228,8 @@ export class JobPageModel {
   private _watchedRank: number | null = null;
   private _logs = new Map<number, LogModel>();
   private _detail: JobDetail | null = null;
-  private _launcherSpoke = false;
-  private _askedLauncherAt: string | null = null;
+  private _launchers = new Set<number>();
+  private _askedLaunchersAt: string | null = null;
   private _gone = false;
   private _unreachable = false;
   private _problem: IProblem | null = null;

@@ -41,11 +41,25 @@ export function happened(entry: TimelineEntry, trans: TranslationBundle): string
       return [text('to'), text('reason')].filter(Boolean).join(': ');
     case 'job.desired':
       return text('to') === 'stop' ? trans.__('asked to stop') : trans.__('asked to run');
+    case 'job.restart':
+      return restarted(detail, text('reason'), trans);
     default:
       return [entry.kind, ...Object.keys(detail).map(name => `${name} ${text(name)}`)]
         .map(part => part.trim())
         .join(' · ');
   }
+}
+
+function restarted(
+  { attempt, nodes }: Record<string, unknown>,
+  reason: string,
+  trans: TranslationBundle
+): string {
+  const began =
+    Array.isArray(nodes) && nodes.length > 0
+      ? trans.__('attempt %1 begun on %2', String(attempt), nodes.join(', '))
+      : trans.__('attempt %1 begun', String(attempt));
+  return [began, reason].filter(Boolean).join(': ');
 }
 
 export function timelineNode(

@@ -3,12 +3,12 @@
 import type { IDisposable } from '@lumino/disposable';
 import { Signal, type ISignal } from '@lumino/signaling';
 
-import type { JobDetail, LogRows, Topic } from '../api/types';
+import type { JobDetail, LogRows, Silence, Topic } from '../api/types';
 import { isActive } from '../jobstate';
 import { RequestError } from '../request';
 import type { IAiInfraApi, IAiInfraStream, IProblem, News } from '../tokens';
 import {
-  LAUNCHER,
+  launchersOf,
   type IDelta,
   type IHeader,
   type IKeyframe,
@@ -32,6 +32,8 @@ export interface IServerJobOptions {
   stream: IAiInfraStream;
   /** What to say beside the state while there is no news because the server is away. */
   lostNote: string;
+  /** Puts into words that the job's pool does not answer the server. */
+  silenceNote: (silence: Silence) => string;
 }
 
 const NO_MANIFEST: IManifest = { size_bytes: 0, count: 0, items: [] };
@@ -104,7 +106,7 @@ export class ServerJobModel implements IModel, IDisposable {
     this._problem = null;
     this._headerOf();
     if (before?.item.state !== detail.item.state) {
-      void this._readLauncher();
+      void this._readLaunchers();
     }
     this._settle();
     this._emit('change:header');
@@ -262,11 +264,13 @@ export class ServerJobModel implements IModel, IDisposable {
     }
   }
 
-  /** What the launcher said makes a tab of its own, if anything: so ask, where a state is new. */
-  private async _readLauncher(): Promise<void> {
-    const rows = await this._rows(LAUNCHER, -TAIL_ROWS, TAIL_ROWS);
-    if (rows && rows.total_lines > 0) {
-      this._takeRows({ ...rows, rank: LAUNCHER });
+  /** What a launcher said makes a tab of its own, if anything: so ask, where a state is new. */
+  private async _readLaunchers(): Promise<void> {
+    for (const rank of launchersOf(this._header)) {
+      const rows = await this._rows(rank, -TAIL_ROWS, TAIL_ROWS);
+      if (rows && rows.total_lines > 0) {
+        this._takeRows({ ...rows, rank });
+      }
     }
   }
 
@@ -321,11 +325,14 @@ export class ServerJobModel implements IModel, IDisposable {
 
   private _headerOf(): void {
     const header = (this._detail?.header ?? {}) as unknown as IHeader;
-    const said = [header.message, this._problem?.message, this._problem?.hint];
+    const silence = this._detail?.silence ?? null;
+    const note = silence && this._options.silenceNote(silence);
+    const said = [header.message, note, this._problem?.message, this._problem?.hint];
     const elapsed = this._detail && this._since(header);
-    this._header = this._problem
-      ? { ...header, message: said.filter(Boolean).join('; '), elapsed_seconds: elapsed ?? 0 }
-      : { ...header, elapsed_seconds: elapsed ?? 0 };
+    this._header =
+      this._problem || note
+        ? { ...header, message: said.filter(Boolean).join('; '), elapsed_seconds: elapsed ?? 0 }
+        : { ...header, elapsed_seconds: elapsed ?? 0 };
   }
 
   /** Seconds as of now: a header may be drawn anew long after the server has said it. */

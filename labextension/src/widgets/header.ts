@@ -6,7 +6,8 @@ import type { IErrorBox, IHeader } from './protocol';
 /** The first line of the view, the sentence below it, and the error where there is one. */
 export class HeaderView {
   constructor() {
-    this.node = h('div', {}, this._head, this._message, this._progress, this._error);
+    this.node = h('div', {}, this._head, this._attempts, this._trouble, this._message);
+    this.node.append(this._progress, this._error);
     this._head.append(this._state, this._name, this._facts, this._elapsed);
   }
 
@@ -23,13 +24,14 @@ export class HeaderView {
     this._since = now - header.elapsed_seconds * 1000;
     this._state.textContent = header.state;
     this._name.textContent = header.name;
-    const facts = [`pool ${header.pool}`, plural(header.world, 'rank'), `job ${header.id}`];
+    const shape = header.shape || plural(header.world, 'rank');
+    const facts = [`pool ${header.pool}`, shape, `job ${header.id}`];
     this._facts.textContent = [...facts, ...(header.tracking ? [header.tracking] : [])].join(' · ');
-    this._message.textContent = header.message;
-    this._message.hidden = !header.message;
-    // An output of an older version has none.
-    this._progress.textContent = header.progress || '';
-    this._progress.hidden = !header.progress;
+    // An output of an older version has only some of these.
+    say(this._attempts, header.attempts);
+    say(this._trouble, header.trouble);
+    say(this._message, header.message);
+    say(this._progress, header.progress);
     this._error.hidden = !header.error;
     this._error.replaceChildren(...(header.error ? errorNodes(header.error) : []));
     this.tick(now);
@@ -51,9 +53,18 @@ export class HeaderView {
   private _facts = h('span', { class: 'aiinfra-facts' });
   private _elapsed = h('span', { class: 'aiinfra-elapsed' });
   private _head = h('div', { class: 'aiinfra-head' });
+  private _attempts = h('div', { class: 'aiinfra-attempts' });
+  private _trouble = h('div', { class: 'aiinfra-trouble', role: 'status' });
   private _message = h('div', { class: 'aiinfra-message' });
   private _progress = h('div', { class: 'aiinfra-progress' });
   private _error = h('div', { class: 'aiinfra-error', role: 'alert' });
+}
+
+function say(node: HTMLElement, text: string | undefined): void {
+  if (node.textContent !== (text ?? '')) {
+    node.textContent = text ?? '';
+  }
+  node.hidden = !text;
 }
 
 function errorNodes(error: IErrorBox): Node[] {

@@ -10,6 +10,14 @@ export interface IErrorBox {
   traceback: string;
 }
 
+/** How a node of a job is, as the job's own nodes and we see it. */
+export interface INode {
+  name: string;
+  health: 'live' | 'degraded' | 'unreachable' | 'lost';
+  since: number | null;
+  reason: string;
+}
+
 export interface IHeader {
   id: string;
   name: string;
@@ -24,6 +32,17 @@ export interface IHeader {
   log: string;
   tracking: string;
   error: IErrorBox | null;
+  // An output of an older version has none of these.
+  /** Ranks a node. */
+  procs?: number;
+  /** On how much it runs: `2 nodes x 4 ranks`. */
+  shape?: string;
+  /** Which attempt this is and why, where there was more than one. */
+  attempts?: string;
+  /** What is waited for, and which nodes are not well. */
+  trouble?: string;
+  /** Those of a job on several, by slot. */
+  nodes?: INode[];
 }
 
 /** How far a rank is that says so. */
@@ -117,5 +136,16 @@ export interface IModel {
   send(content: unknown): void;
 }
 
-/** The pseudo-rank whose log is what the launcher itself printed. */
+/** The pseudo-rank whose log is what the first node's launcher printed; -2 is that of the next. */
 export const LAUNCHER = -1;
+
+/** The node whose launcher a pseudo-rank is, counted from 0. */
+export function launcherSlot(rank: number): number {
+  return LAUNCHER - rank;
+}
+
+/** The pseudo-ranks of all launchers of a job. */
+export function launchersOf(header: { nodes?: readonly INode[] } | null): number[] {
+  const count = Math.max(1, header?.nodes?.length ?? 1);
+  return Array.from({ length: count }, (_, slot) => LAUNCHER - slot);
+}

@@ -5,8 +5,8 @@ import { HeaderView } from './header';
 import { LogState, plainText, type IChange } from './log';
 import { LogPane } from './logpane';
 import { manifestNode } from './manifest';
-import { LAUNCHER, type IDelta, type IHeader, type IManifest, type IModel } from './protocol';
-import { TabBar, type ITab } from './tabs';
+import { launcherSlot, type IDelta, type IHeader, type IManifest, type IModel } from './protocol';
+import { RankTabs, type ILogTab } from './ranktabs';
 
 const EVENTS = ['header', 'ranks', 'manifest', 'log', 'delta'].map(name => `change:${name}`);
 const SENT = 'sent';
@@ -32,7 +32,7 @@ export class JobView {
       this._header.addTools(options.tools);
     }
     this._pane = new LogPane(`${id}-log`);
-    this._tabs = new TabBar({ id, panel: this._pane.panel, onSelect: key => this._select(key) });
+    this._tabs = new RankTabs({ id, panel: this._pane.panel, onSelect: key => this._select(key) });
     this._copy.addEventListener('click', () => void this._onCopy());
     this._bar.append(this._tabs.node, this._copy);
     this._foot.append(this._status, this._where);
@@ -80,14 +80,17 @@ export class JobView {
   }
 
   private _drawTabs(header: IHeader): void {
-    const tabs: ITab[] = this._model.get('ranks').map(({ rank, failed, progress }) => ({
+    const isSpread = (header.nodes?.length ?? 0) > 1;
+    const tabs: ILogTab[] = this._model.get('ranks').map(({ rank, failed, progress, node }) => ({
       key: String(rank),
       label: progress?.slow ? `rank ${rank} (slow)` : `rank ${rank}`,
-      bad: failed
+      bad: failed,
+      ...(isSpread && node && { group: node })
     }));
     const manifest = this._model.get('manifest');
-    if (this._log.ranks.get(LAUNCHER)?.counts.seen) {
-      tabs.push({ key: String(LAUNCHER), label: 'launcher', bad: false });
+    const launchers = [...this._log.ranks].filter(([rank, log]) => rank < 0 && log.counts.seen);
+    for (const [rank] of launchers.sort(([one], [other]) => other - one)) {
+      tabs.push({ key: String(rank), label: launcherLabel(rank, header), bad: false });
     }
     if (manifest.count) {
       tabs.push({ key: SENT, label: `sent: ${plural(manifest.count, 'name')}`, bad: false });
@@ -148,7 +151,7 @@ export class JobView {
     const rank = Number(this._selected);
     const status = this._model.get('ranks').find(one => one.rank === rank);
     const summary = this._log.ranks.get(rank)?.counts.summary ?? 'no output';
-    const label = rank === LAUNCHER ? 'launcher' : `rank ${rank}`;
+    const label = rank < 0 ? launcherLabel(rank, header) : `rank ${rank}`;
     const node = header.world > 1 ? status?.node : '';
     const far = status?.progress ? `step ${count(status.progress.step)}` : '';
     return [label, status?.state, far, summary, node].filter(Boolean).join(' · ');
@@ -165,7 +168,7 @@ export class JobView {
   private _onLook: ((rank: number | null) => void) | undefined;
   private _node: HTMLElement;
   private _header = new HeaderView();
-  private _tabs: TabBar;
+  private _tabs: RankTabs;
   private _pane: LogPane;
   private _bar = h('div', { class: 'aiinfra-bar' });
   private _copy = h('button', { class: 'aiinfra-copy', type: 'button' }, 'Copy');
@@ -182,6 +185,12 @@ export class JobView {
 
 function isDelta(delta: IDelta | Record<string, never>): delta is IDelta {
   return 'seq' in delta;
+}
+
+function launcherLabel(rank: number, header: IHeader): string {
+  const nodes = header.nodes ?? [];
+  const name = nodes.length > 1 ? nodes[launcherSlot(rank)]?.name : undefined;
+  return name ? `launcher ${name}` : 'launcher';
 }
 
 function sameNote(rank: number, source: number): string {

@@ -54,7 +54,7 @@ export const JobRow = React.memo((props: IJobRowProps): React.JSX.Element => {
         <span className="aiinfra-JobRow-facts">
           <span className="aiinfra-JobRow-state">{stateText(state, trans)}</span>
           <span>{job.pool}</span>
-          <span>{trans._n('%1 rank', '%1 ranks', job.world)}</span>
+          <span>{shapeText(job, trans)}</span>
           {job.notebook && <span title={job.notebook}>{fileName(job.notebook)}</span>}
         </span>
         {job.message && (
@@ -126,6 +126,12 @@ function RowButton(props: {
       <Icon.react tag="span" />
     </Button>
   );
+}
+
+/** How many ranks, and on how many nodes where these are several. */
+function shapeText({ nodes, world }: JobItem, trans: TranslationBundle): string {
+  const ranks = trans._n('%1 rank', '%1 ranks', world);
+  return nodes > 1 ? trans.__('%1 on %2 nodes', ranks, nodes) : ranks;
 }
 
 function times(job: JobItem, trans: TranslationBundle): string {

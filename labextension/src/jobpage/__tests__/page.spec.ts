@@ -62,6 +62,11 @@ function detail(changes: Partial<JobDetail> = {}, header: Partial<IHeader> = {})
     timeline: [
       { at: 1_000, kind: 'job.added', detail: { pool: 'here', name: 'digits', state: 'pending' } },
       { at: 1_002, kind: 'job.state', detail: { from: 'pending', to: 'running' } },
+      {
+        at: 1_005,
+        kind: 'job.restart',
+        detail: { attempt: 2, at: 1_004, reason: 'node gpu2 was lost', nodes: ['gpu1'] }
+      },
       { at: 1_010, kind: 'job.state', detail: { from: 'running', to: 'lost', reason: 'gone <b>' } }
     ],
     code: 'train()',
@@ -216,6 +221,34 @@ describe('the page of a job', () => {
     expect(lines(node)).toHaveLength(4);
   });
 
+  it('has a tab for the launcher of each node of several, and reads the log of that one', async () => {
+    const asked = vi.fn((query: { rank: number }) =>
+      Promise.resolve(rows({ first: 0, count: 4, ...query, total: 4 }, { rank: query.rank }))
+    );
+    const nodes = ['gpu1', 'gpu2'].map(name => ({ name, health: 'live', since: null, reason: '' }));
+    const whole = detail();
+    const header = { ...(whole.header as object), nodes } as unknown as JobDetail['header'];
+    const { node } = await open({
+      job: () => Promise.resolve({ ...whole, header }),
+      logRows: asked
+    });
+
+    click(node, 'launcher gpu1');
+    click(node, 'launcher gpu2');
+    await draw();
+    expect(asked.mock.calls.at(-1)?.[0].rank).toBe(-2);
+  });
+
+  it('says when the pool was last heard, while it does not answer the server', async () => {
+    const { node, stream } = await open();
+    const silence = { message: 'gpu1 did not answer in time', heard_at: 1_000 };
+    stream.say({ type: 'job', detail: { ...detail(), silence } });
+    const notice = node.querySelector<HTMLElement>('.aiinfra-JobPage-notice');
+    expect(notice?.textContent).toMatch(/^gpu1 did not answer in time\. Last heard at \d/);
+    stream.say({ type: 'job', detail: detail() });
+    expect(notice?.hidden).toBe(true);
+  });
+
   it('does not watch the log while it is out of sight', async () => {
     const { page, stream } = await open();
     page.hide();
@@ -323,8 +356,9 @@ describe('the sections', () => {
     expect(other?.querySelector('pre')?.textContent).toBe('node 0: <python>');
     click(node, 'Timeline');
     expect(other?.textContent).toContain('launched on pool here');
+    expect(other?.textContent).toContain('attempt 2 begun on gpu1: node gpu2 was lost');
     expect(other?.textContent).toContain('lost: gone <b>');
-    expect(other?.textContent).toContain('+ 8.0 s');
+    expect(other?.textContent).toContain('+ 5.0 s');
     expect(other?.textContent).toContain('waited 2.0 s');
     click(node, 'Files');
     await settle();

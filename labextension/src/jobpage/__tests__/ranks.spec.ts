@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
-import type { IRank } from '../../widgets/protocol';
+import type { INode, IRank } from '../../widgets/protocol';
 import { ranksNode } from '../ranks';
 
 const trans = nullTranslator.load('jupyter_aiinfra');
@@ -49,5 +49,23 @@ describe('the table of ranks', () => {
     const node = ranksNode([rank(0)], trans);
     expect(node.textContent).toContain('from jupyter_aiinfra import step');
     expect(cells(node)[0]).toEqual(['Rank', 'State', 'Node']);
+  });
+});
+
+describe('the table of nodes', () => {
+  it('stands above where there are several, with how each is in words, and its ranks', () => {
+    const ranks = [rank(0), rank(1), rank(2, { node: 'node-b' }), rank(3, { node: 'node-b' })];
+    const nodes: INode[] = [
+      { name: 'node-a', health: 'live', since: null, reason: '' },
+      { name: 'node-b', health: 'unreachable', since: null, reason: 'timed out' },
+      { name: 'node-c', health: 'lost', since: null, reason: '' }
+    ];
+    expect(cells(ranksNode(ranks, trans, nodes)).slice(0, 4)).toEqual([
+      ['Node', 'State', 'Since', 'Ranks'],
+      ['node-a', 'live', '', '0–1'],
+      ['node-b', 'does not answer: timed out', '', '2–3'],
+      ['node-c', 'given up by the others', '', '']
+    ]);
+    expect(ranksNode(ranks, trans, nodes.slice(1, 2)).textContent).not.toContain('timed out');
   });
 });

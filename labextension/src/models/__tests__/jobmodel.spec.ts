@@ -71,7 +71,8 @@ async function open(methods: Partial<IAiInfraApi> = {}): Promise<void> {
     logRows: ({ rank }) => Promise.resolve(logRows(rank, [])),
     ...methods
   });
-  model = new ServerJobModel({ id: '0abc', api, stream, lostNote: LOST });
+  const silenceNote = ({ message }: { message: string }): string => `${message}: not heard`;
+  model = new ServerJobModel({ id: '0abc', api, stream, lostNote: LOST, silenceNote });
   view = new JobView(model, root, { onLook: rank => model.look(rank) });
   model.setActive(true);
   await settled();
@@ -170,6 +171,16 @@ describe('a job that the server tells of', () => {
     await settled();
     expect(lines()).toEqual(['first', '⋯ 899 lines left out (all in the log) ⋯', 'last']);
     expect(asked.mock.calls.filter(([query]) => query.rank === 0)).toHaveLength(1);
+  });
+
+  it('says that the pool does not answer while the state stays, until it does', async () => {
+    await open();
+    const silence = { message: 'gpu1 is away', heard_at: 7 };
+    stream.say({ type: 'job', detail: { ...detail('running', 2), silence } });
+    expect(root.querySelector('.aiinfra-message')?.textContent).toBe('gpu1 is away: not heard');
+    expect(root.querySelector('.aiinfra-state')?.textContent).toBe('running');
+    stream.say({ type: 'job', detail: detail('running', 2) });
+    expect(root.querySelector<HTMLElement>('.aiinfra-message')?.hidden).toBe(true);
   });
 
   it('says that the server is away, keeps what it has, and goes on when it is back', async () => {
