@@ -34,7 +34,7 @@ while True:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshSite]:
-    with open_ssh_site(tmp_path_factory.mktemp("cancel"), NAMES) as site:
+    with open_ssh_site(tmp_path_factory.mktemp("cancel"), NAMES, impatient=True) as site:
         site.attach_hosts()
         site.script("train.py", TRAIN)
         yield site

@@ -19,6 +19,7 @@ from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import open_store
 from tests.support.bench import wait_until
 from tests.support.hosts import Host, Hosts, open_hosts
+from tests.support.network import program
 from tests.support.site import FINAL, Site
 from tests.support.sshpool import connections
 
@@ -28,23 +29,35 @@ T = TypeVar("T")
 
 
 class SshSite(Site):
-    """A site whose pools are hosts; what is on a host is read there, without ssh."""
+    """A site whose pools are hosts; what is on a host is read there, without ssh.
 
-    def __init__(self, root: Path, hosts: Hosts) -> None:
+    Where it is `impatient`, a host that has fallen silent is given up in seconds.
+    """
+
+    def __init__(self, root: Path, hosts: Hosts, *, impatient: bool = False) -> None:
         super().__init__(root)
         self.hosts = hosts
+        self.ssh = "ssh"
+        if impatient:
+            # Of an option that is given twice ssh takes the first.
+            program_path = root / "impatient-ssh"
+            first = "-o ServerAliveInterval=1 -o ServerAliveCountMax=3 -o ConnectTimeout=3"
+            program_path.write_text(f'#!/bin/sh\nexec {program("ssh")} {first} "$@"\n')
+            program_path.chmod(0o755)
+            self.ssh = str(program_path)
 
     @property
     def environ(self) -> dict[str, str]:
         """The environment of every program here."""
         told = super().environ
         told["JUPYTER_AIINFRA_SSH_CONFIG"] = str(self.hosts.config)
+        told["JUPYTER_AIINFRA_SSH_PROGRAM"] = self.ssh
         return told
 
     @property
     def settings(self) -> Settings:
         """The settings that the programs here find."""
-        return Settings(home=self.home, ssh_config=self.hosts.config)
+        return Settings(home=self.home, ssh_config=self.hosts.config, ssh_program=self.ssh)
 
     def attach_hosts(self, *names: str, pool: str = "lab", python: str = sys.executable) -> None:
         """Attach a pool of hosts (all of them)."""
@@ -192,10 +205,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def open_ssh_site(root: Path, names: Sequence[str] = ("gpu1", "gpu2")) -> Iterator[SshSite]:
+def open_ssh_site(
+    root: Path, names: Sequence[str] = ("gpu1", "gpu2"), *, impatient: bool = False
+) -> Iterator[SshSite]:
     """Yield a site with hosts. At its end nothing of any job may run on them."""
     with connections(), open_hosts(root / "hosts", names) as hosts:
-        site = SshSite(root, hosts)
+        site = SshSite(root, hosts, impatient=impatient)
         try:
             yield site
             site.assert_nothing_left()
