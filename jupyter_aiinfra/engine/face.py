@@ -139,8 +139,13 @@ class Engine:
         return await self._pools.show_pool(name)
 
     async def nodes(self, name: str) -> Sequence[Node]:
-        """Return the nodes of a pool as of now; raises Unreachable where it does not answer."""
-        return await self._pools.nodes(name)
+        """Return the nodes of a pool as of now; raises Unreachable where it does not answer.
+
+        A launch that follows at once relies on them, and does not ask the pool again.
+        """
+        nodes = await self._pools.nodes(name)
+        self._queue.seen(name, nodes)
+        return nodes
 
     async def check(
         self, name: str, *, confirm: Confirm | None = None, tell: Tell | None = None

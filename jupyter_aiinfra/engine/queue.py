@@ -46,6 +46,9 @@ _LOOK_SECONDS: Final = 3.0
 A job is only ever started on a look of its own.
 """
 
+_PREPARED_SECONDS: Final = 2.0
+"""How old the look may be that a launch was prepared with, to be the launch's own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
@@ -65,6 +68,7 @@ class Queue:
         self._launches = launches
         self._given: dict[str, tuple[str, Mapping[str, str]]] = {}  # pool and secrets, by job
         self._looks: dict[str, _Look] = {}
+        self._prepared: dict[str, _Look] = {}
         self._passing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keepers: dict[str, asyncio.Task[None]] = {}
@@ -74,9 +78,13 @@ class Queue:
     async def launch(self, job: Job, bundle: Bundle, secrets: Mapping[str, str]) -> Job:
         """Start a new job where its GPUs are free and nobody is ahead of it; else let it wait."""
         pool = self._pools.pool(job.pool)
-        look = await self._look(job.pool)
-        _, grants, turns = self._decide(job.pool, look.nodes, also=job)
-        grant = next((grant for grant in grants if grant.job == job.id), None)
+        grant: Grant | None = None
+        prepared = self._prepared.pop(job.pool, None)
+        if prepared is not None and time.monotonic() - prepared.at < _PREPARED_SECONDS:
+            await self.settle_leases(job.pool)
+            grant, turns = self._grant(job, prepared)
+        if grant is None:
+            grant, turns = self._grant(job, await self._look(job.pool))
         if grant is not None:
             plan = await pool.plan(dataclasses.replace(job, placement=grant.placement))
             if self._store.add_placed(plan.job):
@@ -89,6 +97,14 @@ class Queue:
         self._store.add_job(dataclasses.replace(job, state=JobState.QUEUED, seen=seen))
         self._keep_going(job.pool)
         return self._store.get_job(job.id)
+
+    def seen(self, pool: str, nodes: Sequence[Node]) -> None:
+        """Take note of nodes as they are now: the next launch need not ask them once more."""
+        self._prepared[pool] = _Look(nodes=nodes, at=time.monotonic())
+
+    def _grant(self, job: Job, look: _Look) -> tuple[Grant | None, tuple[Turn, ...]]:
+        _, grants, turns = self._decide(job.pool, look.nodes, also=job)
+        return next((grant for grant in grants if grant.job == job.id), None), turns
 
     def _decide(
         self, pool: str, nodes: Sequence[Node], *, also: Job | None = None

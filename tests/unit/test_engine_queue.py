@@ -128,6 +128,43 @@ async def test_a_job_starts_at_once_on_gpus_that_are_free(
     assert job.submitter is None
 
 
+async def test_a_launch_relies_on_the_look_it_was_prepared_with(
+    engine: Engine, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    ask = LeasedFakePool.nodes
+
+    async def counted(pool: LeasedFakePool) -> Sequence[Node]:
+        looks.append(1)
+        return await ask(pool)
+
+    monkeypatch.setattr(LeasedFakePool, "nodes", counted)
+    await engine.nodes(POOL)
+    assert (await launch(engine, gpus=1)).state is JobState.STARTING
+    assert len(looks) == 1
+    # It was that launch's alone.
+    assert (await launch(engine, gpus=1)).state is JobState.STARTING
+    assert len(looks) == 2
+
+
+async def test_a_launch_does_not_wait_because_of_the_look_it_was_prepared_with(
+    engine: Engine, cluster: FakeCluster
+) -> None:
+    cluster.nodes = (machine("g0", used=["g0"]),)
+    await engine.nodes(POOL)
+    cluster.nodes = (machine("g0"),)
+    assert (await launch(engine, gpus=1)).state is JobState.STARTING
+
+
+async def test_a_launch_does_not_rely_on_a_look_of_long_ago(
+    engine: Engine, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await engine.nodes(POOL)
+    cluster.nodes = (machine("g0", "g1", used=["g0"]),)
+    monkeypatch.setattr(queue, "_PREPARED_SECONDS", 0.0)
+    assert (await launch(engine, gpus=1)).placement == (Placement(node="box", gpus=("g1",)),)
+
+
 async def test_what_does_not_fit_waits_and_starts_when_the_gpus_are_let_go(
     engine: Engine, cluster: FakeCluster
 ) -> None:
