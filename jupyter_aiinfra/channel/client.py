@@ -18,6 +18,10 @@ from jupyter_aiinfra.shell import Shell
 __all__ = ["Channel"]
 
 
+def _untold(_count: int) -> None:
+    """Take what nobody wants to hear."""
+
+
 class Channel:
     """Requests to one node, from any number of tasks of one event loop.
 
@@ -120,25 +124,40 @@ class Channel:
         """Return a stream to the node, for a verb that takes something in."""
         return transfer.Upload(self, verb, args)
 
-    async def put(self, source: Path, target: str, *, resume_seconds: float = 60.0) -> int:
+    async def put(
+        self,
+        source: Path,
+        target: str,
+        *,
+        resume_seconds: float = 60.0,
+        moved: transfer.Moved = _untold,
+    ) -> int:
         """Copy a local file to `target` on the node; return how many bytes had to be sent.
 
         What a cut left there is gone on with, also by a later call. The file gets its name when it
-        is whole and its digest is right; one that was there is replaced.
+        is whole and its digest is right, with the times and the mode of `source`; one that was
+        there is replaced. `moved` is told how many of its bytes are there.
 
         Raises
         ------
         NotFound, UsageError, StorageFull, Conflict, PoolError
             The node refuses; or `source` is not there.
         """
-        return await transfer.put(self, source, target, resume_seconds=resume_seconds)
+        return await transfer.put(self, source, target, resume_seconds=resume_seconds, moved=moved)
 
-    async def get(self, source: str, target: Path, *, resume_seconds: float = 60.0) -> int:
+    async def get(
+        self,
+        source: str,
+        target: Path,
+        *,
+        resume_seconds: float = 60.0,
+        moved: transfer.Moved = _untold,
+    ) -> int:
         """Copy `source` on the node to a local file; return how many bytes had to be sent.
 
         As :meth:`put`, the other way.
         """
-        return await transfer.get(self, source, target, resume_seconds=resume_seconds)
+        return await transfer.get(self, source, target, resume_seconds=resume_seconds, moved=moved)
 
     async def connect(self) -> Link:
         """Return the open link; open one, together with whoever else wants it just now."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from jupyter_aiinfra.channel.streams import Stream
 from jupyter_aiinfra.errors import (
+    Conflict,
     NotFound,
     PoolError,
     ResultError,
@@ -27,50 +28,76 @@ if TYPE_CHECKING:
     from jupyter_aiinfra.channel.client import Channel
     from jupyter_aiinfra.channel.link import Link
 
-__all__ = ["Upload", "get", "put"]
+__all__ = ["Moved", "Upload", "get", "put"]
 
 _WINDOW_BYTES: Final = 1 << 22
 _PAUSE_SECONDS: Final = 0.5
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-async def put(channel: Channel, source: Path, target: str, *, resume_seconds: float) -> int:
+Moved = Callable[[int], None]
+"""Is told how many bytes of a file are where they are to be."""
+
+
+async def put(
+    channel: Channel, source: Path, target: str, *, resume_seconds: float, moved: Moved
+) -> int:
     """Copy a local file to the node; see :meth:`~.client.Channel.put`."""
     file, status = await asyncio.to_thread(_open_source, source)
     with file:
-        args = {"path": target, "size": status.st_size, "mode": stat.S_IMODE(status.st_mode)}
+        args = {
+            "path": target,
+            "size": status.st_size,
+            "mode": stat.S_IMODE(status.st_mode),
+            "modified_at": status.st_mtime,
+        }
 
-        async def attempt(*, fresh: bool) -> int:
-            return await _put_once(channel, file, {**args, "fresh": fresh})
+        async def attempt(*, fresh: bool, moved: Moved) -> int:
+            return await _put_once(channel, file, {**args, "fresh": fresh}, moved)
 
-        return await _persist(attempt, resume_seconds, source)
+        return await _persist(attempt, resume_seconds, source, moved)
 
 
-async def get(channel: Channel, source: str, target: Path, *, resume_seconds: float) -> int:
+async def get(
+    channel: Channel, source: str, target: Path, *, resume_seconds: float, moved: Moved
+) -> int:
     """Copy a file of the node to here; see :meth:`~.client.Channel.get`."""
     if await asyncio.to_thread(target.is_dir):
         raise UsageError(f"{target} is a folder", hint="name the file to write")
 
-    async def attempt(*, fresh: bool) -> int:
-        return await _get_once(channel, source, target, fresh=fresh, patience=resume_seconds)
+    async def attempt(*, fresh: bool, moved: Moved) -> int:
+        return await _get_once(
+            channel, source, target, fresh=fresh, patience=resume_seconds, moved=moved
+        )
 
-    return await _persist(attempt, resume_seconds, target)
+    return await _persist(attempt, resume_seconds, target, moved)
 
 
 async def _persist(
-    attempt: Callable[..., Awaitable[int]], resume_seconds: float, local: Path
+    attempt: Callable[..., Awaitable[int]], resume_seconds: float, local: Path, moved: Moved
 ) -> int:
-    """Try again after a cut, and once from the beginning where the pieces do not fit together."""
-    give_up_at, fresh = time.monotonic() + resume_seconds, False
+    """Try again after a cut, and once from the beginning where the pieces do not fit together.
+
+    The time for that begins anew with every byte.
+    """
+    give_up_at, fresh, was_cut = time.monotonic() + resume_seconds, False, False
+
+    def note(count: int) -> None:
+        nonlocal give_up_at
+        give_up_at = time.monotonic() + resume_seconds
+        moved(count)
+
     while True:
         try:
-            return await attempt(fresh=fresh)
+            return await attempt(fresh=fresh, moved=note)
         except ResultError as error:  # noqa: PERF203 - what is tried again is the attempt
             if fresh:
                 raise PoolError(error.message, hint=f"does something write to {local}?") from error
             fresh = True
-        except Unreachable:
-            if time.monotonic() + _PAUSE_SECONDS > give_up_at:
+        except (Unreachable, Conflict) as error:
+            # After a cut it may be our own former request that still writes there.
+            was_cut = was_cut or isinstance(error, Unreachable)
+            if not was_cut or time.monotonic() + _PAUSE_SECONDS > give_up_at:
                 raise
             await asyncio.sleep(_PAUSE_SECONDS)
         except OSError as error:
@@ -148,7 +175,7 @@ class Upload(Stream):
         return self._link
 
 
-async def _put_once(channel: Channel, file: BinaryIO, args: Mapping[str, Any]) -> int:
+async def _put_once(channel: Channel, file: BinaryIO, args: Mapping[str, Any], moved: Moved) -> int:
     upload = Upload(channel, "put", args)
     async with upload:
         offset = int((await upload.head())["offset"])
@@ -157,6 +184,7 @@ async def _put_once(channel: Channel, file: BinaryIO, args: Mapping[str, Any]) -
         while data := await asyncio.to_thread(_read_hashed, file, sha):
             await upload.send(data)
             sent += len(data)
+            moved(offset + sent)
         await upload.finish({"sha256": sha.hexdigest()})
         return sent
 
@@ -175,7 +203,7 @@ def _read_hashed(file: BinaryIO, sha: Any) -> bytes:
 
 
 async def _get_once(
-    channel: Channel, source: str, target: Path, *, fresh: bool, patience: float
+    channel: Channel, source: str, target: Path, *, fresh: bool, patience: float, moved: Moved
 ) -> int:
     part = target.with_name(target.name + ".part")
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -187,13 +215,14 @@ async def _get_once(
         args = {"path": source, "offset": have}
         stream = channel.stream("get", window=_WINDOW_BYTES, resume_seconds=patience, **args)
         async with stream:
-            mode = int((await stream.head())["mode"])
+            head = await stream.head()
             async for piece in stream:
                 await asyncio.to_thread(_write_hashed, file, piece.data, sha)
                 got += len(piece.data)
+                moved(have + got)
         if stream.end is None or stream.end["sha256"] != sha.hexdigest():
             raise ResultError(f"{source} changed while it was read")
-        await asyncio.to_thread(_complete, file, part, target, mode)
+        await asyncio.to_thread(_complete, file, part, target, head)
     return got
 
 
@@ -204,7 +233,8 @@ def _write_hashed(file: Any, data: bytes, sha: Any) -> None:
     sha.update(data)
 
 
-def _complete(file: Any, part: Path, target: Path, mode: int) -> None:
-    os.fchmod(file.fileno(), mode & 0o777)
+def _complete(file: Any, part: Path, target: Path, head: Mapping[str, Any]) -> None:
+    os.fchmod(file.fileno(), int(head["mode"]) & 0o777)
+    os.utime(file.fileno(), (head["modified_at"], head["modified_at"]))
     os.fsync(file.fileno())
     part.replace(target)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from pathlib import Path
 
 import click
 
 from jupyter_aiinfra.commands.asking import KeyQuestion, Progress
 from jupyter_aiinfra.commands.checkshow import CHECK_COLUMNS, check_lines, check_rows
 from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.filenews import FileNews, transferred_lines
 from jupyter_aiinfra.commands.group import SETTINGS, TAKES_CONTEXT, Verbs, complete_pool
 from jupyter_aiinfra.commands.show import (
     ENVIRONMENT_COLUMNS,
@@ -163,6 +166,70 @@ def _detach(context: Context, name: str, *, force: bool) -> None:
     context.session.run(context.session.engine.detach(name, force=force))
     context.surface.text(f"detached {name}; its jobs and files stay as they are")
     context.surface.value({"detached": name})
+
+
+_ALL = "all"
+
+
+@pool.command("put")
+@click.argument("name", shell_complete=complete_pool)
+@click.argument("local", type=click.Path())
+@click.argument("remote")
+@click.option("--node", default=_ALL, show_default=True, help="to which node: its name, or all")
+@TAKES_CONTEXT
+def _put(context: Context, name: str, local: str, remote: str, node: str) -> int:
+    """Copy a file, or what is in a folder, to nodes of a pool.
+
+    REMOTE is a path there, meant from the home folder unless it begins with /. Only what differs
+    is sent; what was cut off is gone on with. Nothing is deleted there.
+
+    \b
+    Examples:
+      pool put lab data/digits.npz data/digits.npz
+      pool put lab data /scratch/data --node gpu1
+    """  # noqa: D301 - click keeps the lines below its \b
+    news = Progress(context.surface)
+    nodes = () if node == _ALL else (node,)
+    begun = time.monotonic()
+    putting = context.session.engine.put_files(
+        name, Path(local), remote, nodes=nodes, report=FileNews(news).hear
+    )
+    try:
+        moved = context.session.run(putting, meanwhile=news.tell)
+    finally:
+        news.end()
+    took = time.monotonic() - begun
+    context.surface.text("\n".join(transferred_lines(moved, seconds=took, to=True)))
+    context.surface.value(to_wire(list(moved)))
+    return int(any(each.problem is not None for each in moved))
+
+
+@pool.command("get")
+@click.argument("name", shell_complete=complete_pool)
+@click.argument("remote")
+@click.argument("local", type=click.Path())
+@click.option("--node", help="from which node; the first that answers when left out")
+@TAKES_CONTEXT
+def _get(context: Context, name: str, remote: str, local: str, node: str | None) -> None:
+    """Copy a file, or what is in a folder, from a node of a pool to here.
+
+    \b
+    Examples:
+      pool get lab out/model.safetensors .
+      pool get lab /scratch/run7 run7 --node gpu2
+    """  # noqa: D301 - click keeps the lines below its \b
+    news = Progress(context.surface)
+    begun = time.monotonic()
+    getting = context.session.engine.get_files(
+        name, remote, Path(local), node=node, report=FileNews(news).hear
+    )
+    try:
+        moved = context.session.run(getting, meanwhile=news.tell)
+    finally:
+        news.end()
+    took = time.monotonic() - begun
+    context.surface.text("\n".join(transferred_lines([moved], seconds=took, to=False)))
+    context.surface.value(to_wire(moved))
 
 
 @pool.command("reconcile")

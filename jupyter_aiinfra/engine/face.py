@@ -6,7 +6,7 @@ import dataclasses
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,13 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
-from jupyter_aiinfra.pools.abilities import Confirm, Tell
+from jupyter_aiinfra.pools.abilities import (
+    Confirm,
+    Tell,
+    Transferred,
+    Transferring,
+    TransferStep,
+)
 from jupyter_aiinfra.pools.base import (
     Adopting,
     Building,
@@ -156,6 +162,40 @@ class Engine:
         being done. Changes nothing but what `confirm` accepts.
         """
         return await self._pools.check(name, confirm=confirm, tell=tell)
+
+    async def put_files(
+        self,
+        name: str,
+        source: Path,
+        target: str,
+        *,
+        nodes: Sequence[str] = (),
+        report: Callable[[TransferStep], None],
+    ) -> Sequence[Transferred]:
+        """Copy files to nodes of a pool; see :class:`~.pools.abilities.Transferring`."""
+        pool = self._transferring(name)
+        return await pool.put_files(source, target, nodes=nodes, report=report)
+
+    async def get_files(
+        self,
+        name: str,
+        source: str,
+        target: Path,
+        *,
+        node: str | None = None,
+        report: Callable[[TransferStep], None],
+    ) -> Transferred:
+        """Copy files of a node of a pool to here; see :class:`~.pools.abilities.Transferring`."""
+        return await self._transferring(name).get_files(source, target, node=node, report=report)
+
+    def _transferring(self, name: str) -> Transferring:
+        pool = self.pool(name)
+        if not isinstance(pool, Transferring):
+            raise UsageError(
+                f"the nodes of pool {name} have no files of their own",
+                hint="its jobs see the files of this machine",
+            )
+        return pool
 
     async def environments(self, name: str) -> Sequence[tuple[str, BuiltEnvironment]]:
         """Return the environments that were built on a pool's nodes, with the node's name.

@@ -75,8 +75,8 @@ def _free_bytes(path: str) -> int:
 def put(call: Call) -> None:
     """Take in a file: arguments ``path``, ``size``, ``mode``, ``fresh`` (forget what is there).
 
-    The head has ``offset``, where to go on from; the client then sends the rest, and at the end
-    ``sha256`` of the whole.
+    ``modified_at``, if given, is the time it gets. The head has ``offset``, where to go on from;
+    the client then sends the rest, and at the end ``sha256`` of the whole.
     """
     path = place_of(call.argument("path", str))
     size = call.argument("size", int)
@@ -129,6 +129,9 @@ def _take_in(call: Call, handle: int, path: str, size: int, mode: int) -> None:
         os.unlink(path + _PART)
         raise Refusal("damaged", f"what came for {path} has another digest", hint="send it again")
     os.fchmod(handle, mode)
+    modified_at = call.argument("modified_at", (int, float), -1.0)
+    if modified_at >= 0:
+        os.utime(handle, (modified_at, modified_at))
     os.fsync(handle)
     os.replace(path + _PART, path)
     with contextlib.suppress(OSError):  # not every file system can

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence, TypeVa
 if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node import (
         browse,
+        folders,
         footing,
         frames,
         peers,
@@ -27,6 +28,7 @@ if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node.tails import Tails
 else:  # its neighbours in the payload
     import browse
+    import folders
     import footing
     import frames
     import peers
@@ -57,7 +59,9 @@ def table(sources: Mapping[str, str]) -> Verbs:
         "adopt": _adopt,
         "connect": reach.connect,
         "describe": describer.describe,
+        "digest": folders.digest,
         "files": _files,
+        "folders": folders.make_folders,
         "footing": footing.footing,
         "hello": lambda _: hello(),
         "interface": reach.interface,
@@ -76,6 +80,7 @@ def table(sources: Mapping[str, str]) -> Verbs:
         "open_file": transfer.open_file,
         "put": transfer.put,
         "take": transfer.take,
+        "tree": folders.tree,
     }
     tails = {"tail": Tails().add}
     return Verbs(

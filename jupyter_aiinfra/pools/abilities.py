@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from jupyter_aiinfra.errors import HostKeyUnknown
 from jupyter_aiinfra.model import Finding, Node, Severity
 
-__all__ = ["Checking", "Confirm", "NodeCheck", "Tell"]
+__all__ = [
+    "Checking",
+    "Confirm",
+    "NodeCheck",
+    "Tell",
+    "TransferStep",
+    "Transferred",
+    "Transferring",
+]
 
 Confirm = Callable[[HostKeyUnknown], Awaitable[bool]]
 """Asks a person whether a host's key is the right one."""
@@ -55,4 +64,75 @@ class Checking(Protocol):
 
     async def check(self, tell: Tell) -> Sequence[NodeCheck]:
         """Look at every node, those that do not answer too; changes nothing there."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferStep:
+    """How far the files to or from a node are; ``path`` is the one that moves just now."""
+
+    node: str
+    done_bytes: int
+    total_bytes: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transferred:
+    """What was copied to or from a node.
+
+    Of ``files`` with ``size_bytes``, ``unchanged`` were there already. ``problem`` says why it is
+    not all there, ``hint`` what to do.
+    """
+
+    node: str
+    path: str
+    files: int = 0
+    size_bytes: int = 0
+    unchanged: int = 0
+    moved_bytes: int = 0
+    problem: str | None = None
+    hint: str = ""
+
+
+@runtime_checkable
+class Transferring(Protocol):
+    """A pool whose nodes have files of their own. Only what differs is copied, cuts gone on with.
+
+    A path of a node is meant from the home folder there unless it is absolute. Of a folder, what is
+    in it is copied; nothing is deleted. No link leads out of the folders on either side.
+    """
+
+    async def put_files(
+        self,
+        source: Path,
+        target: str,
+        *,
+        nodes: Sequence[str],
+        report: Callable[[TransferStep], None],
+    ) -> Sequence[Transferred]:
+        """Copy a file or a folder to `nodes` (none: to all); what fails is in the answers.
+
+        Raises
+        ------
+        NotFound, UsageError
+            There is no `source`, or links in it lead out of it; no such node.
+        """
+        ...
+
+    async def get_files(
+        self,
+        source: str,
+        target: Path,
+        *,
+        node: str | None,
+        report: Callable[[TransferStep], None],
+    ) -> Transferred:
+        """Copy a file or a folder of a node (the first that answers) to here.
+
+        Raises
+        ------
+        NotFound, UsageError, Unreachable, StorageFull, PoolError
+            It is not there, or cannot be had.
+        """
         ...

@@ -22,6 +22,7 @@ from jupyter_aiinfra.bundle import Bundle, bundle_file, pull
 from jupyter_aiinfra.channel import Stream
 from jupyter_aiinfra.environments import BuiltEnvironment, Report, remove, survey
 from jupyter_aiinfra.errors import (
+    AiInfraError,
     HostKeyUnknown,
     NotFound,
     PoolError,
@@ -44,12 +45,13 @@ from jupyter_aiinfra.model import (
     from_wire,
 )
 from jupyter_aiinfra.node import stall
-from jupyter_aiinfra.pools.abilities import NodeCheck, Tell
+from jupyter_aiinfra.pools.abilities import NodeCheck, Tell, Transferred, TransferStep
 from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
 from jupyter_aiinfra.pools.building import build_for
 from jupyter_aiinfra.pools.facts import node_from_facts
 from jupyter_aiinfra.pools.files import orders
 from jupyter_aiinfra.pools.merging import NodeWord, merged_observation
+from jupyter_aiinfra.pools.moving import get_tree, look_local, put_tree
 from jupyter_aiinfra.pools.nodeside import with_node_files
 from jupyter_aiinfra.pools.remote import Ground, RemoteNode
 from jupyter_aiinfra.pools.remotefiles import RemoteFile, parted
@@ -279,6 +281,53 @@ class SshPool(Pool):
     async def _known(self, node: RemoteNode) -> Mapping[str, Any]:
         """Return what the node said when it was first met."""
         return self._hellos.get(node.name) or await self._hello(node)
+    async def put_files(
+        self,
+        source: Path,
+        target: str,
+        *,
+        nodes: Sequence[str],
+        report: Callable[[TransferStep], None],
+    ) -> Sequence[Transferred]:
+        """Copy to the nodes, all at once; see :class:`~.abilities.Transferring`."""
+        chosen = [self._asked_for(name) for name in nodes] or self._nodes
+        tree = await asyncio.to_thread(look_local, source)
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(node: RemoteNode) -> Transferred:
+            try:
+                async with limit:
+                    await node.call("ping")  # a node that is off is no cut to be waited out
+                    return await put_tree(node.channel, tree, target, node=node.name, report=report)
+            except AiInfraError as error:
+                return Transferred(
+                    node=node.name, path=target, problem=error.message, hint=error.hint
+                )
+
+        return await asyncio.gather(*(one(node) for node in chosen))
+
+    async def get_files(
+        self,
+        source: str,
+        target: Path,
+        *,
+        node: str | None,
+        report: Callable[[TransferStep], None],
+    ) -> Transferred:
+        """Copy from a node; see :class:`~.abilities.Transferring`."""
+        chosen = (await self._answering())[0] if node is None else self._asked_for(node)
+        await chosen.call("ping")
+        return await get_tree(chosen.channel, source, target, node=chosen.name, report=report)
+
+    def _asked_for(self, name: str) -> RemoteNode:
+        if name not in self._by_name:
+            known = list(self._by_name)
+            raise UsageError(
+                f"this pool has no node {name!r}",
+                hint=did_you_mean(name, known) or f"it has {', '.join(known)}",
+            )
+        return self._by_name[name]
+
 
     def _folder(self, hello: Mapping[str, Any]) -> str:
         return _expanded(self.options.folder or _FOLDER, hello["home"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from jupyter_aiinfra.commands import tree
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.tree import invoke
-from jupyter_aiinfra.errors import HostKeyChanged, HostKeyUnknown
+from jupyter_aiinfra.errors import HostKeyChanged, HostKeyUnknown, NotFound, UsageError
+from tests.support.bench import wait_until
 from tests.support.sshpool import Cluster, connections, open_cluster
 from tests.unit.test_tree import Heard
 
@@ -194,3 +197,127 @@ def test_a_host_without_python_says_so(cluster: Cluster, line: Line) -> None:
     (said,) = line.found()["gpu1"]
     assert "there is no program" in said
     assert "--python" in line.said
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def a_folder(root: Path, *, large: int = 0) -> Path:
+    (root / "deep/er").mkdir(parents=True)
+    (root / "empty").mkdir()
+    (root / "a.txt").write_text("first")
+    (root / "deep/er/b.bin").write_bytes(os.urandom(300_000))
+    (root / "link.txt").symlink_to("a.txt")
+    if large:
+        (root / "large.bin").write_bytes(os.urandom(large))
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes | None]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in root.rglob("*")
+    }
+
+
+def test_a_folder_goes_to_all_nodes_and_only_what_differs_again(
+    cluster: Cluster, line: Line, tmp_path: Path
+) -> None:
+    source = a_folder(tmp_path / "data")
+    line.attach("gpu1", "gpu2")
+    assert line("pool", "put", "lab", str(source), "put/data") == 0
+    for name in ("gpu1", "gpu2"):
+        there = cluster.hosts[name].home / "put/data"
+        assert contents(there) == contents(source)
+        assert not (there / "link.txt").is_symlink()
+        assert there.joinpath("a.txt").stat().st_mtime == source.joinpath("a.txt").stat().st_mtime
+    assert [each["unchanged"] for each in line.value] == [0, 0]
+    # One differs, and one only looks as if it did.
+    (source / "a.txt").write_text("other")
+    os.utime(source / "deep/er/b.bin", (1.0, 1.0))
+    line("pool", "put", "lab", str(source), "~/put/data", "--node", "gpu1")
+    (moved,) = line.value
+    assert (moved["files"], moved["unchanged"]) == (3, 1)  # a.txt has two names
+    assert moved["moved_bytes"] == 10
+    assert (cluster.hosts["gpu1"].home / "put/data/a.txt").read_text() == "other"
+    assert (cluster.hosts["gpu2"].home / "put/data/a.txt").read_text() == "first"
+
+
+def test_a_folder_comes_back_from_one_node(cluster: Cluster, line: Line, tmp_path: Path) -> None:
+    there = a_folder(cluster.hosts["gpu2"].home / "out")
+    line.attach("gpu1", "gpu2")
+    line("pool", "get", "lab", "out", str(tmp_path / "got"), "--node", "gpu2")
+    assert contents(tmp_path / "got") == contents(there)
+    line("pool", "get", "lab", "out", str(tmp_path / "got"), "--node", "gpu2")
+    assert line.value["unchanged"] == 3
+    line("pool", "get", "lab", "out/a.txt", str(tmp_path), "--node", "gpu2")
+    assert (tmp_path / "a.txt").read_text() == "first"
+    with pytest.raises(NotFound, match="/out on gpu1"):
+        line("pool", "get", "lab", "out", str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="no node 'gpu9'"):
+        line("pool", "get", "lab", "out", str(tmp_path / "none"), "--node", "gpu9")
+
+
+def test_links_that_lead_elsewhere_are_named_and_refused(
+    cluster: Cluster, line: Line, tmp_path: Path
+) -> None:
+    source = a_folder(tmp_path / "data")
+    (source / "deep/out").symlink_to("/etc/passwd")
+    line.attach("gpu1")
+    with pytest.raises(UsageError, match="links that lead elsewhere: deep/out"):
+        line("pool", "put", "lab", str(source), "linked")
+    assert not (cluster.hosts["gpu1"].home / "linked").exists()
+    there = a_folder(cluster.hosts["gpu1"].home / "hostile")
+    (there / "etc").symlink_to("/etc")
+    with pytest.raises(UsageError, match="links that lead elsewhere: etc"):
+        line("pool", "get", "lab", "hostile", str(tmp_path / "got"))
+    (there / "etc").unlink()
+    # Nor is anything written through a link here.
+    (tmp_path / "got").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "got/deep").symlink_to(tmp_path / "outside")
+    with pytest.raises(UsageError, match="leads out of"):
+        line("pool", "get", "lab", "hostile", str(tmp_path / "got"))
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_cut_in_the_middle_is_gone_on_with(cluster: Cluster, line: Line, tmp_path: Path) -> None:
+    source = a_folder(tmp_path / "data", large=40_000_000)
+    line.attach("gpu1")
+    host = cluster.hosts["gpu1"]
+    host.slow(delay_ms=5)
+    there = host.home / "cut/large.bin.part"
+    cuts: list[threading.Thread] = []
+
+    def cut() -> None:
+        wait_until(lambda: there.exists() and there.stat().st_size > 4_000_000, seconds=60)
+        host.cut()
+        time.sleep(20)  # the length of the cut: longer than a silent channel is put up with
+        host.mend()
+
+    cuts.append(threading.Thread(target=cut))
+    cuts[0].start()
+    try:
+        status = line("pool", "put", "lab", str(source), "cut")
+        assert (status, line.said) == (0, line.said)
+    finally:
+        cuts[0].join()
+        host.fast()
+    assert contents(host.home / "cut") == contents(source)
+    (moved,) = line.value
+    assert moved["size_bytes"] > 40_000_000
+    assert any(text.endswith("left (large.bin)") for text in line.surface.lines)
+
+
+def test_a_node_that_is_off_is_named_and_the_others_have_the_files(
+    cluster: Cluster, line: Line, tmp_path: Path
+) -> None:
+    source = a_folder(tmp_path / "data")
+    line.attach("gpu1", "gpu3")
+    cluster.hosts["gpu3"].power_off()
+    try:
+        assert line("pool", "put", "lab", str(source), "some") == 1
+    finally:
+        cluster.hosts["gpu3"].power_on()
+    assert contents(cluster.hosts["gpu1"].home / "some") == contents(source)
+    assert "gpu3: not all is there: gpu3" in line.said
