@@ -11,7 +11,7 @@ from jupyter_aiinfra.environments import BuiltEnvironment
 from jupyter_aiinfra.leases import gpu_use, ordinal
 from jupyter_aiinfra.model import Desired, Job, JobState, Lease, Node, RankStatus
 from jupyter_aiinfra.progress import RankProgress, progress, seconds_text
-from jupyter_aiinfra.widgets.card import node_text, shape_text
+from jupyter_aiinfra.widgets.card import describe, node_text, shape_text
 
 __all__ = [
     "ENVIRONMENT_COLUMNS",
@@ -263,7 +263,7 @@ def _attempt_lines(job: Job) -> list[str]:
     if seen.waiting and not job.state.final:
         lines.append(f"  waits   {seen.waiting}")
     if job.spec.nodes > 1:
-        for node in seen.nodes:
+        for node in describe(job).nodes:
             since = f", since {_clock(node.since)}" if node.since else ""
             lines.append(f"  node    {node_text(node) or f'{node.name} is well'}{since}")
     return lines

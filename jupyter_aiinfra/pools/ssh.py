@@ -99,10 +99,12 @@ class SshOptions:
     """
 
     hosts: str | None = field(
-        default=None, metadata={"help": "hosts as ssh knows them: gpu1,gpu2,me@gpu3:2222"}
+        default=None,
+        metadata={"help": "hosts as ssh knows them: gpu1,gpu2,me@gpu3:2222", "either": True},
     )
     hosts_from: str | None = field(
-        default=None, metadata={"help": "or those of a file: ~/.ssh/config:gpu*"}
+        default=None,
+        metadata={"help": "or those of a file: ~/.ssh/config:gpu*", "either": True},
     )
     python: str | None = field(
         default=None, metadata={"help": "interpreter of the nodes that the ranks run with"}
@@ -122,6 +124,7 @@ class SshPool(Pool):
     """Runs jobs on hosts that the user's own ssh reaches."""
 
     kind: ClassVar[str] = "ssh"
+    title: ClassVar[str] = "SSH hosts"
     options_type: ClassVar[type] = SshOptions
     gpus_are_leased = True
     holds_files = True

@@ -283,7 +283,9 @@ class Background(LoggingConfigurable):
         if news and self.hub.of("job"):
             self._alarms["record"].ring()
         # Of many jobs, or slow ones, each is seen less often: this takes a small part of the time.
-        rest = 9 * (time.monotonic() - begun_at)
+        # Not without bound: a host that is waited for costs nothing, and may soon be back.
+        spent = time.monotonic() - begun_at
+        rest = min(9 * spent, 3 * self.refresh_longest_seconds)
         for job_id in ids:
             pace = self._jobs.of(job_id)
             pace.due_at = max(pace.due_at, time.monotonic() + rest)

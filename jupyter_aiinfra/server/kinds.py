@@ -34,7 +34,8 @@ def pool_kinds() -> Sequence[PoolKind]:
             # Somebody else's package is broken or half removed: no reason to offer no kind at all.
             _log.warning("pool kind %s cannot be used: %s", kind, error)
             continue
-        found.append(PoolKind(kind=kind, title=_title(kind), schema=options_schema(options)))
+        title = getattr(pool_class(kind), "title", None) or _title(kind)
+        found.append(PoolKind(kind=kind, title=title, schema=options_schema(options)))
     return found
 
 
@@ -42,7 +43,8 @@ def options_schema(options: type) -> dict[str, Any]:
     """Return the JSON schema of a dataclass of options, as a form can be drawn from it.
 
     Each property has a ``title``; its ``description`` is the ``help`` of the field's metadata.
-    There is no ``$ref`` in it, and what may be ``None`` is what it otherwise is, not required.
+    There is no ``$ref`` in it, and what may be ``None`` is what it otherwise is, not required. Of
+    the fields whose metadata has ``either`` exactly one is to be given.
     """
     schema = msgspec.json.schema(options)
     flat = _flat(schema, schema.get("$defs", {}), ())
@@ -51,6 +53,9 @@ def options_schema(options: type) -> dict[str, Any]:
         drawn["title"] = _title(field.name)
         if description := field.metadata.get("help"):
             drawn["description"] = description
+    either = [field.name for field in dataclasses.fields(options) if field.metadata.get("either")]
+    if either:
+        flat["oneOf"] = [{"required": [name]} for name in either]
     # How the class is called, and its docstring, are for those who read code.
     return {key: value for key, value in flat.items() if key not in {"title", "description"}}
 

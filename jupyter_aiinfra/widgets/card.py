@@ -178,12 +178,20 @@ def _trouble(seen: Observation | None, nodes: Sequence[NodeStatus]) -> str:
     return "; ".join(filter(None, (waiting, *map(node_text, nodes))))
 
 
+def _unnamed(node: NodeStatus) -> NodeStatus:
+    """Return the node with its name taken from the beginning of the reason, which stands by it."""
+    why = node.reason or ""
+    for begin in (f"{node.name}: ", f"{node.name} "):
+        why = why.removeprefix(begin)
+    return replace(node, reason=why or None)
+
+
 def _nodes(job: Job, seen: Observation | None) -> tuple[NodeStatus, ...]:
     """Return the nodes of a job on several, as far as they are known."""
     if job.spec.nodes == 1:
         return ()
     if seen is not None and seen.nodes:
-        return seen.nodes
+        return tuple(map(_unnamed, seen.nodes))
     named = job.handle.data.get("nodes") if job.handle else None
     names = named or [place.node for place in job.placement]
     return tuple(NodeStatus(name=name, health=Health.LIVE) for name in names)
@@ -306,10 +314,16 @@ def _ranks(
         # One that has not begun is already known to be somewhere.
         slots = [min(card.rank // job.spec.procs, len(nodes) - 1) for card in cards]
         cards = [
-            card if card.node else replace(card, node=nodes[slot].name)
+            card if card.node else _elsewhere(card, nodes[slot], final=job.state.final)
             for card, slot in zip(cards, slots, strict=True)
         ]
     return tuple(sorted(cards, key=lambda card: (card.rank != failed_rank, not card.failed)))
+
+
+def _elsewhere(card: RankCard, node: NodeStatus, *, final: bool) -> RankCard:
+    """Return the card of a rank that nobody has told of, which may be due to its node."""
+    silent = node.health is Health.UNREACHABLE and not final
+    return replace(card, node=node.name, state="not heard of" if silent else card.state)
 
 
 def _rank(

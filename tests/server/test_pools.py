@@ -524,6 +524,10 @@ class TestKinds:
         )
         kinds = {kind["kind"]: kind for kind in await api.get("kinds")}
         assert list(kinds) == ["local", "ssh"]
+        ssh = kinds["ssh"]
+        assert ssh["title"] == "SSH hosts"
+        assert ssh["schema"]["oneOf"] == [{"required": ["hosts"]}, {"required": ["hosts_from"]}]
+        assert list(ssh["schema"]["properties"])[:2] == ["hosts", "hosts_from"]
         local = kinds["local"]
         assert (local["kind"], local["title"]) == ("local", "Local")
         assert local["schema"] == {

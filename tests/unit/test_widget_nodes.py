@@ -29,7 +29,7 @@ from jupyter_aiinfra.widgets.wire import header_wire, ranks_wire
 
 T = 1_700_000_000.0
 LIVE = NodeStatus(name="gpu1", health=Health.LIVE)
-SILENT = NodeStatus(name="gpu2", health=Health.UNREACHABLE, since=T, reason="timed out")
+SILENT = NodeStatus(name="gpu2", health=Health.UNREACHABLE, since=T, reason="gpu2 timed out")
 RESTART = Restart(attempt=2, at=T, reason="node gpu2 was lost", nodes=("gpu1",))
 
 
@@ -105,6 +105,12 @@ def test_nodes_cross_with_their_health_and_ranks_know_theirs_before_they_begin()
         {"name": "gpu2", "health": "unreachable", "since": T, "reason": "timed out"},
     ]
     assert (wire["shape"], wire["procs"]) == ("2 nodes x 4 ranks", 4)
+    states = {rank["rank"]: rank["state"] for rank in ranks_wire(card)}
+    assert [states[number] for number in (0, 1, 4)] == [
+        "running",
+        "not started yet",
+        "not heard of",
+    ]
     nodes = {rank["rank"]: rank["node"] for rank in ranks_wire(card)}
     assert nodes == {**dict.fromkeys(range(4), "gpu1"), **dict.fromkeys(range(4, 8), "gpu2")}
 

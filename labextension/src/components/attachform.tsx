@@ -309,7 +309,7 @@ function Option({
     ? [refusal.message, refusal.hint].filter(Boolean).join('. ')
     : problemText(draft.problems[field.name], trans);
   const onText = (text: string): void => draft.setText(field.name, text);
-  const label = field.required ? field.title : trans.__('%1 (optional)', field.title);
+  const label = labelText(field, trans);
   const id = `option-${field.name}`;
   if (field.kind === 'flag') {
     return (
@@ -481,6 +481,14 @@ function common(props: IControlProps): React.HTMLAttributes<HTMLElement> & {
     'aria-invalid': props.invalid ?? false,
     'aria-describedby': props.describedBy || undefined
   };
+}
+
+/** What a field is called, and whether it can be left empty. */
+function labelText({ title, required, instead }: IOptionField, trans: TranslationBundle): string {
+  if (instead.length > 0) {
+    return trans.__('%1 (or %2)', title, instead.join(', '));
+  }
+  return required ? title : trans.__('%1 (optional)', title);
 }
 
 /** How a field that takes more than one word is to be written. */

@@ -20,6 +20,8 @@ export interface IOptionField {
   readonly description: string;
   readonly kind: FieldKind;
   readonly required: boolean;
+  /** The titles of the fields that may be given instead; exactly one of all these is to be. */
+  readonly instead: readonly string[];
   /** What the field shows at first. */
   readonly initial: string | boolean;
   /** What may be chosen; only of a `choice`. */
@@ -40,7 +42,11 @@ export function optionFields(schema: ReadonlyJSONObject): IOptionField[] {
   const fields = Object.entries(asObject(whole['properties'])).map(([name, given]) =>
     field(name, narrow(asObject(given), schema), required.has(name))
   );
-  return [...fields.filter(each => each.required), ...fields.filter(each => !each.required)];
+  const either = asArray(whole['oneOf']).flatMap(each => asArray(asObject(each)['required']));
+  const linked = fields.map(each =>
+    either.includes(each.name) ? { ...each, instead: titlesBeside(each, fields, either) } : each
+  );
+  return [...linked.filter(each => each.required), ...linked.filter(each => !each.required)];
 }
 
 /**
@@ -68,6 +74,15 @@ export function readFields(
     }
   }
   return { values, problems };
+}
+
+function titlesBeside(
+  { name }: IOptionField,
+  fields: readonly IOptionField[],
+  either: readonly ReadonlyJSONValue[]
+): string[] {
+  const others = fields.filter(each => either.includes(each.name) && each.name !== name);
+  return others.map(({ title }) => title);
 }
 
 type Read = { value: ReadonlyJSONValue } | { problem: FieldProblem };
@@ -122,6 +137,7 @@ function field(name: string, schema: ReadonlyJSONObject, required: boolean): IOp
     description: asText(schema['description']),
     kind,
     required,
+    instead: [],
     initial: initial(kind, schema['default'] ?? null),
     choices
   };

@@ -41,6 +41,7 @@ describe('optionFields', () => {
         description: 'interpreter the ranks run with',
         kind: 'text',
         required: false,
+        instead: [],
         initial: '',
         choices: []
       },
@@ -50,6 +51,7 @@ describe('optionFields', () => {
         description: '',
         kind: 'integer',
         required: false,
+        instead: [],
         initial: '',
         choices: []
       }
@@ -114,6 +116,17 @@ describe('optionFields', () => {
   it('makes nothing of what is no schema of an object', () => {
     expect(optionFields({})).toEqual([]);
     expect(optionFields({ $ref: '#/nowhere' })).toEqual([]);
+  });
+});
+
+describe('fields of which one is to be given', () => {
+  it('name each other', () => {
+    const text = { type: 'string' };
+    const fields = optionFields({
+      properties: { hosts: text, hosts_from: text, folder: text },
+      oneOf: [{ required: ['hosts'] }, { required: ['hosts_from'] }]
+    });
+    expect(fields.map(({ instead }) => instead)).toEqual([['Hosts from'], ['Hosts'], []]);
   });
 });
 

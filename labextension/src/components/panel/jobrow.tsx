@@ -130,8 +130,9 @@ function RowButton(props: {
 
 /** How many ranks, and on how many nodes where these are several. */
 function shapeText({ nodes, world }: JobItem, trans: TranslationBundle): string {
-  const ranks = trans._n('%1 rank', '%1 ranks', world);
-  return nodes > 1 ? trans.__('%1 on %2 nodes', ranks, nodes) : ranks;
+  return nodes > 1
+    ? trans._n('%2 × %1 rank', '%2 × %1 ranks', world / nodes, nodes)
+    : trans._n('%1 rank', '%1 ranks', world);
 }
 
 function times(job: JobItem, trans: TranslationBundle): string {
