@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.errors import Unreachable
@@ -29,6 +30,13 @@ class News:
     job: Job
     chunks: Sequence[LogChunk]
     complete: bool
+    unreachable: str | None = None
+
+
+@dataclass
+class _Read:
+    chunks: list[LogChunk] = field(default_factory=list)
+    behind: bool = False
     unreachable: str | None = None
 
 
@@ -63,16 +71,19 @@ class Follower:
             except Unreachable as error:
                 unreachable = error.message
             self._pool = None
-        chunks: list[LogChunk] = []
-        behind = False
         spec = self._job.spec
-        for rank in (*range(spec.world), *(LAUNCHER - slot for slot in range(spec.nodes))):
-            try:
-                behind |= await self._read(rank, chunks)
-            except Unreachable as error:  # noqa: PERF203 - the other ranks are read all the same
-                unreachable = error.message
-        over = self._job.state.final and not behind and unreachable is None
-        return News(job=self._job, chunks=chunks, complete=over, unreachable=unreachable)
+        ranks = (*range(spec.world), *(LAUNCHER - slot for slot in range(spec.nodes)))
+        # All at once: where nodes are far away, one after the other takes as long as the way to
+        # them, times the ranks.
+        read = await asyncio.gather(*(self._read(rank) for rank in ranks))
+        unreachable = next((each.unreachable for each in read if each.unreachable), unreachable)
+        behind = any(each.behind for each in read)
+        return News(
+            job=self._job,
+            chunks=[chunk for each in read for chunk in each.chunks],
+            complete=self._job.state.final and not behind and unreachable is None,
+            unreachable=unreachable,
+        )
 
     def _observation_due(self) -> bool:
         """Whether to observe the job now; then the time is taken."""
@@ -84,7 +95,16 @@ class Follower:
         self._observed_at = now
         return True
 
-    async def _read(self, rank: int, chunks: list[LogChunk]) -> bool:
+    async def _read(self, rank: int) -> _Read:
+        """Read `rank`'s new chunks; what was had before it fell silent counts."""
+        read = _Read()
+        try:
+            read.behind = await self._read_into(read.chunks, rank)
+        except Unreachable as error:  # the other ranks are read all the same
+            read.unreachable = error.message
+        return read
+
+    async def _read_into(self, chunks: list[LogChunk], rank: int) -> bool:
         """Append `rank`'s new chunks; return whether there may be more."""
         if self._job.handle is None:
             return False
