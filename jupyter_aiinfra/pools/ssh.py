@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -45,7 +45,16 @@ from jupyter_aiinfra.model import (
     from_wire,
 )
 from jupyter_aiinfra.node import stall
-from jupyter_aiinfra.pools.abilities import NodeCheck, Tell, Transferred, TransferStep
+from jupyter_aiinfra.pools.abilities import (
+    NodeCheck,
+    NodeSurvey,
+    ProcessTrace,
+    Reclaimed,
+    RunTrace,
+    Tell,
+    Transferred,
+    TransferStep,
+)
 from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
 from jupyter_aiinfra.pools.building import build_for
 from jupyter_aiinfra.pools.facts import node_from_facts
@@ -58,6 +67,7 @@ from jupyter_aiinfra.pools.remotefiles import RemoteFile, parted
 from jupyter_aiinfra.pools.sending import send
 from jupyter_aiinfra.pools.sshcheck import Checkup
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
+from jupyter_aiinfra.pools.surveying import reclaim_on_node, survey_node
 from jupyter_aiinfra.pools.tails import Tails
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import Shell
@@ -281,9 +291,6 @@ class SshPool(Pool):
         finally:
             self._untrusted = dict(checkup.unknown)
 
-    async def _known(self, node: RemoteNode) -> Mapping[str, Any]:
-        """Return what the node said when it was first met."""
-        return self._hellos.get(node.name) or await self._hello(node)
     async def put_files(
         self,
         source: Path,
@@ -322,6 +329,44 @@ class SshPool(Pool):
         await chosen.call("ping")
         return await get_tree(chosen.channel, source, target, node=chosen.name, report=report)
 
+    async def survey(self) -> Sequence[NodeSurvey]:
+        """Look for what is ours on every node; see :class:`~.abilities.Surveying`."""
+
+        async def one(node: RemoteNode) -> NodeSurvey:
+            return await survey_node(node, await self._runs_folder(node))
+
+        found = await _each(self._nodes, one)
+        return tuple(
+            NodeSurvey(node=node.name, problem=each.message)
+            if isinstance(each, PoolError)
+            else each
+            for node, each in zip(self._nodes, found, strict=True)
+        )
+
+    def handle_of(self, trace: RunTrace) -> Handle:
+        """Return the handle of a run's job; see :class:`~.abilities.Surveying`."""
+        return self._handle(trace.job, trace.nodes, int(trace.orders.get("procs") or 1))
+
+    async def reclaim(self, job: str, *, grace: float) -> Sequence[Reclaimed]:
+        """End a job that nobody records; see :class:`~.abilities.Surveying`."""
+        places: dict[str, set[str]] = {}
+        for seen in await self.survey():
+            traces: list[RunTrace | ProcessTrace] = [*seen.runs, *seen.processes]
+            names = {PurePosixPath(each.run_dir).name for each in traces if each.job == job}
+            if names:
+                places[seen.node] = names
+
+        async def one(node: RemoteNode, names: set[str]) -> Reclaimed:
+            runs = await self._runs_folder(node)
+            return await reclaim_on_node(node, runs, sorted(names), job=job, grace=grace)
+
+        return await asyncio.gather(
+            *(one(self._by_name[name], names) for name, names in places.items())
+        )
+
+    async def _runs_folder(self, node: RemoteNode) -> str:
+        return f"{self._folder(await self._known(node))}/runs"
+
     def _asked_for(self, name: str) -> RemoteNode:
         if name not in self._by_name:
             known = list(self._by_name)
@@ -331,6 +376,9 @@ class SshPool(Pool):
             )
         return self._by_name[name]
 
+    async def _known(self, node: RemoteNode) -> Mapping[str, Any]:
+        """Return what the node said when it was first met."""
+        return self._hellos.get(node.name) or await self._hello(node)
 
     def _folder(self, hello: Mapping[str, Any]) -> str:
         return _expanded(self.options.folder or _FOLDER, hello["home"])
