@@ -93,7 +93,12 @@ class Background(LoggingConfigurable):
         1.0, help="How often the record is looked at while somebody watches and no job is active."
     ).tag(config=True)
     sure_seconds = Float(
-        5.0, help="How long to rely on the times of the database's file before asking it."
+        5.0,
+        help="How long to rely on the times of the database's file before asking it, after it "
+        "changed; longer and longer while nothing is new.",
+    ).tag(config=True)
+    sure_longest_seconds = Float(
+        30.0, help="How long to rely on the times of the database's file at most."
     ).tag(config=True)
     idle_seconds = Float(
         5.0, help="How often the record is looked at while nobody watches and no job is active."
@@ -137,6 +142,7 @@ class Background(LoggingConfigurable):
         self._book = book
         self._file: StoreFile | None = None
         self._looked_at = float("-inf")
+        self._sure_pause = 0.0
         self._stale_pools = False
         self._jobs = Paces()
         self._pools = Paces()
@@ -229,7 +235,12 @@ class Background(LoggingConfigurable):
             # Nobody has used any of this yet: no folder is made for it.
             return self.idle_seconds
         now = time.monotonic()
-        if self._file.moved() or rung or now - self._looked_at >= self.sure_seconds:
+        # A change that comes with another, in one tick of the file system's clock, shows only here.
+        sure = now - self._looked_at >= self._sure_pause
+        moved = self._file.moved() or rung
+        if moved or sure:
+            longest = max(self.sure_seconds, self.sure_longest_seconds)
+            self._sure_pause = self.sure_seconds if moved else min(2 * self._sure_pause, longest)
             await self.record.look()
             self._looked_at = now
         if self.record.active:
@@ -357,11 +368,13 @@ class Background(LoggingConfigurable):
             await self._board.check(name)
         except PoolNotFound:
             self.log.debug("aiinfra: pool %s was detached while it was asked", name)
+            self._on_pools()
         except Exception as error:  # noqa: BLE001 - one of the loops
             self._fails(f"asking {name}", error)
+            self._on_pools()
         finally:
+            # That there is an answer is told by the board itself.
             del self._visits[f"? {name}"]
-        self._on_pools()
 
     # --- logs ----------------------------------------------------------------------------------
 

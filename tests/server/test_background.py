@@ -322,6 +322,30 @@ async def test_another_database_in_its_place_is_told_anew(house: House, aiinfra_
         await eventually(lambda: any(anew in frame for frame in room.told))
 
 
+async def test_record_is_asked_less_and_less_while_its_file_rests(
+    house: House, aiinfra_home: Path
+) -> None:
+    house.attached()
+    speeds = {"calm_seconds": 0.01, "sure_seconds": 0.05, "sure_longest_seconds": 0.4}
+    async with open_room(house, idle_seconds=0.01, **speeds) as room:
+        pauses: list[float] = []
+        look = room.background.record.look
+
+        async def noted() -> None:
+            pauses.append(room.background._sure_pause)
+            await look()
+
+        room.background.record.look = noted  # type: ignore[method-assign]
+        await eventually(lambda: pauses[-3:] == [0.4, 0.4, 0.4])
+        assert {0.1, 0.2} <= set(pauses)
+
+        # What is written is seen at once all the same, and then looked after closely again.
+        pauses.clear()
+        os.utime(aiinfra_home / "aiinfra.db", ns=(1, 1))
+        await eventually(lambda: 0.05 in pauses)
+        assert set(pauses[: pauses.index(0.05)]) <= {0.4}
+
+
 class TestStoreFile:
     def test_tells_that_something_was_written(self, tmp_path: Path) -> None:
         file = StoreFile("sqlite:///" + str(tmp_path / "db"))
