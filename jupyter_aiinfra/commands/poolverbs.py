@@ -13,6 +13,7 @@ from jupyter_aiinfra.commands.checkshow import CHECK_COLUMNS, check_lines, check
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.filenews import FileNews, transferred_lines
 from jupyter_aiinfra.commands.group import SETTINGS, TAKES_CONTEXT, Verbs, complete_pool
+from jupyter_aiinfra.commands.reconcileshow import reclaimed_lines, reconciled_lines
 from jupyter_aiinfra.commands.show import (
     ENVIRONMENT_COLUMNS,
     POOL_COLUMNS,
@@ -20,6 +21,8 @@ from jupyter_aiinfra.commands.show import (
     pool_lines,
     pool_rows,
 )
+from jupyter_aiinfra.engine import Reconciled
+from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.model import Severity, to_wire
 from jupyter_aiinfra.pools import kinds, pool_class
 
@@ -234,17 +237,70 @@ def _get(context: Context, name: str, remote: str, local: str, node: str | None)
 
 @pool.command("reconcile")
 @click.argument("name", shell_complete=complete_pool)
+@click.option("--dry-run", is_flag=True, help="say what would be done, and change nothing")
+@click.option("--adopt", multiple=True, metavar="ID", help="take this orphan into the record")
+@click.option("--reclaim", is_flag=True, help="end the orphans, and remove what is left of them")
+@click.option("--yes", is_flag=True, help="do not ask before that")
 @TAKES_CONTEXT
-def _reconcile(context: Context, name: str) -> None:
-    """Hold the record of a pool against what really runs there."""
-    found = context.session.run(context.session.engine.reconcile(name))
-    lines = [
-        *(f"bound    {job}: it had reached its pool unrecorded" for job in found.bound),
-        *(f"failed   {job}: it never reached its pool" for job in found.failed),
-        *(f"orphan   {job}: it runs, and nothing records it" for job in found.orphans),
-    ]
-    context.surface.text("\n".join(lines) or f"{name}: the record is true")
-    context.surface.value(to_wire(found))
+def _reconcile(
+    context: Context,
+    name: str,
+    *,
+    dry_run: bool,
+    adopt: tuple[str, ...],
+    reclaim: bool,
+    yes: bool,
+) -> int:
+    """Hold the record of a pool against what really runs there.
+
+    Half-done launches are bound or failed, and what is gone is noted. What is there and in no
+    record, an orphan, is only shown unless --adopt or --reclaim says what to do with it.
+
+    \b
+    Examples:
+      pool reconcile lab
+      pool reconcile lab --dry-run
+      pool reconcile lab --adopt 1ng9dkb4fpfh
+      pool reconcile lab --reclaim
+    """  # noqa: D301 - click keeps the lines below its \b
+    engine, surface = context.session.engine, context.surface
+    if dry_run and adopt:
+        raise UsageError("--dry-run and --adopt contradict each other", hint="give one of them")
+    adopted = [context.session.run(engine.adopt_orphan(name, job_id)) for job_id in adopt]
+    found = context.session.run(engine.reconcile(name, dry_run=dry_run))
+    lines = [f"adopted  {job.id}: {job.spec.name}, {job.state.value}" for job in adopted]
+    surface.text("\n".join([*lines, *reconciled_lines(name, found)]))
+    value = {**to_wire(found), "adopted": [job.id for job in adopted], "reclaimed": []}
+    wrong = False
+    if reclaim and found.found and not dry_run:
+        _must_agree(context, found, yes=yes)
+        done = [
+            each
+            for orphan in found.found
+            for each in context.session.run(engine.reclaim(name, orphan.job))
+        ]
+        surface.text("\n".join(reclaimed_lines(done)))
+        value["reclaimed"] = to_wire(done)
+        wrong = any(each.problem is not None for each in done)
+    surface.value(value)
+    return int(wrong)
+
+
+def _must_agree(context: Context, found: Reconciled, *, yes: bool) -> None:
+    """Have a person say that what was shown is to be ended.
+
+    Raises
+    ------
+    UsageError
+        They do not, or there is nobody to ask.
+    """
+    count = len(found.found)
+    question = f"End {'it' if count == 1 else f'these {count}'}, and remove the files there?"
+    answer = True if yes else context.surface.ask(question)
+    if answer is None:
+        raise UsageError("there is nobody to ask about --reclaim", hint="add --yes if it is meant")
+    if not answer:
+        raise UsageError("nothing was reclaimed", hint="--adopt ID keeps one")
 
 
 @pool.command("env")

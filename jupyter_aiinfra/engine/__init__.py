@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from jupyter_aiinfra.engine.attached import PoolCheck, PoolOpener, PoolView
 from jupyter_aiinfra.engine.face import Engine
-from jupyter_aiinfra.engine.reconciling import Reconciled
+from jupyter_aiinfra.engine.reconciling import Orphan, Reconciled
 
-__all__ = ["Engine", "PoolCheck", "PoolOpener", "PoolView", "Reconciled"]
+__all__ = ["Engine", "Orphan", "PoolCheck", "PoolOpener", "PoolView", "Reconciled"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import getpass
 import os
@@ -14,7 +15,7 @@ from jupyter_aiinfra.bundle import Bundle, stored
 from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.queue import Queue
-from jupyter_aiinfra.engine.reconciling import Reconciled, reconcile
+from jupyter_aiinfra.engine.reconciling import ADOPTED, Reconciled, Reconciling
 from jupyter_aiinfra.environments import BuiltEnvironment, Report
 from jupyter_aiinfra.errors import (
     Conflict,
@@ -23,6 +24,7 @@ from jupyter_aiinfra.errors import (
     PoolInUse,
     PoolNotFound,
     StorageFull,
+    Unreachable,
     UsageError,
 )
 from jupyter_aiinfra.leases import Turn
@@ -41,6 +43,7 @@ from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.pools.abilities import (
     Confirm,
+    Reclaimed,
     Tell,
     Transferred,
     Transferring,
@@ -85,6 +88,7 @@ class Engine:
         self._pools = Attached(store, settings, opener=opener)
         self._launches = Launches(store, self._pools)
         self._queue = Queue(store, settings, self._pools, self._launches)
+        self._reconciling = Reconciling(store, self._pools, self._launches)
 
     # --- pools ---------------------------------------------------------------------------------
 
@@ -286,6 +290,11 @@ class Engine:
     async def rerun(self, job_id: str, *, secrets: Mapping[str, str] | None = None) -> Job:
         """Launch the same job again: same code, same data, same pool, as a new job."""
         old = self.store.get_job(job_id)
+        if ADOPTED in old.spec.labels:
+            raise Conflict(
+                f"job {old.id} was adopted from its nodes: its code is not on this machine",
+                hint="launch it from its notebook or script",
+            )
         elsewhere = isinstance(self._pools.pool(old.pool), Holding)
         bundle = stored(old.spec.files, blobs=self.settings.blobs, elsewhere=elsewhere)
         return await self.launch(old.pool, old.spec, bundle, secrets=secrets)
@@ -442,15 +451,56 @@ class Engine:
         """Return the jobs that wait for GPUs of a pool, in the order of their turns, and why."""
         return await self._queue.positions(pool)
 
-    async def reconcile(self, name: str) -> Reconciled:
+    async def reconcile(self, name: str, *, dry_run: bool = False) -> Reconciled:
         """Hold the record of a pool against what really is there.
 
-        Pending jobs whose launcher is gone are bound or failed; queued ones wait on. GPUs that were
-        kept for a job that was given up are freed if nothing of it is there. Orphans (jobs that
-        run there, and are not in the record or were given up in it) are only reported.
+        Pending jobs whose launcher is gone are bound or failed; queued ones wait on. Jobs on record
+        that are gone there are refreshed, which says so. GPUs that were kept for a job that was
+        given up are freed if nothing of it is there. Orphans (what is there, and not in the record
+        or given up in it) are only reported. With `dry_run` nothing is changed.
+
+        Raises
+        ------
+        Unreachable
+            No node of the pool answers.
         """
-        await self._queue.settle_leases(name)
-        return await reconcile(self.store, self._pools, self._launches, name=name)
+        if not dry_run:
+            with contextlib.suppress(Unreachable):  # a node that is silent frees nothing
+                await self._queue.settle_leases(name)
+        found = await self._reconciling.reconcile(name, dry_run=dry_run)
+        for job_id in () if dry_run else found.ghosts:
+            with contextlib.suppress(Unreachable):
+                await self.refresh(job_id)
+        return found
+
+    async def adopt_orphan(self, name: str, job_id: str) -> Job:
+        """Take a job that is on a pool, and that nothing records, into the record.
+
+        What its nodes know of it is enough to watch, stop and fetch it, but not to run it again:
+        its code and data are on the nodes alone.
+
+        Raises
+        ------
+        Conflict
+            It is on record, has no run directory, or its GPUs are another's by now.
+        NotFound, Unreachable
+            There is no such orphan; no node answers.
+        """
+        await self._reconciling.adopt(name, job_id)
+        return await self.refresh(job_id)
+
+    async def reclaim(self, name: str, job_id: str) -> Sequence[Reclaimed]:
+        """End what a pool has of a job that no record answers for, and remove its run directories.
+
+        Only what carries our tag, is this user's, and lies in the folder of the pool. Another
+        database of the same user may record it all the same: ask a person first.
+
+        Raises
+        ------
+        Conflict, NotFound
+            The job is on record; there is no such orphan.
+        """
+        return await self._reconciling.reclaim(name, job_id)
 
     async def aclose(self) -> None:
         """Let go of pools and store. Idempotent."""

@@ -14,7 +14,6 @@ from jupyter_aiinfra.environments import BuildStep, Report
 from jupyter_aiinfra.errors import StorageFull, SubmitError, Unreachable
 from jupyter_aiinfra.model import Desired, Handle, Job, JobState, Plan
 from jupyter_aiinfra.node import supervise
-from jupyter_aiinfra.pools.base import Building
 from jupyter_aiinfra.pools.base import Building, Pool
 from jupyter_aiinfra.store import Store
 
@@ -118,15 +117,18 @@ class Launches:
 
     async def settle_pending(self, job: Job) -> None:
         """Bind or fail a job whose launching process is gone; leave it alone while that lives."""
+        if self.is_abandoned(job):
+            await self._bind_or_fail(job, await self._pools.pool(job.pool).jobs())
+
+    def is_abandoned(self, job: Job) -> bool:
+        """Whether nobody gives a pending job to its pool any more, as far as can be told here."""
         process, host, since = job.spec.origin.process, job.spec.origin.host, job.created_at
         if job.submitter is not None:
             process, host, since = job.submitter.process, job.submitter.host, job.submitter.since
         here = host == socket.gethostname()
         if process and here and supervise.alive(dict(process)):
-            return
-        if not here and time.time() - since < job.spec.start_timeout_seconds:
-            return
-        await self._bind_or_fail(job, await self._pools.pool(job.pool).jobs())
+            return False
+        return here or time.time() - since >= job.spec.start_timeout_seconds
 
     async def _bind_or_fail(self, job: Job, handles: Sequence[Handle]) -> bool:
         for handle in handles:

@@ -22,6 +22,7 @@ if TYPE_CHECKING or __package__:
         reach,
         receive,
         supervise,
+        survey,
         transfer,
     )
     from jupyter_aiinfra.node.channel import Call, Refusal, Verbs
@@ -35,6 +36,7 @@ else:  # its neighbours in the payload
     import reach
     import receive
     import supervise
+    import survey
     import transfer
     from channel import Call, Refusal, Verbs
     from tails import Tails
@@ -68,11 +70,13 @@ def table(sources: Mapping[str, str]) -> Verbs:
         "kill": _kill,
         "ping": lambda _: {},
         "processes": _processes,
+        "reclaim": survey.reclaim,
         "remove": _remove,
         "runs": _runs,
         "start": _start,
         "stat": transfer.look,
         "status": _status,
+        "survey": survey.survey,
     }
     streams = {
         "get": transfer.get,

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jupyter_aiinfra.errors import HostKeyUnknown
-from jupyter_aiinfra.model import Finding, Node, Severity
+from jupyter_aiinfra.model import Finding, Handle, Node, Severity
 
 __all__ = [
     "Checking",
     "Confirm",
     "NodeCheck",
+    "NodeSurvey",
+    "ProcessTrace",
+    "Reclaimed",
+    "RunTrace",
+    "Surveying",
     "Tell",
     "TransferStep",
     "Transferred",
@@ -134,5 +139,77 @@ class Transferring(Protocol):
         ------
         NotFound, UsageError, Unreachable, StorageFull, PoolError
             It is not there, or cannot be had.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTrace:
+    """A run directory of a node. ``orders`` is its ``spec.json``, ``fetch`` what its task names.
+
+    ``over`` says that its job has ended there, or never began.
+    """
+
+    job: str
+    node: str
+    slot: int
+    run_dir: str
+    state: str
+    over: bool
+    nodes: tuple[str, ...]
+    orders: Mapping[str, Any] = field(default_factory=dict)
+    fetch: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessTrace:
+    """A living process of a job, or its supervisor, by our own tag."""
+
+    job: str
+    node: str
+    pid: int
+    name: str
+    role: str
+    run_dir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSurvey:
+    """Everything of ours on one node; ``problem`` says why it cannot be told."""
+
+    node: str
+    problem: str | None = None
+    runs: tuple[RunTrace, ...] = ()
+    processes: tuple[ProcessTrace, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reclaimed:
+    """What was ended and removed of a job on one node, or why not."""
+
+    job: str
+    node: str
+    ended: int = 0
+    removed: bool = False
+    problem: str | None = None
+
+
+@runtime_checkable
+class Surveying(Protocol):
+    """A pool that can tell what of ours is on its nodes, whether recorded or not."""
+
+    async def survey(self) -> Sequence[NodeSurvey]:
+        """Look at every node; those that do not answer say so. Changes nothing."""
+        ...
+
+    def handle_of(self, trace: RunTrace) -> Handle:
+        """Return the handle of the job that a run directory belongs to."""
+        ...
+
+    async def reclaim(self, job: str, *, grace: float) -> Sequence[Reclaimed]:
+        """End a job that nobody records on every node that has something of it, and its files.
+
+        First as a cancel with `grace` does. Only processes of this user, with our tag, that name
+        a run directory in our folder. Its checkpoints stay. Idempotent.
         """
         ...

@@ -52,6 +52,9 @@ def orders(
     return {
         "format": FORMAT,
         "job": job_id,
+        "name": spec.name,
+        "kind": spec.kind.value,
+        "origin": {"host": spec.origin.host, "user": spec.origin.user},
         "node_rank": node.node_rank,
         "node_count": len(nodes) or spec.nodes,
         "nodes": [{"name": each.node, "address": each.address} for each in nodes or (node,)],

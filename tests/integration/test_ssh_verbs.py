@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
+import signal
+import socket
 import sys
 import threading
 import time
@@ -13,11 +17,21 @@ from typing import Any
 
 import pytest
 
+from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.commands import tree
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.tree import invoke
-from jupyter_aiinfra.errors import HostKeyChanged, HostKeyUnknown, NotFound, UsageError
+from jupyter_aiinfra.errors import (
+    Conflict,
+    HostKeyChanged,
+    HostKeyUnknown,
+    NotFound,
+    Unreachable,
+    UsageError,
+)
+from jupyter_aiinfra.model import Job, JobState, Origin, new_job_id
+from tests.contract.suite import a_spec
 from tests.support.bench import wait_until
 from tests.support.sshpool import Cluster, connections, open_cluster
 from tests.unit.test_tree import Heard
@@ -321,3 +335,202 @@ def test_a_node_that_is_off_is_named_and_the_others_have_the_files(
         cluster.hosts["gpu3"].power_on()
     assert contents(cluster.hosts["gpu1"].home / "some") == contents(source)
     assert "gpu3: not all is there: gpu3" in line.said
+
+
+# --- reconcile -----------------------------------------------------------------------------------
+
+FOLDER = ".local/share/jupyter-aiinfra/runs"
+GONE = {"pid": 1, "start": 1, "boot": "never", "pidns": "nowhere"}
+
+
+@pytest.fixture
+def other(cluster: Cluster, tmp_path: Path) -> Iterator[Line]:
+    """The same user at another machine, with a database of its own."""
+    line = Line(cluster, tmp_path / "other")
+    yield line
+    line.session.close()
+
+
+def launched(line: Line, cluster: Cluster, *, nodes: int = 2, **changes: Any) -> Job:
+    spec = dataclasses.replace(a_spec("/bin/sh", "-c", "exec sleep 300"), nodes=nodes, **changes)
+    job = line.session.run(line.session.engine.launch("lab", spec, Bundle(files=())))
+    cluster.wait_for_processes([plan["node"] for plan in placed(job)], job.id)
+    return job
+
+
+def placed(job: Job) -> list[dict[str, str]]:
+    assert job.handle is not None
+    return [{"node": name} for name in job.handle.data["nodes"]]
+
+
+def ended(line: Line, job_id: str) -> Job:
+    engine = line.session.engine
+    line.session.run(engine.cancel(job_id, grace=0.0))
+    wait_until(lambda: line.session.run(engine.refresh(job_id)).state.final, seconds=60)
+    return engine.store.get_job(job_id)
+
+
+def test_an_orphan_is_shown_and_only_it_is_reclaimed(
+    cluster: Cluster, line: Line, other: Line
+) -> None:
+    line.attach("gpu1", "gpu2")
+    other.attach("gpu1", "gpu2")
+    mine = launched(line, cluster)
+    theirs = launched(other, cluster)
+    host = cluster.hosts["gpu1"]
+    # Somebody's process that has our tag by chance, and none of our folders.
+    env = ["env", f"AIINFRA_JOB={theirs.id}", "AIINFRA_RUN_DIR=/somewhere/else"]
+    host.run(["/bin/sh", "-c", f"setsid {' '.join(env)} sleep 301 >/dev/null 2>&1 &"])
+    wait_until(lambda: len(host.tagged(theirs.id)) > 1, seconds=30)
+    stranger = [pid for pid in host.tagged(theirs.id) if b"301" in cmdline(pid)]
+    before = cluster.processes("gpu1", mine.id)
+    try:
+        assert line("pool", "reconcile", "lab", "--dry-run") == 0
+        assert line.value["orphans"] == [theirs.id]
+        assert f"orphan   {theirs.id} (" in line.said
+        assert "it runs on gpu1, gpu2" in line.said
+        with pytest.raises(UsageError, match="nobody to ask"):
+            line("pool", "reconcile", "lab", "--reclaim")
+        line.answers = [False]
+        with pytest.raises(UsageError, match="nothing was reclaimed"):
+            line("pool", "reconcile", "lab", "--reclaim")
+        assert cluster.processes("gpu2", theirs.id)
+        line.answers = [True]
+        assert line("pool", "reconcile", "lab", "--reclaim") == 0
+        for name in ("gpu1", "gpu2"):
+            pids = [pid for pid in cluster.processes(name, theirs.id) if pid not in stranger]
+            assert pids == []
+        assert all(theirs.id not in name for name in names_below(host.home / FOLDER))
+        assert stranger == host.tagged(theirs.id)
+        assert cluster.processes("gpu1", mine.id) == before
+        line("pool", "reconcile", "lab")
+        assert line.value["orphans"] == []
+    finally:
+        for pid in stranger:
+            os.kill(pid, signal.SIGKILL)
+        assert ended(line, mine.id).state is JobState.CANCELLED
+
+
+def names_below(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_an_orphan_is_adopted_and_ends_as_any_other(
+    cluster: Cluster, line: Line, other: Line
+) -> None:
+    line.attach("gpu1", "gpu2")
+    other.attach("gpu1", "gpu2")
+    theirs = launched(other, cluster, fetch=("history",))
+    line("pool", "reconcile", "lab", "--adopt", theirs.id)
+    assert line.said.startswith(f"adopted  {theirs.id}: {theirs.spec.name}, running")
+    assert line.value["orphans"] == []
+    job = line.session.engine.store.get_job(theirs.id)
+    assert (job.spec.nodes, job.spec.argv, job.handle) == (2, theirs.spec.argv, theirs.handle)
+    with pytest.raises(Conflict, match="adopted from its nodes"):
+        line("jobs", "rerun", theirs.id)
+    with pytest.raises(Conflict, match="it is no orphan"):
+        line("pool", "reconcile", "lab", "--adopt", theirs.id)
+    with pytest.raises(NotFound, match="no orphan"):
+        line("pool", "reconcile", "lab", "--adopt", "nothere")
+    assert ended(line, theirs.id).state is JobState.CANCELLED
+
+
+def test_launches_that_were_cut_short_are_settled(cluster: Cluster, line: Line) -> None:
+    line.attach("gpu1", "gpu2")
+    engine = line.session.engine
+    spec = dataclasses.replace(a_spec("/bin/sh", "-c", "exec sleep 300"), nodes=2)
+    origin = Origin(host=socket.gethostname(), process=GONE)
+    reached, never = (
+        Job(id=new_job_id(), pool="lab", spec=dataclasses.replace(spec, origin=origin))
+        for _ in range(2)
+    )
+    for job in (reached, never):
+        engine.store.add_job(job)
+    pool = engine.pool("lab")
+    plan = line.session.run(pool.plan(reached))
+    line.session.run(pool.submit(plan, Bundle(files=())))
+    line("pool", "reconcile", "lab", "--dry-run")
+    assert (line.value["bound"], line.value["failed"]) == ([reached.id], [never.id])
+    assert f"would be bound    {reached.id}" in line.said
+    assert engine.store.get_job(never.id).state is JobState.PENDING
+    cluster.hosts["gpu2"].power_off()
+    try:
+        line("pool", "reconcile", "lab")
+        assert set(line.value["undecided"]) == {never.id}
+        assert line.value["bound"] == [reached.id]
+        assert "gpu2" in line.value["silent"]
+    finally:
+        cluster.hosts["gpu2"].power_on()
+    wait_until(lambda: reconciled(line)["failed"] == [never.id], seconds=60)
+    ended(line, reached.id)
+    line("pool", "reconcile", "lab")
+    assert [line.value[key] for key in ("bound", "failed", "undecided", "orphans")] == [[]] * 4
+
+
+def reconciled(line: Line) -> Any:
+    line("pool", "reconcile", "lab")
+    return line.value
+
+
+def test_a_job_whose_files_are_gone_is_noted_and_its_processes_end(
+    cluster: Cluster, line: Line
+) -> None:
+    line.attach("gpu1", "gpu2")
+    job = launched(line, cluster)
+    for slot, name in enumerate(("gpu1", "gpu2")):
+        place = cluster.hosts[name].home / FOLDER / (f"{job.id}@{slot}" if slot else job.id)
+        for pid in supervisors(cluster, name, job.id):
+            os.kill(pid, signal.SIGSTOP)  # it would write its files anew
+        shutil.rmtree(place)
+    line("pool", "reconcile", "lab", "--dry-run")
+    assert line.value["ghosts"] == [job.id]
+    assert f"ghost    {job.id}" in line.said
+    assert not line.session.engine.store.get_job(job.id).state.final
+    line("pool", "reconcile", "lab")
+    assert line.session.engine.store.get_job(job.id).state is JobState.LOST
+    line("pool", "reconcile", "lab", "--reclaim", "--yes")
+    assert "its record says that it is over: lost" in line.said
+    for name in ("gpu1", "gpu2"):
+        assert cluster.processes(name, job.id) == []
+        assert supervisors(cluster, name, job.id) == []
+
+
+def supervisors(cluster: Cluster, name: str, job_id: str) -> list[int]:
+    return [
+        pid
+        for pid in cluster.hosts[name].pids()
+        if b"supervise.py" in cmdline(pid) and job_id.encode() in cmdline(pid)
+    ]
+
+
+def test_a_node_that_comes_back_rejoins_its_job(cluster: Cluster, line: Line) -> None:
+    line.attach("gpu1", "gpu2")
+    job = launched(line, cluster, max_restarts=1, dead_peer_seconds=3.0)
+    engine = line.session.engine
+    cluster.hosts["gpu2"].power_off()
+    try:
+        wait_until(lambda: not cluster.processes("gpu1", job.id), seconds=60)
+    finally:
+        cluster.hosts["gpu2"].power_on()
+    seen: list[Job] = []
+
+    def again() -> bool:
+        try:
+            seen.append(line.session.run(engine.refresh(job.id)))
+        except Unreachable:
+            return False
+        return all(cluster.processes(name, job.id) for name in ("gpu1", "gpu2"))
+
+    wait_until(again, seconds=120)
+    wait_until(
+        lambda: again() and seen[-1].seen is not None and seen[-1].seen.attempt == 2, seconds=60
+    )
+    assert seen[-1].state is JobState.RUNNING
+    assert ended(line, job.id).state is JobState.CANCELLED

@@ -49,6 +49,9 @@ def test_orders_are_json_with_everything_a_node_needs() -> None:
     assert made == {
         "format": FORMAT,
         "job": "1",
+        "name": "digits",
+        "kind": "train",
+        "origin": {"host": None, "user": None},
         "node_rank": 0,
         "node_count": 2,
         "nodes": [{"name": "n0", "address": "10.0.0.1"}],
