@@ -85,6 +85,8 @@ _OBSERVE_SECONDS = 15.0
 _DESCRIBE_SECONDS = 60.0
 _START_SECONDS = 60.0
 _TAKE_BACK_SECONDS = 20.0
+# Of sixteen nodes at once each gets its turn a little late: what is on its way has to bridge that.
+_LOG_WINDOW_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -672,7 +674,8 @@ class SshPool(Pool):
         name = f"rank-{rank}.log" if rank >= 0 else "launcher.log"
 
         def opened(at: int, *, following: bool) -> Stream:
-            return node.stream("tail", run_dir=run_dir, stream=name, offset=at, follow=following)
+            where = {"run_dir": run_dir, "stream": name, "offset": at}
+            return node.stream("tail", window=_LOG_WINDOW_BYTES, follow=following, **where)
 
         key = (handle.data["job"], rank)
         if not follow and handle.data["job"] not in self._over:
