@@ -35,6 +35,7 @@ __all__ = [
     "Bundle",
     "BundleFile",
     "Part",
+    "Take",
     "Transfer",
     "all_frames",
     "bundle_file",

@@ -101,9 +101,29 @@ def test_the_pool_may_be_left_out_where_there_is_only_one(session: Session) -> N
         prepared(session, pool="other")
 
 
-def test_a_folder_that_is_not_there_is_named(session: Session) -> None:
+def at_home(house: House) -> None:
+    """Let the nodes of the cluster be this machine."""
+    nodes = house.cluster.nodes
+    house.cluster.nodes = tuple(dataclasses.replace(node, address="127.0.0.1") for node in nodes)
+
+
+def test_a_folder_that_is_not_there_is_named(session: Session, house: House) -> None:
+    at_home(house)
     with pytest.raises(UsageError, match="--cwd /nowhere/at/all: there is no such folder"):
         prepared(session, cwd="/nowhere/at/all")
+
+
+def test_a_folder_of_another_machine_is_its_own_affair(session: Session) -> None:
+    assert prepared(session, cwd="/nowhere/at/all").spec.cwd == "/nowhere/at/all"
+    assert prepared(session).spec.cwd is None
+
+
+def test_nodes_that_answer_are_planned_for_first(session: Session, house: House) -> None:
+    well = house.cluster.nodes[0]
+    silent = dataclasses.replace(well, name="gone", python=None, problem="no route")
+    house.cluster.nodes = (silent, well)
+    assert well.python is not None
+    assert prepared(session).spec.argv[0] == well.python.executable
 
 
 def test_secrets_are_looked_up_and_kept_out_of_sight(
@@ -140,6 +160,7 @@ def test_a_tracked_job_gets_what_its_run_needs(session: Session, tmp_path: Path)
 def test_what_preflight_is_told(
     session: Session, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    at_home(house)
     told: dict[str, Any] = {}
     finding = Finding(check="torch", severity=Severity.WARNING, message="an old torch")
 
@@ -151,10 +172,24 @@ def test_what_preflight_is_told(
     monkeypatch.setattr(launching, "_taken", lambda port: (port,))
     job = prepared(session, port=29500, cpu=True)
     assert job.findings == (finding,)
-    assert told["nodes"] == house.cluster.nodes
+    assert tuple(told["nodes"]) == house.cluster.nodes
     assert (told["cpu"], told["taken_ports"]) == (True, (29500,))
     assert list(told["imports"]) == ["numpy"]
     assert told["missing_bytes"] == sum(file.size_bytes for file in job.spec.files)
+
+
+def test_what_preflight_cannot_be_told_of_another_machine(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+
+    def check(_spec: Any, _nodes: Any, **more: Any) -> tuple[Finding, ...]:
+        told.update(more)
+        return ()
+
+    monkeypatch.setattr(preflight, "check", check)
+    prepared(session, port=29500)
+    assert (told["taken_ports"], told["missing_bytes"]) == ((), None)
 
 
 class Pretended:
