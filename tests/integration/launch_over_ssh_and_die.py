@@ -1,9 +1,9 @@
 """Launches a job on two hosts again and again, killed each time one step later than before.
 
-A step is what changes something elsewhere: a write to the record, a program that was started to
-send files, a request that has been sent, and the answer to any of them. A test runs this. Prints a
-line of JSON for each launch: the job's id and the step at which it died, ``null`` for the one that
-came through.
+A step is what changes something elsewhere: a write to the record, a request that has been sent to a
+node, and the answer to it. A test runs this. Prints a
+line of JSON for each launch: the job's id and the step at which it died, ``null`` for the first and
+the last, which come through.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from jupyter_aiinfra import shell
 from jupyter_aiinfra.bundle import Bundle, bundle_file
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import JobKind, JobSpec
+from jupyter_aiinfra.pools import ssh
+from jupyter_aiinfra.pools.remote import RemoteNode
 from jupyter_aiinfra.settings import Settings
-from jupyter_aiinfra.ssh.connection import SshShell
 from jupyter_aiinfra.store import Store, open_store
 
 MOST = 100
+FAR = 100_000
 
 
 class Fate:
@@ -74,9 +76,9 @@ class Fate:
         for name in ("add_job", "add_placed", "bind"):
             setattr(Store, name, self.around(getattr(Store, name), f"the record: {name}"))
         for owner, name, what in (
-            (shell.LocalShell, "_start", "a program was started"),
             (shell._LocalPipe, "write", "a request was sent"),
-            (SshShell, "run", "a program has answered"),
+            (ssh, "send", "a bundle has arrived"),
+            (RemoteNode, "call", "a node has answered"),
         ):
             setattr(owner, name, self.after(getattr(owner, name), what))
 
@@ -100,15 +102,15 @@ def launch(settings: Settings, job_id: str, fate: Fate) -> None:
 
 
 def main(home: str, config: str) -> None:
-    """Go on until a launch comes through."""
+    """Let one launch through, which brings what all have in common; go on until another does."""
     settings = Settings(home=Path(home), ssh_config=Path(config))
-    for number in range(1, MOST):
+    for number in range(MOST):
         job_id = f"doomed{number:03}"
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(reader)
-            launch(settings, job_id, Fate(number, writer))
+            launch(settings, job_id, Fate(number or FAR, writer))
             os._exit(0)
         os.close(writer)
         _, status = os.waitpid(pid, 0)
@@ -121,8 +123,10 @@ def main(home: str, config: str) -> None:
         os.close(reader)
         sys.stdout.write(json.dumps({"job": job_id, "died": what or None}) + "\n")
         sys.stdout.flush()
-        if status == 0:
+        if status == 0 and number:
             return
+        if number and not os.WIFSIGNALED(status):
+            sys.exit(f"launch {number} failed")
     sys.exit("no launch ever came through")
 
 
