@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jupyter_aiinfra.engine import Orphan, Reconciled
 from jupyter_aiinfra.pools.abilities import Reclaimed
 
-__all__ = ["reclaimed_lines", "reconciled_lines"]
+__all__ = ["leak_lines", "reclaimed_lines", "reconciled_lines"]
 
 
 def reconciled_lines(name: str, found: Reconciled) -> list[str]:
@@ -50,6 +50,14 @@ def _orphan_line(each: Orphan) -> str:
     doing = f", {each.processes} processes" if each.processes else ""
     state = "it runs" if each.runs else "it is over"
     return f"{what} {each.job}{known}: {state}{where}{doing}, and {each.why}"
+
+
+def leak_lines(leaks: Mapping[str, Reconciled]) -> list[str]:
+    """Return a line for each pool on which something runs that nobody records."""
+    return [
+        f"on {name} runs what nobody records: {', '.join(found.orphans)}; %pool reconcile {name}"
+        for name, found in leaks.items()
+    ]
 
 
 def reclaimed_lines(done: Sequence[Reclaimed]) -> list[str]:

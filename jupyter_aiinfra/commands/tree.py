@@ -16,6 +16,7 @@ from jupyter_aiinfra.commands.group import (
     complete_pool,
 )
 from jupyter_aiinfra.commands.poolverbs import pool
+from jupyter_aiinfra.commands.reconcileshow import leak_lines
 from jupyter_aiinfra.commands.show import (
     JOB_COLUMNS,
     job_lines,
@@ -115,6 +116,8 @@ def _list_jobs(context: Context, pool_name: str | None, *, active: bool, limit: 
     context.surface.table(JOB_COLUMNS, rows, empty="no jobs yet")
     if silent:
         context.surface.text(f"as last seen, since the pool does not answer: {', '.join(silent)}")
+    for line in leak_lines(context.session.run(engine.leaks())):
+        context.surface.text(line)
     context.surface.value(to_wire(list(found)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import getpass
@@ -44,6 +45,7 @@ from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.pools.abilities import (
     Confirm,
     Reclaimed,
+    Surveying,
     Tell,
     Transferred,
     Transferring,
@@ -67,6 +69,7 @@ __all__ = ["Engine"]
 
 # How often steps alone are worth a write to the record.
 _PROGRESS_SECONDS = 2.0
+_LEAKS_SECONDS = 15.0
 
 
 class Engine:
@@ -89,6 +92,7 @@ class Engine:
         self._launches = Launches(store, self._pools)
         self._queue = Queue(store, settings, self._pools, self._launches)
         self._reconciling = Reconciling(store, self._pools, self._launches)
+        self._leaks_told = False
 
     # --- pools ---------------------------------------------------------------------------------
 
@@ -472,6 +476,32 @@ class Engine:
             with contextlib.suppress(Unreachable):
                 await self.refresh(job_id)
         return found
+
+    async def leaks(self, *, everywhere: bool = False) -> Mapping[str, Reconciled]:
+        """Look once for what nobody records, on the pools that can tell, and return where it is.
+
+        Only on pools that have jobs, which are asked anyway, unless `everywhere`. Changes nothing,
+        and leaves out the pools that do not answer. A second call returns nothing.
+        """
+        if self._leaks_told:
+            return {}
+        self._leaks_told = True
+        jobs = self.store.list_jobs(active=True)
+        names = {job.pool for job in jobs if job.state is not JobState.QUEUED}
+        if everywhere:
+            names = {record.name for record in self.store.list_pools()}
+        found = await asyncio.gather(*(self._leaks_of(name) for name in sorted(names)))
+        return {name: each for name, each in zip(sorted(names), found, strict=True) if each}
+
+    async def _leaks_of(self, name: str) -> Reconciled | None:
+        try:
+            if not isinstance(self.pool(name), Surveying):
+                return None
+            looking = self._reconciling.reconcile(name, dry_run=True)
+            found = await asyncio.wait_for(looking, _LEAKS_SECONDS)
+        except (PoolError, PoolNotFound, asyncio.TimeoutError):
+            return None
+        return found if found.orphans else None
 
     async def adopt_orphan(self, name: str, job_id: str) -> Job:
         """Take a job that is on a pool, and that nothing records, into the record.

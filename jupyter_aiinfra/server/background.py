@@ -45,6 +45,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _REST_SECONDS = 3600.0  # until woken
 _REFRESH_SHARE = 0.01
 _LOG_ROWS = 200
+_LEAKS = "! leaks"  # no name of a pool begins so
 
 
 class Board(Protocol):
@@ -142,6 +143,7 @@ class Background(LoggingConfigurable):
         self._book = book
         self._file: StoreFile | None = None
         self._looked_at = float("-inf")
+        self._leaks_told = False
         self._sure_pause = 0.0
         self._stale_pools = False
         self._jobs = Paces()
@@ -243,9 +245,24 @@ class Background(LoggingConfigurable):
             self._sure_pause = self.sure_seconds if moved else min(2 * self._sure_pause, longest)
             await self.record.look()
             self._looked_at = now
+            if not self._leaks_told:
+                self._leaks_told = True
+                self._visits[_LEAKS] = asyncio.create_task(self._tell_leaks())
         if self.record.active:
             return self.watch_seconds
         return self.calm_seconds if self.hub.topics else self.idle_seconds
+
+    async def _tell_leaks(self) -> None:
+        """Log once what runs on the pools that nobody records."""
+        try:
+            leaks = await self._engine.run(lambda e: e.leaks(everywhere=True))
+            for name, found in leaks.items():
+                jobs = ", ".join(found.orphans)
+                self.log.warning("aiinfra: on %s runs what nobody records: %s", name, jobs)
+        except Exception as error:  # noqa: BLE001 - nothing else is to suffer from it
+            self._fails("looking for what nobody records", error)
+        finally:
+            del self._visits[_LEAKS]
 
     # --- jobs ----------------------------------------------------------------------------------
 

@@ -298,3 +298,24 @@ def test_a_pool_that_cannot_tell_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot tell what of ours"):
         desk(f"pool reconcile {POOL} --adopt {unknown.id}")
     house.close()
+
+
+# --- looked for unasked --------------------------------------------------------------------------
+
+
+def test_the_first_list_of_jobs_tells_what_nobody_records(desk: Desk, cluster: Surveyed) -> None:
+    cluster.hold(a_run("stray"))
+    desk("jobs")
+    assert "nobody records" not in desk.said  # no job of ours is there: the pool was not asked
+    desk.engine._leaks_told = False
+    job = desk.launch()
+    cluster.hold(a_run("stray"), a_run(job.id), a_run("old", over=True))
+    desk("jobs")
+    assert desk.said == f"on {POOL} runs what nobody records: stray; %pool reconcile {POOL}"
+    desk("jobs")
+    assert desk.said == ""
+
+
+def test_a_pool_that_does_not_answer_is_left_out(desk: Desk, cluster: Surveyed) -> None:
+    cluster.silence("n0")
+    assert desk.session.run(desk.engine.leaks(everywhere=True)) == {}
