@@ -306,7 +306,7 @@ function Option({
   const value = draft.texts[field.name] ?? field.initial;
   const refusal = draft.refusals[field.name];
   const problem = refusal
-    ? [refusal.message, refusal.hint].filter(Boolean).join('. ')
+    ? [refusal.message, refusal.hint].filter(Boolean).join('; ')
     : problemText(draft.problems[field.name], trans);
   const onText = (text: string): void => draft.setText(field.name, text);
   const label = labelText(field, trans);

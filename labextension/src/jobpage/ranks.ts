@@ -22,7 +22,13 @@ function nodesTable(
   ranks: readonly IRank[],
   trans: TranslationBundle
 ): HTMLElement {
-  const head = [trans.__('Node'), trans.__('State'), trans.__('Since'), trans.__('Ranks')];
+  const isDated = nodes.some(({ since }) => since !== null);
+  const head = [
+    trans.__('Node'),
+    trans.__('State'),
+    ...(isDated ? [trans.__('Since')] : []),
+    trans.__('Ranks')
+  ];
   const states: Record<INode['health'], string> = {
     live: trans.__('live'),
     degraded: trans.__('answers now and then'),
@@ -37,7 +43,7 @@ function nodesTable(
       { 'data-health': health },
       h('th', { scope: 'row' }, name),
       h('td', {}, health === 'live' ? state : h('b', { class: 'aiinfra-slow' }, state)),
-      h('td', {}, since === null ? '' : timeText(since)),
+      ...(isDated ? [h('td', {}, since === null ? '' : timeText(since))] : []),
       h('td', {}, rangeText(own))
     );
   });

@@ -1,9 +1,9 @@
-/** What chooses one of a job's logs: tabs as long as there are few, a list of them beyond. */
+/** What chooses one of a job's logs: tabs as long as they fit, a list of them beyond. */
 
 import { h } from './dom';
 import { TabBar, type ITab, type ITabOptions } from './tabs';
 
-/** Tabs that fit beside the buttons of a page 1024 pixels wide. */
+/** Beyond so many, nobody finds a rank by its tab. */
 export const MOST_TABS = 12;
 
 /** One log. `group` is the node it is of, where there are several. */
@@ -18,7 +18,7 @@ export interface IRankTabsOptions extends ITabOptions {
   failed?: string;
 }
 
-/** Tabs of ranks, the first of each node with its name; a list, by node, where there are many. */
+/** Tabs of ranks, the first of each node with its name; a list, by node, where these do not fit. */
 export class RankTabs {
   constructor(options: IRankTabsOptions) {
     this._panel = options.panel;
@@ -32,22 +32,65 @@ export class RankTabs {
     this._select.addEventListener('keydown', event => event.stopPropagation());
     this._list = h('div', { class: 'aiinfra-loglist' }, label, this._select);
     this.node = h('div', { class: 'aiinfra-ranktabs' }, this._bar.node, this._list);
+    this._list.hidden = true;
+    if (typeof ResizeObserver !== 'undefined') {
+      // It ends with the node.
+      new ResizeObserver(() => this._fit()).observe(this.node);
+    }
   }
 
   readonly node: HTMLElement;
 
   update(tabs: readonly ILogTab[], selected: string): void {
-    const isLong = tabs.length > MOST_TABS;
-    this._bar.node.hidden = isLong;
-    this._list.hidden = !isLong;
+    this._tabs = tabs;
+    this._selected = selected;
+    const labels = JSON.stringify(tabs.map(({ label }) => label));
+    if (labels !== this._labels) {
+      this._labels = labels;
+      this._needed = null;
+    }
+    this._draw();
+  }
+
+  /** Take the form that fits by now; where it is the present one, nothing is drawn. */
+  private _fit(): void {
+    if (this._tabs.length > 0 && this._isLong() !== !this._list.hidden) {
+      this._draw();
+    }
+  }
+
+  private _draw(): void {
+    const isLong = this._isLong();
+    this._show(isLong);
     if (isLong) {
       this._panel.setAttribute('role', 'region');
       this._panel.setAttribute('aria-labelledby', this._select.id);
-      this._drawList(tabs, selected);
+      this._drawList(this._tabs, this._selected);
     } else {
       this._panel.setAttribute('role', 'tabpanel');
-      this._bar.update(tabs.map(withGroup), selected);
+      this._bar.update(this._tabs.map(withGroup), this._selected);
     }
+  }
+
+  private _show(isLong: boolean): void {
+    this._bar.node.hidden = isLong;
+    this._list.hidden = !isLong;
+  }
+
+  private _isLong(): boolean {
+    if (this._tabs.length > MOST_TABS) {
+      return true;
+    }
+    const room = this.node.clientWidth;
+    if (room === 0) {
+      return !this._list.hidden; // not in sight: it is looked at again when it is
+    }
+    if (this._needed === null) {
+      this._show(false);
+      this._bar.update(this._tabs.map(withGroup), this._selected);
+      this._needed = this._bar.node.scrollWidth;
+    }
+    return this._needed > room;
   }
 
   private _drawList(tabs: readonly ILogTab[], selected: string): void {
@@ -74,6 +117,11 @@ export class RankTabs {
   private _select: HTMLSelectElement;
   private _list: HTMLElement;
   private _shape = '';
+  private _tabs: readonly ILogTab[] = [];
+  private _selected = '';
+  private _labels = '';
+  /** How wide the tabs are; `null` before they were measured. */
+  private _needed: number | null = null;
 }
 
 /** The tab as it is drawn: the first one of a node says which that is. */

@@ -286,7 +286,7 @@ describe('the attach form', () => {
     press('Enter');
 
     const field = screen.getByLabelText('Max procs (optional)');
-    await waitFor(() => expect(alerts()).toEqual(["'a b' is not a host. for example: gpu1"]));
+    await waitFor(() => expect(alerts()).toEqual(["'a b' is not a host; for example: gpu1"]));
     expect(field.getAttribute('aria-invalid')).toBe('true');
     await waitFor(() => expect(document.activeElement).toBe(field));
     type('Max procs (optional)', '2');

@@ -112,7 +112,7 @@ export function troubleText({ status, nodes }: PoolItem, trans: TranslationBundl
   }
   const silent = nodes.filter(node => node.health === 'unreachable').map(node => node.name);
   if (silent.length === 0) {
-    return trans.__('All nodes answer; one came back only a short time ago.');
+    return trans.__('All nodes answer again; a short time ago not all did.');
   }
   const all = nodes.length;
   return silent.length <= MOST_NAMED

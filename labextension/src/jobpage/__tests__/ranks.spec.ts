@@ -61,11 +61,14 @@ describe('the table of nodes', () => {
       { name: 'node-c', health: 'lost', since: null, reason: '' }
     ];
     expect(cells(ranksNode(ranks, trans, nodes)).slice(0, 4)).toEqual([
-      ['Node', 'State', 'Since', 'Ranks'],
-      ['node-a', 'live', '', '0–1'],
-      ['node-b', 'does not answer: timed out', '', '2–3'],
-      ['node-c', 'given up by the others', '', '']
+      ['Node', 'State', 'Ranks'],
+      ['node-a', 'live', '0–1'],
+      ['node-b', 'does not answer: timed out', '2–3'],
+      ['node-c', 'given up by the others', '']
     ]);
+    const since = cells(ranksNode(ranks, trans, [{ ...nodes[0]!, since: 7 }, nodes[1]!]));
+    expect(since[0]).toEqual(['Node', 'State', 'Since', 'Ranks']);
+    expect(since[2]).toEqual(['node-b', 'does not answer: timed out', '', '2–3']);
     expect(ranksNode(ranks, trans, nodes.slice(1, 2)).textContent).not.toContain('timed out');
   });
 });

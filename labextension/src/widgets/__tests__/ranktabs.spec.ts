@@ -65,6 +65,21 @@ describe('the choice of a log', () => {
     expect(select.options[0]).toBe(option);
   });
 
+  it('is a list where the tabs do not fit, and tabs again once they do', () => {
+    const width = vi.spyOn(HTMLElement.prototype, 'clientWidth', 'get').mockReturnValue(300);
+    const needed = vi.spyOn(HTMLElement.prototype, 'scrollWidth', 'get').mockReturnValue(500);
+    const { tabs } = show();
+    const list = document.querySelector('select')?.parentElement as HTMLElement;
+    tabs.update([tab(0), tab(1)], '0');
+    expect(list.hidden).toBe(false);
+    width.mockReturnValue(600);
+    tabs.update([tab(0), tab(1)], '1');
+    expect(list.hidden).toBe(true);
+    expect(document.querySelector('[aria-selected=true]')?.textContent).toBe('rank 1');
+    width.mockRestore();
+    needed.mockRestore();
+  });
+
   it('changes from the one to the other as there come more', () => {
     const { tabs } = show();
     const all = Array.from({ length: MOST_TABS + 1 }, (_, rank) => tab(rank));
