@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeVar
@@ -522,7 +522,7 @@ class SshPool(Pool):
             given = dict(secrets or {})
             head = await self._begin(plan.nodes[0], given, gang={})
             gang = {"key": head["key"], "head_port": head["port"]}
-            await asyncio.gather(*(self._begin(n, given, gang=gang) for n in plan.nodes[1:]))
+            await _all(self._begin(n, given, gang=gang) for n in plan.nodes[1:])
         except PoolError as error:
             await self._take_back(handle)
             if type(error) is PoolError:
@@ -557,9 +557,7 @@ class SshPool(Pool):
                     run_dir=node.run_dir,
                 )
 
-        await asyncio.gather(
-            *(one(node, python) for node, python in zip(plan.nodes, pythons, strict=True))
-        )
+        await _all(one(node, python) for node, python in zip(plan.nodes, pythons, strict=True))
 
     async def _begin(
         self, node: NodePlan, secrets: Mapping[str, str], *, gang: Mapping[str, Any]
@@ -855,6 +853,13 @@ def _expanded(path: str, home: str) -> str:
     if path == "~" or path.startswith("~/"):
         return home + path[1:]
     return path if path.startswith("/") else f"{home}/{path}"
+
+
+async def _all(work: Iterable[Awaitable[object]]) -> None:
+    """Wait for all, and raise the first error only then: what goes on could not be taken back."""
+    for each in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(each, BaseException):
+            raise each
 
 
 async def _each(
