@@ -523,7 +523,7 @@ class SshPool(Pool):
             head = await self._begin(plan.nodes[0], given, gang={})
             gang = {"key": head["key"], "head_port": head["port"]}
             await _all(self._begin(n, given, gang=gang) for n in plan.nodes[1:])
-        except PoolError as error:
+        except AiInfraError as error:  # a full disk as well
             await self._take_back(handle)
             if type(error) is PoolError:
                 raise SubmitError(error.message, hint=error.hint) from error
@@ -581,9 +581,9 @@ class SshPool(Pool):
             deadline = time.monotonic() + _TAKE_BACK_SECONDS
             while time.monotonic() < deadline:
                 status = (await node.call("status", run_dirs=[run_dir]))["runs"][run_dir]
-                if status["state"] == "absent":
-                    return
-                if status.get("never") or status["state"] in ("failed", "cancelled", "lost"):
+                # Absent: there are no orders, and of its other files some at most.
+                over = ("absent", "failed", "cancelled", "lost")
+                if status.get("never") or status["state"] in over:
                     await self._remove_at(node, handle, slot)
                     return
                 await node.call("kill", run_dir=run_dir, grace=0.0)
