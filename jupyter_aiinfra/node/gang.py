@@ -444,7 +444,8 @@ class GangSupervisor(supervise.Supervisor):
             self.order_attempt(joined)
         elif waited > self.join_seconds:
             who = ", ".join(missing)
-            self.conclude("failed", f"node {who} did not join within {self.join_seconds:g} s")
+            text = f"node {who} did not join within {self.join_seconds:g} s"
+            self.conclude("failed", f"{text}; %pool check tells whether the nodes reach each other")
         else:
             self.orders["waiting"] = f"waiting for {', '.join(missing)}"
 
