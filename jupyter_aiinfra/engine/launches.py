@@ -14,7 +14,6 @@ from jupyter_aiinfra.environments import BuildStep, Report
 from jupyter_aiinfra.errors import StorageFull, SubmitError, Unreachable
 from jupyter_aiinfra.model import Desired, Handle, Job, JobState, Plan
 from jupyter_aiinfra.node import supervise
-from jupyter_aiinfra.pools.base import Building
 from jupyter_aiinfra.pools.base import Building, Pool
 from jupyter_aiinfra.store import Store
 
