@@ -39,7 +39,7 @@ from jupyter_aiinfra.training import check_secrets
 if TYPE_CHECKING:
     from jupyter_aiinfra.store import Store
 
-__all__ = ["invoke", "jobs", "pool"]
+__all__ = ["complete_pool_or_job", "invoke", "jobs", "pool"]
 
 _TAKES_CONTEXT = click.make_pass_decorator(Context)
 
@@ -113,6 +113,11 @@ def _complete_pool(_ctx: click.Context, _param: click.Parameter, incomplete: str
 
 def _complete_job(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     return _begin(incomplete, lambda store: [job.id for job in store.list_jobs(limit=50)])
+
+
+def complete_pool_or_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the pools and the jobs whose name begins so."""
+    return [*_complete_pool(ctx, param, incomplete), *_complete_job(ctx, param, incomplete)]
 
 
 def _begin(incomplete: str, words: Callable[[Store], list[str]]) -> list[str]:

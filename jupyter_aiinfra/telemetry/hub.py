@@ -91,8 +91,12 @@ class Telemetry:
             if board.leave():
                 del self._boards[scope]
 
-    async def latest(self, scope: Scope, *, seconds: float = _FRESH_SECONDS) -> Frame:
+    async def latest(
+        self, scope: Scope, *, seconds: float = _FRESH_SECONDS, linger: float = 0.0
+    ) -> Frame:
         """Return what is read now; waits for so many seconds at most for nodes that are slow.
+
+        They are sampled on for `linger` seconds, so that who asks again until then need not wait.
 
         Raises
         ------
@@ -108,7 +112,7 @@ class Telemetry:
             return board.frame()
         finally:
             for sampler in samplers:
-                sampler.release()
+                sampler.release(linger=linger)
 
     def history(self, scope: Scope, *, since: float) -> Mapping[str, Past]:
         """Return, by node, the samples after a time, as far as an hour is kept.

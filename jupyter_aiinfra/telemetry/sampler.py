@@ -105,6 +105,7 @@ class NodeSampler:
         self._wall = wall
         self._behind: float | None = None
         self._readers = 0
+        self._stays_until = 0.0
         self._in_stream = 0
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
@@ -126,12 +127,14 @@ class NodeSampler:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"aiinfra-probe-{self.name}")
 
-    def release(self) -> None:
-        """Let go; the stream ends a few seconds after the last who held it."""
+    def release(self, *, linger: float = 0.0) -> None:
+        """Let go; the stream ends some seconds after the last who held it, or `linger` if later."""
         self._readers -= 1
+        now = self._clock()
+        self._stays_until = max(self._stays_until, now + max(linger, self._linger))
         if self._readers == 0 and self._task is not None:
             loop = asyncio.get_running_loop()
-            self._end = loop.call_later(self._linger, self._stop)
+            self._end = loop.call_later(self._stays_until - now, self._stop)
 
     def _stop(self) -> None:
         self._end = None
