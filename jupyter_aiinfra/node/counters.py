@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import time
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node import nvml
@@ -21,7 +21,7 @@ else:  # its neighbours in the payload
 
 __all__ = ["Counters", "blank", "reasons"]
 
-_Row = Any
+_Row = Dict[str, Any]
 
 _ASK_AGAIN_SECONDS = 60.0
 # Limits, errors and who draws pictures change seldom, and each call is one into the driver.
@@ -33,6 +33,8 @@ _PCIE_TX, _PCIE_RX = 197, 198
 _LINK_COUNT, _LINK_TX, _LINK_RX = 91, 138, 139
 _MOST_LINKS = 36
 _DOUBLE, _UINT, _INT = 0, 1, 5
+_SHIFT = {_LINK_TX: 10, _LINK_RX: 10}  # they count KiB
+_NO_RATES: dict[str, Any] = {}
 
 # By bit. Bit 0 says that an idle GPU lowers its clocks, which is no throttling.
 _REASONS = {
@@ -130,8 +132,10 @@ class Counters:
         self._other: dict[int, int | None] = {}
         self._pcie: tuple[float, int | None, int | None] | None = None
 
-    def read(self, row: _Row, now: float) -> None:
-        """Fill in `row`, but for the owners of processes and the last XID.
+    def read(self, uuid: str, name: str, index: int, parent: str | None, now: float) -> _Row:
+        """Return what a sample says of this one, but for the last XID.
+
+        Its processes are pairs of a number and bytes: whose they are is for others to say.
 
         Raises
         ------
@@ -148,14 +152,44 @@ class Counters:
         running = self._computing.ask(now)
         if not answers and running is None:
             raise nvml.NvmlError("every call", status)
-        row["procs"] = None if running is None else list({**self._other, **running}.items())
-        self._fill(row)
-        if self._fields is not None:
-            row.update(self._fields.ask(now))
-            if self._fields.pcie_missing and self._pcie is not None:
-                at, tx, rx = self._pcie
-                if now - at < _SELDOM_SECONDS:
-                    row["pcie_tx_bps"], row["pcie_rx_bps"] = tx, rx
+        if self._other and running is not None:
+            running = {**self._other, **running}
+        small: list[int | None] = self._small[:]
+        if nvml.NONE_32 in small:
+            small = [None if value == nvml.NONE_32 else value for value in small]
+        util, _, power, limit, temperature, sm, mem, encoder, _, decoder, _ = small
+        reason, ecc, _, total, _, _, used, older, _, older_used = self._large[:]
+        if total == nvml.NONE_64:
+            used, total = older_used, older
+        rates = _NO_RATES if self._fields is None else self._fields.ask(now)
+        pcie_tx, pcie_rx = rates.get("pcie_tx"), rates.get("pcie_rx")
+        if self._pcie is not None and now - self._pcie[0] < _SELDOM_SECONDS:
+            _, pcie_tx, pcie_rx = self._pcie
+        return {
+            "uuid": uuid,
+            "name": name,
+            "index": index,
+            "parent": parent,
+            "util": util if util is None or util <= 100 else None,  # noqa: PLR2004 - per cent
+            "mem_used": used if used < nvml.MOST_BYTES else None,
+            "mem_total": total if total < nvml.MOST_BYTES else None,
+            "power_w": None if power is None else power / 1000,
+            "power_limit_w": None if limit is None else limit / 1000,
+            "temp_c": temperature,
+            "sm_mhz": sm,
+            "mem_mhz": mem,
+            "throttle": None if reason == nvml.NONE_64 else reasons(reason) if reason else [],
+            "pcie_rx_bps": pcie_rx,
+            "pcie_tx_bps": pcie_tx,
+            "nvlink_rx_bps": rates.get("nvlink_rx"),
+            "nvlink_tx_bps": rates.get("nvlink_tx"),
+            "ecc": None if ecc == nvml.NONE_64 else ecc,
+            "xid": None,
+            "enc": encoder if encoder is None or encoder <= 100 else None,  # noqa: PLR2004
+            "dec": decoder if decoder is None or decoder <= 100 else None,  # noqa: PLR2004
+            "procs": None if running is None else list(running.items()),
+            "lost": False,
+        }
 
     @property
     def pcie_missing(self) -> bool:
@@ -201,24 +235,6 @@ class Counters:
                 counter.rests = False
                 answers += 1
         return answers, last
-
-    def _fill(self, row: _Row) -> None:
-        (util, _, power, limit, temperature, sm, mem, encoder, _, decoder, _) = (
-            None if value == nvml.NONE_32 else value for value in self._small
-        )
-        large = self._large[:]
-        used, total = large[_V2 + 4], large[_V2 + 1]
-        if total == nvml.NONE_64:
-            used, total = large[_V1 + 2], large[_V1]
-        row["util"] = _share(util)
-        row["mem_used"], row["mem_total"] = nvml.known(used), nvml.known(total)
-        row["power_w"] = None if power is None else power / 1000
-        row["power_limit_w"] = None if limit is None else limit / 1000
-        row["temp_c"], row["sm_mhz"], row["mem_mhz"] = temperature, sm, mem
-        bits = large[_REASON]
-        row["throttle"] = None if bits == nvml.NONE_64 else reasons(bits)
-        row["ecc"] = None if large[_ECC] == nvml.NONE_64 else large[_ECC]
-        row["enc"], row["dec"] = _share(encoder), _share(decoder)
 
     # --- which calls there are ---
 
@@ -274,10 +290,6 @@ def _absent(*_: Any) -> int:
     return nvml.ABSENT
 
 
-def _share(value: int | None) -> int | None:
-    return value if value is not None and value <= 100 else None  # noqa: PLR2004 - per cent
-
-
 def reasons(bits: int) -> list[str]:
     """Return the words for why clocks are lowered."""
     places = [place for place in range(1, bits.bit_length()) if bits >> place & 1]
@@ -323,6 +335,8 @@ class _Fields:
         if now - self._made >= _ASK_AGAIN_SECONDS:
             self._made = now
             self._find()
+        if not self._keys:
+            return _NO_RATES
         sums = self._sums()
         before, self._before = self._before, sums
         seconds, self._at = now - self._at, now
@@ -334,13 +348,13 @@ class _Fields:
 
     def _find(self) -> None:
         """Find out which fields there are; a sum over all links, or else link by link."""
-        self._take([("pcie_tx_bps", _PCIE_TX, 0), ("pcie_rx_bps", _PCIE_RX, 0)])
+        self._take([("pcie_tx", _PCIE_TX, 0), ("pcie_rx", _PCIE_RX, 0)])
         kept = self._kept()
         self.pcie_missing = not kept
         links: list[tuple[str, int, int]] = []
         for scopes in ([_ALL_LINKS], None):
             known = range(self._links()) if scopes is None else scopes
-            pair = ("nvlink_tx_bps", _LINK_TX), ("nvlink_rx_bps", _LINK_RX)
+            pair = ("nvlink_tx", _LINK_TX), ("nvlink_rx", _LINK_RX)
             self._take([(key, field, link) for link in known for key, field in pair])
             links = self._kept()
             if links:
@@ -349,22 +363,23 @@ class _Fields:
 
     def _links(self) -> int:
         self._take([("links", _LINK_COUNT, 0)])
-        return min(_MOST_LINKS, self._sums().get("links", 0) // 1024)
+        return min(_MOST_LINKS, self._sums().get("links", 0))
 
     def _take(self, fields: list[tuple[str, int, int]]) -> None:
         self._keys = [key for key, _, _ in fields]
         self._values = (nvml.FieldValue * len(fields))()
         self._count = ctypes.c_int(len(fields))
-        for value, (_, field, scope) in zip(self._values, fields):
-            value.field, value.scope = field, scope
+        for place, (_, field, scope) in enumerate(fields):
+            self._values[place].field, self._values[place].scope = field, scope
 
     def _kept(self) -> list[tuple[str, int, int]]:
         if not self._keys or self._call():
             return []
+        answers = zip(self._keys, nvml.FIELD_VALUE.iter_unpack(self._values))
         return [
-            (key, value.field, value.scope)
-            for key, value in zip(self._keys, self._values)
-            if value.status not in nvml.PERMANENT and not _wraps(value)
+            (key, field, scope)
+            for key, (field, scope, _, _, kind, status, _) in answers
+            if status not in nvml.PERMANENT and not _wraps(field, kind)
         ]
 
     def _call(self) -> int:
@@ -377,23 +392,26 @@ class _Fields:
         if not self._keys or self._call():
             return {}
         sums: dict[str, int] = {}
-        failed = set()
-        for key, value in zip(self._keys, self._values):
-            if value.status:
-                failed.add(key)
-            else:
-                unit = 1 if key.startswith("pcie") else 1024
-                sums[key] = sums.get(key, 0) + unit * _number(value)
-        return {key: value for key, value in sums.items() if key not in failed}
+        failed = False
+        answers = zip(self._keys, nvml.FIELD_VALUE.iter_unpack(self._values))
+        for key, (field, _, _, _, kind, status, bits) in answers:
+            if status:
+                failed = True
+                continue
+            if kind == _DOUBLE:
+                bits = int(struct.unpack("d", struct.pack("Q", bits))[0])  # noqa: PLW2901
+            elif kind in {_UINT, _INT}:
+                bits &= nvml.NONE_32  # noqa: PLW2901 - the rest was never written
+            sums[key] = sums.get(key, 0) + (bits << _SHIFT.get(field, 0))
+        if failed:
+            # A sum that a link is missing of is no sum.
+            answers = zip(self._keys, nvml.FIELD_VALUE.iter_unpack(self._values))
+            for key, (*_, status, _) in answers:
+                if status:
+                    sums.pop(key, None)
+        return sums
 
 
-def _wraps(value: nvml.FieldValue) -> bool:
+def _wraps(field: int, kind: int) -> bool:
     """Whether a counter of bytes has 32 bits, and is round more than once a second."""
-    return value.field in {_PCIE_TX, _PCIE_RX} and value.type == _UINT
-
-
-def _number(value: nvml.FieldValue) -> int:
-    bits: int = value.value
-    if value.type == _DOUBLE:
-        return int(struct.unpack("d", struct.pack("Q", bits))[0])
-    return bits & nvml.NONE_32 if value.type in {_UINT, _INT} else bits
+    return field in {_PCIE_TX, _PCIE_RX} and kind == _UINT

@@ -68,6 +68,7 @@ class Nvidia:
         self._reopen_at = float("inf")
         self._bus = os.path.join(proc, "driver/nvidia/gpus")
         self._on_bus: list[str] | None = None
+        self._look_at = 0.0
         self._slow: _SlowReader | None = None
 
     def sample(self, seconds: float) -> tuple[list[_Row], list[str]]:
@@ -199,8 +200,10 @@ class Nvidia:
         elif self._reopen_at == float("inf"):
             self._reopen_at = now + self._lost_pause
             self._lost_pause = min(_MOST_LOST_SECONDS, 2 * self._lost_pause)
-        if self._listed() != self._on_bus:
-            self._reopen_at = min(self._reopen_at, now + 1.0)
+        if now >= self._look_at:
+            self._look_at = now + _LISTED_SECONDS
+            if self._listed() != self._on_bus:
+                self._reopen_at = now
         if now >= self._reopen_at and not self._held:
             self._close("the GPU driver is opened anew")
 
@@ -245,19 +248,17 @@ class _Gpu:
         now = time.monotonic()
         if now >= self._identify_at:
             self._identify(now)
-        rows: list[_Row] = []
         try:
-            for uuid, name, index, parent, counters in self._parts:
-                row = blank(uuid, name, index, parent)
-                counters.read(row, now)
-                rows.append(row)
+            rows = [
+                counters.read(uuid, name, index, parent, now)
+                for uuid, name, index, parent, counters in self._parts
+            ]
         except nvml.NvmlError:
             self.forget()
             raise
-        whole, slices = rows[0], rows[1:]
-        if slices and whole["procs"]:
-            told = {pid for row in slices for pid, _ in row["procs"] or ()}
-            whole["procs"] = [each for each in whole["procs"] if each[0] not in told]
+        if rows[1:] and rows[0]["procs"]:
+            told = {pid for row in rows[1:] for pid, _ in row["procs"] or ()}
+            rows[0]["procs"] = [each for each in rows[0]["procs"] if each[0] not in told]
         return rows
 
     def read_pcie(self) -> None:

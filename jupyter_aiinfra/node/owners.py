@@ -15,6 +15,8 @@ from typing import Any, Mapping, NamedTuple
 __all__ = ["Owner", "Owners", "user_and_command"]
 
 _ANCESTORS = 16
+_SURE_SECONDS = 5.0
+_MOST_KNOWN = 4096
 _COMMAND_CHARACTERS = 80
 _INTERPRETER = re.compile(r"^(?:python|pypy|perl|ruby|node|bash|sh|julia|Rscript)[\d.]*$")
 _SCRIPT = re.compile(r"\.[A-Za-z]{1,4}$|/")
@@ -30,28 +32,38 @@ class Owner(NamedTuple):
     seat: int | None = None
 
 
+class _Known(NamedTuple):
+    until: float
+    started: str
+    owner: Owner
+
+
 class Owners:
     """Remembers the owners of processes; a number that is used again is another process."""
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
-        self._known: dict[int, tuple[str, Owner]] = {}
+        self._known: dict[int, _Known] = {}
 
-    def of(self, pid: int) -> Owner:
-        """Return whose `pid` is."""
+    def of(self, pid: int, now: float) -> Owner:
+        """Return whose `pid` is; looked up again after some seconds, of a monotonic clock."""
+        known = self._known.get(pid)
+        if known is not None and now < known.until:
+            return known.owner
         stat = self._stat(pid)
-        if stat is None:
-            self._known.pop(pid, None)
-            return Owner()
-        parent, started = stat
-        found = self._known.get(pid)
-        if found is None or found[0] != started:
+        parent, started = (0, "") if stat is None else stat
+        owner = Owner() if known is None or known.started != started else known.owner
+        # A rank that was forked says a little later which one it is.
+        if stat is not None and (owner.user is None or (owner.job and owner.seat is None)):
             user, command = user_and_command(pid, proc=self._proc)
             said = self._said(pid, parent)
             job = said.get("AIINFRA_JOB")
             seat = self._seat(pid, said) if job is not None else None
-            found = self._known[pid] = (started, Owner(user, command, job, seat))
-        return found[1]
+            owner = Owner(user, command, job, seat)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[pid] = _Known(now + _SURE_SECONDS, started, owner)
+        return owner
 
     def _said(self, pid: int, parent: int) -> dict[str, str]:
         """Return the variables of `pid` that tell of a job, or else those of who started it."""
@@ -63,12 +75,6 @@ class Owners:
             stat = self._stat(parent)
             pid, parent = parent, stat[0] if stat is not None else 0
         return said
-
-    def forget(self, but: set[int]) -> None:
-        """Forget all processes, `but` these, and those of which something is to be found yet."""
-        for pid in list(self._known):
-            if pid not in but or self._known[pid][1].seat is None:
-                del self._known[pid]
 
     def _stat(self, pid: int) -> tuple[int, str] | None:
         try:

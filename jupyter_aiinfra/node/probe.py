@@ -60,7 +60,6 @@ _MOST_SECONDS = 3600.0
 # Of an interval, and at most: how long a sample waits for the GPUs.
 _SHARE = 0.5
 _PATIENCE_SECONDS = 2.0
-_OWNERS_SECONDS = 5.0
 
 
 class Probe:
@@ -70,7 +69,6 @@ class Probe:
         self._patience = min(_PATIENCE_SECONDS, _SHARE * seconds)
         self._machine = Machine(os.path.expanduser("~"))
         self._owners = Owners()
-        self._looked = time.monotonic()
         library = nvml.load()
         self._sources: list[Any] = [] if library is None else [Nvidia(library)]
         self._tools = smi.found(seconds, nvidia=library is None)
@@ -87,7 +85,8 @@ class Probe:
             rows, trouble = source.sample(self._patience)
             gpus += rows
             problems += trouble
-        self._name(gpus, up)
+        for gpu in gpus:
+            gpu["procs"] = gpu["procs"] and [self._process(*each, up) for each in gpu["procs"]]
         sample["gpus"], sample["problems"] = gpus, problems
         return sample
 
@@ -96,17 +95,8 @@ class Probe:
         for tool in self._tools:
             tool.end()
 
-    def _name(self, gpus: list[Any], now: float) -> None:
-        """Say of each process whose it is."""
-        if now - self._looked >= _OWNERS_SECONDS:
-            self._looked = now
-            self._owners.forget(but={pid for gpu in gpus for pid, _ in gpu["procs"] or ()})
-        for gpu in gpus:
-            if gpu["procs"]:
-                gpu["procs"] = [self._process(pid, memory) for pid, memory in gpu["procs"]]
-
-    def _process(self, pid: int, memory: int | None) -> dict[str, Any]:
-        user, command, job, seat = self._owners.of(pid)
+    def _process(self, pid: int, memory: int | None, now: float) -> dict[str, Any]:
+        user, command, job, seat = self._owners.of(pid, now)
         return {"pid": pid, "mem": memory, "user": user, "cmd": command, "job": job, "seat": seat}
 
 
