@@ -15,6 +15,7 @@ from tornado.websocket import websocket_connect
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import Job, JobState, PoolRecord, new_job_id
 from jupyter_aiinfra.server.stream import MOST_TOPICS
+from jupyter_aiinfra.server.wire import Topic
 from jupyter_aiinfra.testing import FakeCluster
 from tests.support.browser import Page, eventually
 from tests.support.engines import EMPTY, POOL, House, a_spec
