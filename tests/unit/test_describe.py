@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -254,8 +255,11 @@ class FakeLibrary:
                 arguments[1]._obj.value = 0
                 return 0
             arguments[1]._obj.value = 2
-            arguments[2][0].pid, arguments[2][0].memory = os.getpid(), 3 * GIB
-            arguments[2][1].pid, arguments[2][1].memory = NOBODY, (1 << 64) - 1
+            form = {"": "@I4xQ"}.get(name.rpartition("Processes")[2], "@I4xQII")
+            rest = () if form == "@I4xQ" else (0, 0)
+            each = struct.calcsize(form)
+            struct.pack_into(form, arguments[2], 0, os.getpid(), 3 * GIB, *rest)
+            struct.pack_into(form, arguments[2], each, NOBODY, (1 << 64) - 1, *rest)
         return 0
 
 
