@@ -154,7 +154,7 @@ class Counters:
             raise nvml.NvmlError("every call", status)
         if self._other and running is not None:
             running = {**self._other, **running}
-        small: list[int | None] = self._small[:]
+        small: list[Any] = self._small[:]
         if nvml.NONE_32 in small:
             small = [None if value == nvml.NONE_32 else value for value in small]
         util, _, power, limit, temperature, sm, mem, encoder, _, decoder, _ = small

@@ -34,7 +34,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node import nvml, smi
@@ -74,7 +74,7 @@ class Probe:
         self._tools = smi.found(seconds, nvidia=library is None)
         self._sources += self._tools
 
-    def sample(self, seq: int) -> Dict[str, Any]:  # noqa: UP006 - what Python 3.8 calls it
+    def sample(self, seq: int) -> dict[str, Any]:
         """Return the sample with this number; see the head of this file."""
         at, up = time.time(), time.monotonic()
         sample: dict[str, Any] = {"v": VERSION, "seq": seq, "at": round(at, 3), "up": round(up, 3)}
@@ -86,7 +86,8 @@ class Probe:
             gpus += rows
             problems += trouble
         for gpu in gpus:
-            gpu["procs"] = gpu["procs"] and [self._process(*each, up) for each in gpu["procs"]]
+            if gpu["procs"]:
+                gpu["procs"] = [self._process(pid, size, up) for pid, size in gpu["procs"]]
         sample["gpus"], sample["problems"] = gpus, problems
         return sample
 

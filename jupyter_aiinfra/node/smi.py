@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Sequence
 
 if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node.counters import blank, reasons
@@ -250,22 +250,23 @@ def amd_smi(static: str, metric: str) -> list[_Row]:
     for each in _listed(metric):
         number = each["gpu"]
         about = told.get(number, {})
-        asic, bus = about.get("asic") or {}, about.get("bus") or {}
-        serial = asic.get("asic_serial") or about.get("uuid") or bus.get("bdf") or number
-        row = blank(f"AMD-{serial}", str(asic.get("market_name") or "AMD GPU"), int(number))
-        usage, power = each.get("usage") or {}, each.get("power") or {}
-        memory, clocks = each.get("mem_usage") or {}, each.get("clock") or {}
-        heat, limit = each.get("temperature") or {}, about.get("limit") or {}
+        asic = _table(about, "asic")
+        ids = (asic.get("asic_serial"), _table(about, "bus").get("bdf"), number)
+        serial = next(each for each in ids if each not in {None, "", "N/A"})
+        name = asic.get("market_name")
+        row = blank(f"AMD-{serial}", "AMD GPU" if name in {None, "N/A"} else name, int(number))
+        usage, power, memory = (_table(each, key) for key in ("usage", "power", "mem_usage"))
+        clocks, heat = _table(each, "clock"), _table(each, "temperature")
+        limit = _table(about, "limit")
         row["util"] = _amount(usage.get("gfx_activity"))
         row["mem_used"] = _bytes(memory.get("used_vram"))
         row["mem_total"] = _bytes(memory.get("total_vram"))
         row["power_w"] = _first(power, "socket_power", "current_socket_power", "average_power")
         row["power_limit_w"] = _first(limit, "socket_power", "max_power", "power_cap")
         row["temp_c"] = _first(heat, "hotspot", "edge", "mem")
-        row["sm_mhz"] = _amount((clocks.get("gfx_0") or clocks.get("gfx") or {}).get("clk"))
-        row["mem_mhz"] = _amount((clocks.get("mem_0") or clocks.get("mem") or {}).get("clk"))
-        ecc = each.get("ecc") or {}
-        row["ecc"] = _amount(ecc.get("total_uncorrectable_count"))
+        row["sm_mhz"] = _amount(_table(clocks, "gfx_0", "gfx").get("clk"))
+        row["mem_mhz"] = _amount(_table(clocks, "mem_0", "mem").get("clk"))
+        row["ecc"] = _amount(_table(each, "ecc").get("total_uncorrectable_count"))
         rows.append(row)
     return rows
 
@@ -273,7 +274,7 @@ def amd_smi(static: str, metric: str) -> list[_Row]:
 def rocm_smi(output: str) -> list[_Row]:
     """Read ``rocm-smi --json``."""
     # Warnings come before it on some versions.
-    told: Dict[str, Any] = json.loads(output[max(0, output.find("{")) :])  # noqa: UP006
+    told: dict[str, Any] = json.loads(output[max(0, output.find("{")) :])
     rows = []
     for name, card in sorted(told.items()):
         if not name.startswith("card"):
@@ -297,11 +298,17 @@ def rocm_smi(output: str) -> list[_Row]:
     return rows
 
 
-def _listed(text: str) -> List[Dict[str, Any]]:  # noqa: UP006 - as above
+def _listed(text: str) -> list[dict[str, Any]]:
     told = json.loads(text)
     if isinstance(told, dict):  # since ROCm 6.4
         told = told["gpu_data"]
     return [each for each in told if isinstance(each, dict)]
+
+
+def _table(told: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return the first of these tables that is there: "N/A" may stand for a whole one."""
+    tables = (told.get(name) for name in names)
+    return next((table for table in tables if isinstance(table, dict)), {})
 
 
 def _amount(value: Any) -> Any:
@@ -316,7 +323,7 @@ def _bytes(value: Any) -> int | None:
     return None if amount is None or factor is None else int(amount * factor)
 
 
-def _first(told: Dict[str, Any], *names: str) -> Any:  # noqa: UP006 - as above
+def _first(told: dict[str, Any], *names: str) -> Any:
     for name in names:
         value = _amount(told.get(name))
         if value is not None:

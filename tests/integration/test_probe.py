@@ -18,6 +18,7 @@ import pytest
 
 from jupyter_aiinfra.node import packed, probe
 from tests.support.bench import wait_until
+from tests.integration.test_describe import interpreter
 from tests.support.nvml import GIB, MockNvml, build, gpu
 
 FILE = str(Path(probe.__file__))
@@ -537,6 +538,21 @@ def test_from_an_archive_in_memory_and_nothing_is_left(
     stream.next()
     assert stream.close() == 0
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("minor", [8, 13])
+def test_other_interpreters(mock: MockNvml, minor: int) -> None:
+    python = interpreter(minor)
+    if python is None:
+        pytest.skip(f"no Python 3.{minor} here")
+    fill(mock, 2, procs="1:5", nvlink_tx=1, nvlink_rx=1)
+    stream = Stream([python, "-I", "-S", FILE, "0.1"], mock.environ())
+    try:
+        sample = stream.until(lambda sample: sample["seq"] > 1)
+    finally:
+        stream.end()
+    assert [row["util"] for row in sample["gpus"]] == [10, 11]
+    assert of(sample, 0)["nvlink_tx_bps"] == 0
 
 
 @pytest.mark.parametrize("argument", ["x", "0", "-1", "nan", "1e9"])
