@@ -19,6 +19,8 @@ __all__ = ["MOST_POINTS", "By", "Curve", "Range", "read_range"]
 By = Literal["gpu", "node", "pool"]
 
 MOST_POINTS: Final = 2000
+_FINER: Final = 8
+"""As many finer buckets as this may go into a point: more would be read for nothing to be seen."""
 _SERIES: Final[Mapping[str, GpuSeries]] = {series.name: series for series in GPU_SERIES}
 
 
@@ -76,12 +78,11 @@ def read_range(
     _check(start, end, points, series)
     resolution = _resolution(end - start, points, age=now - start)
     width = resolution * max(1, math.ceil((end - start) / resolution / points))
-    first = int(start // width) * width
-    count = max(1, math.ceil((end - first) / width))
-    if count > points:  # the first bucket begins before `start`
+    # Buckets begin at multiples of their width: the first may do so before `start`.
+    while math.ceil((end - start // width * width) / width) > points:
         width += resolution
-        first = int(start // width) * width
-        count = max(1, math.ceil((end - first) / width))
+    first = int(start // width) * width
+    count = math.ceil((end - first) / width)
     found = store.chunks(
         resolution,
         start=chunk_start(first, resolution),
@@ -121,7 +122,7 @@ def _check(start: float, end: float, points: int, series: Sequence[str]) -> None
 def _resolution(seconds: float, points: int, *, age: float) -> int:
     """Return the finest buckets that go back so far, and are not far more than the points."""
     for width, kept in RESOLUTIONS.items():
-        if age <= kept and seconds / width <= 2 * points:
+        if age <= kept and seconds / width <= _FINER * points:
             return width
     return HOUR
 

@@ -59,8 +59,6 @@ class NodeSampler:
         Opens a stream of what the node's probe prints.
     interval
         Seconds from one sample to the next.
-    linger
-        Seconds that the stream goes on after its last reader has left.
     clock
         Monotonic seconds.
     wall
@@ -85,7 +83,6 @@ class NodeSampler:
         probe: Callable[[], AsyncGenerator[bytes, None]],
         *,
         interval: float = INTERVAL_SECONDS,
-        linger: float = _LINGER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -100,7 +97,6 @@ class NodeSampler:
         self.at = 0.0
         self.listeners: list[Listener] = []
         self._probe = probe
-        self._linger = linger
         self._clock = clock
         self._wall = wall
         self._behind: float | None = None
@@ -131,7 +127,7 @@ class NodeSampler:
         """Let go; the stream ends some seconds after the last who held it, or `linger` if later."""
         self._readers -= 1
         now = self._clock()
-        self._stays_until = max(self._stays_until, now + max(linger, self._linger))
+        self._stays_until = max(self._stays_until, now + max(linger, _LINGER_SECONDS))
         if self._readers == 0 and self._task is not None:
             loop = asyncio.get_running_loop()
             self._end = loop.call_later(self._stays_until - now, self._stop)
