@@ -181,7 +181,7 @@ class FakeCluster:
         self.jobs: dict[str, FakeJob] = {}
         self.reachable = True
         self.refuse: str | None = None
-        self.probes: dict[str, list[asyncio.Queue[bytes | None]]] = {}
+        self.probes: dict[str, list[_Readings]] = {}
         """The streams of readings that are open, by node."""
         self.printed: dict[str, bytes] = {}
         """What the probe of a node prints when it is started."""
@@ -205,16 +205,19 @@ class FakeCluster:
             job.state = state
 
     def read(self, node: str, sample: Mapping[str, Any] | bytes) -> None:
-        """Have the probe of a node print a sample (or bytes), now and whenever it is started."""
+        """Have the probe of a node print a sample (or bytes), now and whenever it is started.
+
+        From any thread.
+        """
         line = sample if isinstance(sample, bytes) else json.dumps(sample).encode() + b"\n"
         self.printed[node] = line
         for stream in self.probes.get(node, ()):
-            stream.put_nowait(line)
+            stream.put(line)
 
     def end_probe(self, node: str) -> None:
         """End the streams of readings of a node, as a cut does."""
         for stream in self.probes.get(node, ()):
-            stream.put_nowait(None)
+            stream.put(None)
 
     def write(self, job_id: str, data: bytes, *, rank: int = 0) -> None:
         """Append to a rank's log."""
@@ -250,12 +253,12 @@ class FakePool(Pool):
     async def probe(self, node: str) -> AsyncGenerator[bytes, None]:
         """Yield what the test has a node's probe print; see :class:`~.pools.base.Probing`."""
         self._reach()
-        stream: asyncio.Queue[bytes | None] = asyncio.Queue()
+        stream = _Readings()
         self.cluster.probes.setdefault(node, []).append(stream)
         try:
             if node in self.cluster.printed:
                 yield self.cluster.printed[node]
-            while (data := await stream.get()) is not None:
+            while (data := await stream.queue.get()) is not None:
                 yield data
             raise Unreachable(f"{node}: its probe has ended")
         finally:
@@ -386,6 +389,18 @@ class LeasedFakePool(FakePool):
     """A fake pool whose GPUs the engine leases."""
 
     gpus_are_leased = True
+
+
+class _Readings:
+    """What the probe of one node prints to one who reads it, in the loop it was made in."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+
+    def put(self, data: bytes | None) -> None:
+        """Have it print; ``None`` ends it."""
+        self._loop.call_soon_threadsafe(self.queue.put_nowait, data)
 
 
 @dataclass
