@@ -199,15 +199,15 @@ class NodeSampler:
         stream = self._probe()
         try:
             while True:
-                data = await asyncio.wait_for(stream.__anext__(), silence)
+                data = await _soon(stream, silence)
+                if data is None:
+                    return f"{self.name}: its probe has said nothing for {silence:g} s"
                 for sample in reader.feed(data):
                     self._take(sample)
                 self.damaged += reader.damaged
                 reader.damaged = 0
         except StopAsyncIteration:
             return f"{self.name}: its probe has ended"
-        except asyncio.TimeoutError:
-            return f"{self.name}: its probe has said nothing for {silence:g} s"
         except AiInfraError as error:
             return error.message
         finally:
@@ -234,6 +234,21 @@ class NodeSampler:
         if self._behind is None or not self._behind <= behind < self._behind + _LATE_SECONDS:
             self._behind = behind  # also where one of the clocks was set
         return sample.at + self._behind
+
+
+async def _soon(stream: AsyncGenerator[bytes, None], seconds: float) -> bytes | None:
+    """Return what comes next of a stream; ``None`` where nothing does in time.
+
+    Not by `wait_for`: before Python 3.12 it may swallow that its caller is cancelled.
+    """
+    step = asyncio.ensure_future(stream.__anext__())
+    try:
+        await asyncio.wait({step}, timeout=seconds)
+        return step.result() if step.done() else None
+    finally:
+        if not step.done():
+            step.cancel()
+            await asyncio.wait({step})
 
 
 def sample_steps(sample: Sample) -> dict[str, list[int | None]]:
