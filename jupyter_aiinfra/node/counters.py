@@ -24,7 +24,8 @@ __all__ = ["Counters", "blank", "reasons"]
 _Row = Dict[str, Any]
 
 _ASK_AGAIN_SECONDS = 60.0
-# Limits, errors and who draws pictures change seldom, and each call is one into the driver.
+# Limits, errors, the memory's clock, encoders and who draws pictures change seldom or interest
+# few, and each call is one into the driver.
 _SELDOM_SECONDS = 5.0
 _FATAL = frozenset((1, 9, 12, nvml.LOST, 18))
 _ALL_LINKS = nvml.NONE_32
@@ -33,7 +34,8 @@ _PCIE_TX, _PCIE_RX = 197, 198
 _LINK_COUNT, _LINK_TX, _LINK_RX = 91, 138, 139
 _MOST_LINKS = 36
 _DOUBLE, _UINT, _INT = 0, 1, 5
-_SHIFT = {_LINK_TX: 10, _LINK_RX: 10}  # they count KiB
+_NARROW = frozenset((_UINT, _INT))
+_KIB = frozenset((_LINK_TX, _LINK_RX))
 _NO_RATES: dict[str, Any] = {}
 
 # By bit. Bit 0 says that an idle GPU lowers its clocks, which is no throttling.
@@ -261,7 +263,7 @@ class Counters:
 
     def _quick(self) -> list[_Counter]:
         small = self._small
-        sm, mem, core = ctypes.c_uint(1), ctypes.c_uint(2), ctypes.c_uint(0)
+        sm, core = ctypes.c_uint(1), ctypes.c_uint(0)
         reasons = [
             (f"nvmlDeviceGetCurrentClocks{form}Reasons", (), self._large, _REASON, 1)
             for form in ("Event", "Throttle")
@@ -271,17 +273,18 @@ class Counters:
             self._counter(("nvmlDeviceGetPowerUsage", (), small, _POWER, 1)),
             self._counter(("nvmlDeviceGetTemperature", (core,), small, _TEMPERATURE, 1)),
             self._counter(("nvmlDeviceGetClockInfo", (sm,), small, _SM, 1)),
-            self._counter(("nvmlDeviceGetClockInfo", (mem,), small, _MEM, 1)),
-            self._counter(("nvmlDeviceGetEncoderUtilization", (), small, _ENCODER, 2)),
-            self._counter(("nvmlDeviceGetDecoderUtilization", (), small, _DECODER, 2)),
             self._counter(*reasons),
         ]
 
     def _slow(self) -> list[_Counter]:
-        uncorrected, since_boot = ctypes.c_uint(1), ctypes.c_uint(0)
+        uncorrected, since_boot, mem = ctypes.c_uint(1), ctypes.c_uint(0), ctypes.c_uint(2)
+        small = self._small
         ecc = ("nvmlDeviceGetTotalEccErrors", (uncorrected, since_boot), self._large, _ECC, 1)
         return [
-            self._counter(("nvmlDeviceGetEnforcedPowerLimit", (), self._small, _LIMIT, 1)),
+            self._counter(("nvmlDeviceGetEnforcedPowerLimit", (), small, _LIMIT, 1)),
+            self._counter(("nvmlDeviceGetClockInfo", (mem,), small, _MEM, 1)),
+            self._counter(("nvmlDeviceGetEncoderUtilization", (), small, _ENCODER, 2)),
+            self._counter(("nvmlDeviceGetDecoderUtilization", (), small, _DECODER, 2)),
             self._counter(ecc),
         ]
 
@@ -392,23 +395,21 @@ class _Fields:
         if not self._keys or self._call():
             return {}
         sums: dict[str, int] = {}
-        failed = False
+        incomplete = []
         answers = zip(self._keys, nvml.FIELD_VALUE.iter_unpack(self._values))
         for key, (field, _, _, _, kind, status, bits) in answers:
             if status:
-                failed = True
+                incomplete.append(key)
                 continue
             if kind == _DOUBLE:
                 bits = int(struct.unpack("d", struct.pack("Q", bits))[0])  # noqa: PLW2901
-            elif kind in {_UINT, _INT}:
+            elif kind in _NARROW:
                 bits &= nvml.NONE_32  # noqa: PLW2901 - the rest was never written
-            sums[key] = sums.get(key, 0) + (bits << _SHIFT.get(field, 0))
-        if failed:
-            # A sum that a link is missing of is no sum.
-            answers = zip(self._keys, nvml.FIELD_VALUE.iter_unpack(self._values))
-            for key, (*_, status, _) in answers:
-                if status:
-                    sums.pop(key, None)
+            if field in _KIB:
+                bits <<= 10  # noqa: PLW2901
+            sums[key] = sums[key] + bits if key in sums else bits
+        for key in incomplete:
+            sums.pop(key, None)  # a sum that a link is missing of is no sum
         return sums
 
 

@@ -6,6 +6,9 @@ is well one thread does all errands of a round in turn, which costs a fraction o
 When half of the time is gone, each of those that it has not come to gets a thread of its own, and
 the first is left to what holds it up. An errand that is under way is not begun again, so there
 are never more threads than errands, and one.
+
+Handing errands to a thread costs as much as some of them. Where the caller can be replaced it does
+them itself: when it is stuck, :meth:`Crew.look` has another thread take its place.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, Sequence
 
-__all__ = ["Crew", "Errand"]
+__all__ = ["Abandoned", "Crew", "Errand"]
 
 # One that was late has a thread of its own until it was in time so often.
 _PROBATION = 30
@@ -54,18 +57,77 @@ class Errand:
         self.began = None
 
 
+class Abandoned(BaseException):
+    """Another thread has taken the place of this one, which is to end without a word."""
+
+
 _Order = Any  # (what to do, where to say that it is done), or None: go home
 
 
 class Crew:
-    """Runs errands, a round at a time; used by one thread."""
+    """Runs errands, a round at a time; used by one thread.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    replace
+        Called by :meth:`look` to have another thread do what the caller of :meth:`run` was doing,
+        from a point where no errand was begun. Without it all errands are done by other threads.
+    """
+
+    def __init__(self, replace: Callable[[], None] | None = None) -> None:
+        self._replace = replace
         self._number = 0
         self._inbox: SimpleQueue[_Order] | None = None
+        self._lock = threading.Lock()
+        self._turn: Errand | None = None
+        self._since = 0.0
 
     def run(self, errands: Sequence[Errand], seconds: float) -> list[bool]:
-        """Run those that are not still under way; return which were finished in time."""
+        """Run those that are not still under way; return which were finished in time.
+
+        Raises
+        ------
+        Abandoned
+            It took so long that another thread is in the place of this one.
+        """
+        if self._replace is not None and not any(
+            errand.probation or errand.began is not None for errand in errands
+        ):
+            self._do(errands)
+            return [True] * len(errands)
+        return self._hand_out(errands, seconds)
+
+    def look(self, seconds: float) -> None:
+        """Replace the thread that is in :meth:`run` if it does errands since so many seconds."""
+        with self._lock:
+            errand = self._turn
+            if errand is None or time.monotonic() - self._since < seconds:
+                return
+            self._turn = None
+            errand.probation = _PROBATION
+        assert self._replace is not None  # noqa: S101 - else nobody takes turns
+        self._replace()
+
+    def _do(self, errands: Sequence[Errand]) -> None:
+        self._number += 1
+        now = time.monotonic()
+        before: Errand | None = None
+        for errand in errands:
+            self._pass(before, errand, now)
+            errand.run(self._number)
+            before = errand
+        self._pass(before, None, now)
+
+    def _pass(self, before: Errand | None, errand: Errand | None, now: float) -> None:
+        """Go on from one errand to the next, unless another thread does."""
+        with self._lock:
+            if before is not None and self._turn is not before:
+                raise Abandoned
+            self._turn, self._since = errand, now
+            if errand is not None:
+                errand.began = now
+
+    def _hand_out(self, errands: Sequence[Errand], seconds: float) -> list[bool]:
         self._number += 1
         now = time.monotonic()
         todo = [errand for errand in errands if errand.began is None]

@@ -12,7 +12,7 @@ import ctypes
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Callable, Dict
 
 if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node import nvml
@@ -46,13 +46,23 @@ class Nvidia:
     ----------
     library
         As :func:`nvml.load` returns it; initialized here.
+    replace
+        Has another thread call :meth:`sample` in the place of one that is stuck in there; see
+        :meth:`look`.
     proc
         Where ``/proc`` is.
     """
 
-    def __init__(self, library: ctypes.CDLL, *, proc: str = "/proc") -> None:
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        *,
+        replace: Callable[[], None] | None = None,
+        proc: str = "/proc",
+    ) -> None:
         self._library = library
-        self._crew = Crew()
+        self._crew = Crew(replace)
+        self._opener = Crew()
         self._opening = Errand(self._open)
         self._counting = Errand(self._count)
         self._events = _Events(library)
@@ -64,6 +74,7 @@ class Nvidia:
         self._number = 0
         self._gpus: list[_Gpu] = []
         self._known: dict[str, _Row] = {}
+        self._present: list[str] = []
         self._lost_pause = _LOST_SECONDS
         self._reopen_at = float("inf")
         self._bus = os.path.join(proc, "driver/nvidia/gpus")
@@ -72,17 +83,24 @@ class Nvidia:
         self._slow: _SlowReader | None = None
 
     def sample(self, seconds: float) -> tuple[list[_Row], list[str]]:
-        """Return what is known within so many `seconds` of each GPU, and what is wrong."""
+        """Return what is known within so many `seconds` of each GPU, and what is wrong.
+
+        Raises
+        ------
+        Abandoned
+            Another thread is in the place of this one, which is to end.
+        """
         now = time.monotonic()
         if not self._opened and not self._ready(now, seconds):
             return [dict(row) for row in self._known.values()], [self._problem]
         gpus = self._gpus[: self._number]
         errands = [self._counting, *(gpu.errand for gpu in gpus), self._watching]
         in_time = self._crew.run(errands, seconds)[1:-1]
-        if self._counting.error is not None:
-            self._close(str(self._counting.error))
         rows: list[_Row] = []
         problems: list[str] = []
+        if self._counting.error is not None:
+            self._close(str(self._counting.error))
+            problems.append(self._problem)
         errors = []
         for gpu, fresh in zip(gpus, in_time):
             if not fresh:
@@ -97,15 +115,17 @@ class Nvidia:
         self._remember(rows, problems, now)
         for row in rows:
             row["xid"] = self._events.last.get(row["uuid"])
-        if any(gpu.pcie_missing for gpu in gpus) and self._slow is None:
-            self._slow = _SlowReader(self._gpus)
         return rows, problems
+
+    def look(self, seconds: float) -> None:
+        """Have the thread replaced that is in the driver since so many seconds, if one is."""
+        self._crew.look(seconds)
 
     # --- opening and closing ---
 
     def _ready(self, now: float, seconds: float) -> bool:
         if self._opening.began is None and now >= self._again:
-            self._crew.run([self._opening], seconds)
+            self._opener.run([self._opening], seconds)
         if self._opened:
             return True
         if self._opening.began is not None:
@@ -180,7 +200,10 @@ class Nvidia:
         self._again = now + self._pause
 
     def _remember(self, rows: list[_Row], problems: list[str], now: float) -> None:
-        present = {row["uuid"] for row in rows}
+        present = [row["uuid"] for row in rows]
+        if not problems and present == self._present and now < self._look_at:
+            return
+        self._present = present
         for uuid, row in self._known.items():
             if uuid not in present:
                 rows.append({**row, "lost": True})
@@ -193,8 +216,11 @@ class Nvidia:
                 if row["parent"] is None and row["uuid"] not in self._known
             }
         )
-        if not self._opened:
-            return
+        if self._opened:
+            self._reconsider(rows, now)
+
+    def _reconsider(self, rows: list[_Row], now: float) -> None:
+        """Open the library anew where a GPU is missed for long, or the machine has others."""
         if not any(row["lost"] for row in rows):
             self._reopen_at, self._lost_pause = float("inf"), _LOST_SECONDS
         elif self._reopen_at == float("inf"):
@@ -202,6 +228,8 @@ class Nvidia:
             self._lost_pause = min(_MOST_LOST_SECONDS, 2 * self._lost_pause)
         if now >= self._look_at:
             self._look_at = now + _LISTED_SECONDS
+            if self._slow is None and any(gpu.pcie_missing for gpu in self._gpus):
+                self._slow = _SlowReader(self._gpus)
             if self._listed() != self._on_bus:
                 self._reopen_at = now
         if now >= self._reopen_at and not self._held:

@@ -189,6 +189,8 @@ class Processes:
         self._pointer = ctypes.byref(self._count)
         self._size = 32
         self._buffer: Any = None
+        self._raw = b""
+        self._found: list[tuple[int, int | None]] = []
 
     def ask(self) -> list[tuple[int, int | None]]:
         """Return (pid, bytes) of each; bytes are ``None`` where they are not available.
@@ -205,11 +207,11 @@ class Processes:
             self._count.value = self._size
             status = function(self._handle, self._pointer, self._buffer)
             if not status:
-                count = self._count.value
-                if not count:
-                    return []
-                found = form.iter_unpack(self._buffer[: count * form.size])
-                return [(each[0], known(each[1])) for each in found]
+                raw = self._buffer[: self._count.value * form.size]
+                if raw != self._raw:
+                    self._raw = raw
+                    self._found = [(each[0], known(each[1])) for each in form.iter_unpack(raw)]
+                return self._found
             self._buffer = None
             if status == _SHORT and self._size < _MOST_PROCESSES:
                 self._size = max(2 * self._size, self._count.value + 8)

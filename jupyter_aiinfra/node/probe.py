@@ -34,10 +34,11 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node import nvml, smi
+    from jupyter_aiinfra.node.crew import Abandoned
     from jupyter_aiinfra.node.machine import Machine
     from jupyter_aiinfra.node.nvidia import Nvidia
     from jupyter_aiinfra.node.owners import Owners
@@ -47,6 +48,7 @@ else:  # its neighbours
         sys.path.insert(0, _HERE)
     import nvml
     import smi
+    from crew import Abandoned
     from machine import Machine
     from nvidia import Nvidia
     from owners import Owners
@@ -63,14 +65,23 @@ _PATIENCE_SECONDS = 2.0
 
 
 class Probe:
-    """Takes samples of this machine, about one in so many `seconds`."""
+    """Takes samples of this machine, about one in so many `seconds`.
 
-    def __init__(self, seconds: float = 1.0) -> None:
+    Parameters
+    ----------
+    seconds
+        The time from one to the next.
+    replace
+        Has another thread take the sample that one is stuck in; see :meth:`look`.
+    """
+
+    def __init__(self, seconds: float = 1.0, *, replace: Callable[[], None] | None = None) -> None:
         self._patience = min(_PATIENCE_SECONDS, _SHARE * seconds)
         self._machine = Machine(os.path.expanduser("~"))
         self._owners = Owners()
         library = nvml.load()
-        self._sources: list[Any] = [] if library is None else [Nvidia(library)]
+        self._nvidia = None if library is None else Nvidia(library, replace=replace)
+        self._sources: list[Any] = [] if self._nvidia is None else [self._nvidia]
         self._tools = smi.found(seconds, nvidia=library is None)
         self._sources += self._tools
 
@@ -91,6 +102,17 @@ class Probe:
         sample["gpus"], sample["problems"] = gpus, problems
         return sample
 
+    def look(self, began: float, seconds: float) -> None:
+        """Look, half of the patience after each tick, whether the thread of the samples is stuck.
+
+        Does not return, unless there is no driver to be stuck in.
+        """
+        pause = self._patience / 2
+        while self._nvidia is not None:
+            ticks = math.floor((time.monotonic() - began - pause) / seconds) + 1
+            time.sleep(max(0.0, began + ticks * seconds + pause - time.monotonic()))
+            self._nvidia.look(0.9 * pause)
+
     def end(self) -> None:
         """Leave no process behind."""
         for tool in self._tools:
@@ -108,16 +130,44 @@ def main(argv: list[str] | None = None) -> int:
     if seconds is None:
         print("usage: probe.py [SECONDS]", file=sys.stderr)
         return 2
-    probe = Probe(seconds)
-    threading.Thread(target=_watch, args=(probe,), daemon=True).start()
-    began, seq = time.monotonic(), 0
-    while True:
-        line = json.dumps(probe.sample(seq), separators=(",", ":"), ensure_ascii=False) + "\n"
+    _Ticker(seconds).run()
+    threading.Event().wait()  # another thread is at it
+    return 0
+
+
+class _Ticker:
+    """Prints a sample at each tick."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._seq = 0
+        self._probe = Probe(seconds, replace=lambda: _start(self.run))
+        _start(_watch, self._probe)
+        _start(self._probe.look, self._began, seconds)
+
+    def run(self) -> None:
+        """Go on with the next sample, until another thread does."""
+        try:
+            while True:
+                self._tick()
+        except Abandoned:
+            return
+
+    def _tick(self) -> None:
+        sample = self._probe.sample(self._seq)
+        line = json.dumps(sample, separators=(",", ":"), ensure_ascii=False) + "\n"
         if not _write(line.encode("utf-8", errors="replace")):
-            _leave(probe)
+            _leave(self._probe)
         # The next tick that is still to come: late ones are not made up for.
-        seq = max(seq, math.floor((time.monotonic() - began) / seconds)) + 1
-        time.sleep(max(0.0, began + seq * seconds - time.monotonic()))
+        passed = (time.monotonic() - self._began) / self._seconds
+        self._seq = max(self._seq, math.floor(passed)) + 1
+        at = self._began + self._seq * self._seconds
+        time.sleep(max(0.0, at - time.monotonic()))
+
+
+def _start(target: Callable[..., None], *arguments: Any) -> None:
+    threading.Thread(target=target, args=arguments, daemon=True).start()
 
 
 def _seconds(arguments: list[str]) -> float | None:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from jupyter_aiinfra.node import packed, probe
-from tests.support.bench import wait_until
 from tests.integration.test_describe import interpreter
+from tests.support.bench import wait_until
 from tests.support.nvml import GIB, MockNvml, build, gpu
 
 FILE = str(Path(probe.__file__))
@@ -349,7 +349,7 @@ def test_a_hanging_gpu_leaves_the_other_seven_fresh(
 ) -> None:
     fill(mock, 8)
     stream = start(mock.environ(), 0.5)
-    before = stream.next()
+    before = stream.until(lambda sample: sample["seq"] > 1)
     usual = stream.threads()
     mock.set(3, hang="nvmlDeviceGetTemperature")
     stream.until(lambda sample: sample["problems"] == ["GPU 3 does not answer"])
@@ -368,13 +368,14 @@ def test_a_hanging_gpu_leaves_the_other_seven_fresh(
             assert row["temp_c"] == (None if hung else 50 + round_)
             assert row["lost"] is False
         assert of(sample, 3)["uuid"] == of(before, 3)["uuid"]
-        assert sample["seq"] == pytest.approx((sample["up"] - before["up"]) / 0.5, abs=0.5)
-    # The stuck thread, and nothing that grows with time.
+        passed = (sample["up"] - before["up"]) / 0.5
+        assert sample["seq"] - before["seq"] == pytest.approx(passed, abs=0.7)
+    # Who took the place of the stuck one, a worker, and nothing that grows with time.
     assert stream.threads() <= usual + 2
     mock.set(3, hang=None)
     sample = stream.until(lambda sample: of(sample, 3)["temp_c"] is not None)
     assert sample["problems"] == []
-    wait_until(lambda: stream.threads() <= usual)
+    assert stream.threads() <= usual + 2
 
 
 def test_all_hang_and_the_sample_still_comes(mock: MockNvml, start: Callable[..., Stream]) -> None:
@@ -390,7 +391,7 @@ def test_all_hang_and_the_sample_still_comes(mock: MockNvml, start: Callable[...
     stuck = stream.threads()
     for _ in range(6):
         sample = stream.next()
-    assert stream.threads() <= min(stuck + 1, 16 + 7)
+    assert stream.threads() <= min(stuck + 1, 16 + 8)
     assert sample["seq"] == pytest.approx((sample["up"] - first["up"]) / 0.5, abs=0.5)
     assert stream.close() == 0  # though every thread is stuck
 
@@ -538,6 +539,17 @@ def test_from_an_archive_in_memory_and_nothing_is_left(
     stream.next()
     assert stream.close() == 0
     assert list(home.iterdir()) == []
+
+
+def test_a_reading_costs_half_of_a_plain_loop_over_pynvml(mock: MockNvml) -> None:
+    fill(mock, 8, nvlink_tx=1, nvlink_rx=1, pcie_tx_bytes=1, pcie_rx_bytes=1, procs="1:5,2:6")
+    argv = [sys.executable, "-m", "tests.support.nvml.cost"]
+    root = Path(FILE).parents[2]
+    environ = mock.environ(PYTHONPATH=str(root))
+    done = subprocess.run(argv, cwd=root, env=environ, capture_output=True, timeout=100, check=True)
+    cost = json.loads(done.stdout)
+    # 0.48 on a quiet machine.
+    assert cost["gpus"] < 0.6 * cost["pynvml"]
 
 
 @pytest.mark.parametrize("minor", [8, 13])

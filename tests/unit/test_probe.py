@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jupyter_aiinfra.node import machine, smi
-from jupyter_aiinfra.node.crew import Crew, Errand
+from jupyter_aiinfra.node.crew import Abandoned, Crew, Errand
 from jupyter_aiinfra.node.machine import Machine
 from jupyter_aiinfra.node.owners import Owner, Owners, user_and_command
 
@@ -345,6 +345,39 @@ def test_an_errand_that_fails_says_how() -> None:
     errand = Errand(fail)
     assert Crew().run([errand], 10.0) == [True]
     assert isinstance(errand.error, KeyError)
+
+
+def test_a_caller_that_is_stuck_is_replaced() -> None:
+    go, results, threads = threading.Event(), list[object](), list[threading.Thread]()
+
+    def call() -> None:
+        try:
+            results.append(crew.run(errands, 10.0))
+        except Abandoned:
+            results.append("abandoned")
+
+    def replace() -> None:
+        threads.append(threading.Thread(target=call))
+        threads[-1].start()
+
+    crew = Crew(replace)
+    names = set[int]()
+    errands = [Errand(lambda: names.add(threading.get_ident())) for _ in range(3)]
+    call()
+    assert names == {threading.get_ident()}  # all is well: no thread is needed
+    errands.insert(1, Errand(go.wait))
+    replace()
+    _wait_for(lambda: errands[1].began is not None)
+    crew.look(60.0)
+    assert len(threads) == 1  # it is not stuck for long
+    crew.look(0.0)
+    threads[1].join(20)
+    assert results == [[True] * 3, [True, False, True, True]]
+    crew.look(0.0)
+    assert len(threads) == 2
+    go.set()
+    threads[0].join(20)
+    assert results[2] == "abandoned"
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
