@@ -17,7 +17,7 @@ from benchmarks.figure import Figure
 
 __all__ = ["TOPICS", "Measure", "Run", "Topic", "in_turn", "load_topic"]
 
-TOPICS = {"cell": "benchmarks.cell", "lab": "benchmarks.lab"}
+TOPICS = {"cell": "benchmarks.cell", "gpus": "benchmarks.gpus", "lab": "benchmarks.lab"}
 
 
 @dataclass(frozen=True, kw_only=True)

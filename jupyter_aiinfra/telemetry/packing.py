@@ -8,14 +8,17 @@ compressed. A series that is not asked for is skipped unread.
 
 from __future__ import annotations
 
+import functools
+import operator
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import accumulate
+from typing import Final, NamedTuple
 
 from jupyter_aiinfra.telemetry.series import GPU_SERIES
 
-__all__ = ["BUCKETS", "Bucket", "Chunk", "merged", "pack", "unpack"]
+__all__ = ["BUCKETS", "Bucket", "Chunk", "Columns", "columns", "merged", "pack", "unpack"]
 
 BUCKETS: Final = 60
 """Buckets of a chunk."""
@@ -85,6 +88,18 @@ def pack(chunk: Chunk) -> bytes:
 _SPREAD: Final[Mapping[str, bool]] = {series.name: series.spread for series in GPU_SERIES}
 
 
+class Columns(NamedTuple):
+    """A column as it is read: which buckets, of how many samples, and their means and bounds."""
+
+    gpu: str
+    series: str
+    places: Sequence[int]
+    counts: Sequence[int]
+    means: Sequence[int]
+    least: Sequence[int]
+    most: Sequence[int]
+
+
 def unpack(
     data: bytes, *, series: Collection[str] | None = None, gpus: Collection[str] | None = None
 ) -> Chunk:
@@ -95,26 +110,36 @@ def unpack(
     ValueError
         These bytes are none, or of a version that is not known.
     """
+    chunk = Chunk()
+    for each in columns(data, series=series, gpus=gpus):
+        rows = zip(each.places, each.means, each.least, each.most, each.counts, strict=True)
+        column = {place: Bucket(*values) for place, *values in rows}
+        chunk.columns.setdefault(each.gpu, {})[each.series] = column
+    return chunk
+
+
+def columns(
+    data: bytes, *, series: Collection[str] | None = None, gpus: Collection[str] | None = None
+) -> list[Columns]:
+    """Return the columns of :func:`pack` that are wanted and not empty; see :func:`unpack`."""
     if data[:1] != bytes([_VERSION]):
         raise ValueError(f"readings of version {data[:1].hex() or 'none'} cannot be read")
+    found: list[Columns] = []
     try:
         body = zlib.decompress(data[1:])
         length, at = _read_number(body, 0)
         uuids, names, lengths = _head(body[at : at + length])
         at += length
-        chunk = Chunk({uuid: {} for uuid in uuids if gpus is None or uuid in gpus})
         for number, name in enumerate(names):
             parts = []
             for part in lengths[_PARTS * number : _PARTS * (number + 1)]:
                 parts.append(body[at : at + part])
                 at += part
             if series is None or name in series:
-                for uuid, column in zip(uuids, _unpacked(len(uuids), *parts), strict=True):
-                    if uuid in chunk.columns and column:
-                        chunk.columns[uuid][name] = column
-    except (zlib.error, IndexError, StopIteration, RuntimeError, UnicodeDecodeError) as error:
+                found += _unpacked(uuids, name, *parts)
+    except (zlib.error, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"damaged readings: {error}") from error
-    return chunk
+    return found if gpus is None else [each for each in found if each.gpu in gpus]
 
 
 _PARTS: Final = 3
@@ -138,18 +163,44 @@ def _packed(chunk: Chunk, gpus: Sequence[str], name: str) -> tuple[bytes, bytes,
     return bytes(shape), bytes(means), bytes(spread)
 
 
-def _unpacked(gpus: int, shape: bytes, means: bytes, spread: bytes) -> Iterator[Column]:
-    shapes, changes, widths = _numbers(shape), _numbers(means), _numbers(spread)
+def _unpacked(
+    uuids: Sequence[str], name: str, shape: bytes, means: bytes, spread: bytes
+) -> Iterator[Columns]:
+    # By lists and not by buckets: a chart of a week is made of a hundred thousand of them.
+    changes, widths = _numbers(means), _numbers(spread)
+    at = 0
+    for uuid, (places, counts) in zip(uuids, _shapes(len(uuids), shape), strict=True):
+        if not places:
+            continue
+        end = at + len(places)
+        made = list(accumulate((each >> 1) ^ -(each & 1) for each in changes[at:end]))
+        if len(made) != len(places):
+            raise ValueError("a column is cut off")
+        least = most = made
+        if widths:
+            least = list(map(operator.sub, made, widths[2 * at : 2 * end : 2]))
+            most = list(map(operator.add, made, widths[2 * at + 1 : 2 * end : 2]))
+            if not len(least) == len(most) == len(made):
+                raise ValueError("a column is cut off")
+        yield Columns(uuid, name, places, counts, made, least, most)
+        at = end
+
+
+@functools.lru_cache(maxsize=256)
+def _shapes(gpus: int, shape: bytes) -> tuple[tuple[list[int], list[int]], ...]:
+    """Return the places and counts of each column: most chunks have the same ones, all of them."""
+    numbers, at = _numbers(shape), 0
+    found = []
     for _ in range(gpus):
-        column: Column = {}
-        place, count, mean = -1, 0, 0
-        for _ in range(next(shapes)):
-            place += next(shapes) + 1
-            count += _plain(next(shapes))
-            mean += _plain(next(changes))
-            below, above = (next(widths), next(widths)) if spread else (0, 0)
-            column[place] = Bucket(mean, mean - below, mean + above, count)
-        yield column
+        length = 2 * numbers[at]
+        part = numbers[at + 1 : at + 1 + length]
+        if len(part) != length:
+            raise ValueError("a column is cut off")
+        places = [place - 1 for place in accumulate(gap + 1 for gap in part[::2])]
+        counts = list(accumulate((each >> 1) ^ -(each & 1) for each in part[1::2]))
+        found.append((places, counts))
+        at += 1 + length
+    return tuple(found)
 
 
 def _head(body: bytes) -> tuple[list[str], list[str], list[int]]:
@@ -162,11 +213,7 @@ def _head(body: bytes) -> tuple[list[str], list[str], list[int]]:
             texts.append(body[at : at + length].decode())
             at += length
         lists.append(texts)
-    return lists[0], lists[1], list(_numbers(body[at:]))
-
-
-def _plain(number: int) -> int:
-    return (number >> 1) ^ -(number & 1)
+    return lists[0], lists[1], _numbers(body[at:])
 
 
 def _number(body: bytearray, value: int) -> None:
@@ -191,12 +238,16 @@ def _read_number(body: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _numbers(body: bytes) -> Iterator[int]:
+def _numbers(body: bytes) -> list[int]:
+    if not body or max(body) < _MORE:
+        return list(body)
+    found: list[int] = []
     value = shift = 0
     for byte in body:
         if byte < _MORE:
-            yield value | byte << shift
+            found.append(value | byte << shift)
             value = shift = 0
         else:
             value |= (byte & (_MORE - 1)) << shift
             shift += 7
+    return found

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.store.readings import ChunkKey
-from jupyter_aiinfra.telemetry.packing import Bucket, unpack
+from jupyter_aiinfra.telemetry.packing import Columns, columns
 from jupyter_aiinfra.telemetry.rollup import HOUR, RESOLUTIONS, ReadingStore, chunk_start
-from jupyter_aiinfra.telemetry.series import GPU_SERIES, GpuSeries
+from jupyter_aiinfra.telemetry.series import GPU_SERIES, MOST_STEPS, GpuSeries
 
 __all__ = ["MOST_POINTS", "By", "Curve", "Range", "read_range"]
 
@@ -90,19 +89,19 @@ def read_range(
         pool=pool,
         nodes=nodes,
     )
-    buckets = _Buckets(first, width, count)
-    cells: dict[tuple[str, str | None, str | None, str], _Cells] = defaultdict(dict)
+    cells: dict[tuple[str, str | None, str | None, str], _Cells] = {}
     for key, data in found.items():
-        for uuid, columns in unpack(data, series=series, gpus=gpus).columns.items():
+        for column in columns(data, series=series, gpus=gpus):
             node = None if by == "pool" else key.node
-            gpu = uuid if by == "gpu" else None
-            for name, column in columns.items():
-                buckets.gather(cells[key.pool, node, gpu, name], column, key)
+            which = (key.pool, node, column.gpu if by == "gpu" else None, column.series)
+            if which not in cells:
+                cells[which] = _Cells(first, width, count)
+            cells[which].gather(column, key)
     return Range(
         start=float(first),
         width_seconds=width,
         count=count,
-        curves=tuple(_curve(which, cells[which], count) for which in sorted(cells, key=str)),
+        curves=tuple(cells[which].curve(which) for which in sorted(cells, key=str)),
     )
 
 
@@ -127,47 +126,51 @@ def _resolution(seconds: float, points: int, *, age: float) -> int:
     return HOUR
 
 
-_Cells = dict[int, list[int]]
-"""By the number of its bucket: sum of the means by samples, samples, least and most."""
+class _Cells:
+    """What goes into the buckets of a curve: so many from one moment on, each so wide."""
 
+    def __init__(self, first: int, width: int, count: int) -> None:
+        self._first = first
+        self._width = width
+        self._totals = [0] * count
+        self._counts = [0] * count
+        self._least = [MOST_STEPS] * count
+        self._most = [0] * count
 
-@dataclass(frozen=True)
-class _Buckets:
-    """The buckets that are returned: so many from one moment on, each so wide."""
-
-    first: int
-    width: int
-    count: int
-
-    def gather(self, cells: _Cells, column: Mapping[int, Bucket], key: ChunkKey) -> None:
+    def gather(self, column: Columns, key: ChunkKey) -> None:
         """Put the buckets of a chunk's column into the wider ones."""
-        for place, bucket in column.items():
-            number = (key.start + place * key.resolution - self.first) // self.width
-            if not 0 <= number < self.count:
-                continue
-            total = bucket.mean * bucket.count
-            cell = cells.get(number)
-            if cell is None:
-                cells[number] = [total, bucket.count, bucket.least, bucket.most]
-                continue
-            cell[0] += total
-            cell[1] += bucket.count
-            cell[2] = min(cell[2], bucket.least)
-            cell[3] = max(cell[3], bucket.most)
+        totals, counts, least, most = self._totals, self._counts, self._least, self._most
+        end, width, step = len(totals), self._width, key.resolution
+        begin = key.start - self._first
+        for place, number, mean, low, high in zip(
+            column.places, column.counts, column.means, column.least, column.most, strict=True
+        ):
+            at = (begin + place * step) // width
+            if 0 <= at < end:
+                totals[at] += mean * number
+                counts[at] += number
+                least[at] = min(least[at], low)
+                most[at] = max(most[at], high)
+
+    def curve(self, which: tuple[str, str | None, str | None, str]) -> Curve:
+        """Return the curve that has come of it, in its unit."""
+        pool, node, gpu, name = which
+        step = _SERIES[name].step
+        counts = self._counts
+        return Curve(
+            pool=pool,
+            node=node,
+            gpu=gpu,
+            series=name,
+            mean=tuple(
+                round(step * total / count, 3) if count else None
+                for total, count in zip(self._totals, counts, strict=True)
+            ),
+            least=_known(self._least, counts, step),
+            most=_known(self._most, counts, step),
+        )
 
 
-def _curve(
-    which: tuple[str, str | None, str | None, str], cells: Mapping[int, Sequence[int]], count: int
-) -> Curve:
-    pool, node, gpu, name = which
-    step = _SERIES[name].step
-    found = [cells.get(number) for number in range(count)]
-    return Curve(
-        pool=pool,
-        node=node,
-        gpu=gpu,
-        series=name,
-        mean=tuple(None if cell is None else round(step * cell[0] / cell[1], 3) for cell in found),
-        least=tuple(None if cell is None else step * cell[2] for cell in found),
-        most=tuple(None if cell is None else step * cell[3] for cell in found),
-    )
+def _known(values: Sequence[int], counts: Sequence[int], step: float) -> tuple[float | None, ...]:
+    pairs = zip(values, counts, strict=True)
+    return tuple(step * value if count else None for value, count in pairs)

@@ -10,6 +10,7 @@ not there, and is a gap on reading.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
@@ -33,6 +34,7 @@ RESOLUTIONS: Final[Mapping[int, float]] = {
 
 _SETTLED_SECONDS: Final = 3.0
 _NODES_AT_ONCE: Final = 4
+_HOURS_EVERY: Final = 600
 
 
 class ReadingStore(Protocol):
@@ -93,6 +95,12 @@ class _Open:
             yield uuid, GPU_SERIES[number].name, Bucket(mean, least, most, count)
 
 
+_Node = tuple[str, str]
+"""The names of a pool and of a node of it."""
+_Ready = dict[_Node, dict[int, _Open]]
+"""By node, buckets by their number since the epoch."""
+
+
 class Rollups:
     """Gathers samples, and writes what is complete of them when told to; from any thread."""
 
@@ -100,7 +108,8 @@ class Rollups:
         self._store = store
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._open: dict[tuple[str, str], dict[int, _Open]] = {}
+        self._open: dict[_Node, dict[int, _Open]] = {}
+        self._hours: dict[_Node, set[int]] = {}
 
     def add(
         self, pool: str, node: str, at: float, rows: Mapping[str, Sequence[int | None]]
@@ -124,7 +133,7 @@ class Rollups:
             for first in range(0, len(nodes), _NODES_AT_ONCE):
                 some = {node: ready[node] for node in nodes[first : first + _NODES_AT_ONCE]}
                 try:
-                    self._write(some)
+                    self._write(some, last=before == math.inf)
                 except BaseException:
                     self._put_back({node: ready[node] for node in nodes[first:]})
                     raise
@@ -136,8 +145,8 @@ class Rollups:
             for width, kept in RESOLUTIONS.items()
         )
 
-    def _take(self, before: float) -> dict[tuple[str, str], dict[int, _Open]]:
-        ready: dict[tuple[str, str], dict[int, _Open]] = {}
+    def _take(self, before: float) -> _Ready:
+        ready: _Ready = {}
         with self._lock:
             for node, buckets in list(self._open.items()):
                 ended = [n for n in buckets if (n + 1) * FINEST + _SETTLED_SECONDS <= before]
@@ -147,7 +156,7 @@ class Rollups:
                     del self._open[node]
         return ready
 
-    def _put_back(self, ready: Mapping[tuple[str, str], dict[int, _Open]]) -> None:
+    def _put_back(self, ready: _Ready) -> None:
         with self._lock:
             for node, buckets in ready.items():
                 newest = max(buckets)
@@ -155,32 +164,41 @@ class Rollups:
                 # What came meanwhile is of later buckets, but for a clock that was set back.
                 self._open[node] = {**kept, **self._open.get(node, {})}
 
-    def _write(self, ready: Mapping[tuple[str, str], Mapping[int, _Open]]) -> None:
-        keys = {
-            key
-            for (pool, node), buckets in ready.items()
-            for number in buckets
-            for key in _keys(pool, node, number * FINEST)
-        }
+    def _write(self, ready: _Ready, *, last: bool) -> None:
+        hours = {node: self._hours_due(node, buckets, last=last) for node, buckets in ready.items()}
+        keys = set()
+        for node, buckets in ready.items():
+            starts = [number * FINEST for number in buckets]
+            keys |= {_key(node, width, at) for width in (FINEST, MINUTE) for at in starts}
+            keys |= {_key(node, width, at) for width in (MINUTE, HOUR) for at in hours[node]}
 
         def change(found: Mapping[ChunkKey, bytes]) -> Mapping[ChunkKey, bytes]:
             chunks = {key: _read(found.get(key)) for key in keys}
-            for (pool, node), buckets in ready.items():
+            for node, buckets in ready.items():
                 for number, opened in buckets.items():
-                    _merge(chunks, _keys(pool, node, number * FINEST), number, opened)
-            for (pool, node), buckets in ready.items():
-                starts = [number * FINEST for number in buckets]
-                for finer, coarser in ((FINEST, MINUTE), (MINUTE, HOUR)):
-                    for at in {start // coarser * coarser for start in starts}:
-                        _coarsen(chunks, pool, node, at, finer=finer, coarser=coarser)
+                    _merge(chunks[_key(node, FINEST, number * FINEST)], number, opened)
+                for at in {number * FINEST // MINUTE * MINUTE for number in buckets}:
+                    _coarsen(chunks, node, at, finer=FINEST, coarser=MINUTE)
+                for at in hours[node]:
+                    _coarsen(chunks, node, at, finer=MINUTE, coarser=HOUR)
             return {key: pack(chunk) for key, chunk in chunks.items()}
 
         self._store.change_chunks(keys, change)
+        for node, done in hours.items():
+            self._hours[node] -= done
+
+    def _hours_due(self, node: _Node, buckets: Collection[int], *, last: bool) -> set[int]:
+        """Return which hours to make anew: not each minute, for nobody looks at them so closely."""
+        hours = self._hours.setdefault(node, set())
+        hours |= {number * FINEST // HOUR * HOUR for number in buckets}
+        if last or any((number + 1) * FINEST % _HOURS_EVERY == 0 for number in buckets):
+            return set(hours)
+        return hours - {max(hours)}
 
 
-def _keys(pool: str, node: str, at: int) -> tuple[ChunkKey, ...]:
-    """Return the chunks that what was at a time goes into, from the finest to the coarsest."""
-    return tuple(ChunkKey(pool, node, width, chunk_start(at, width)) for width in RESOLUTIONS)
+def _key(node: _Node, width: int, at: int) -> ChunkKey:
+    """Return the chunk of a resolution that a time is in."""
+    return ChunkKey(*node, width, chunk_start(at, width))
 
 
 def chunk_start(at: float, width: int) -> int:
@@ -197,29 +215,25 @@ def _read(data: bytes | None) -> Chunk:
         return Chunk()
 
 
-def _merge(
-    chunks: Mapping[ChunkKey, Chunk], keys: Sequence[ChunkKey], number: int, opened: _Open
-) -> None:
-    place = number - keys[0].start // FINEST
+def _merge(chunk: Chunk, number: int, opened: _Open) -> None:
+    place = number % BUCKETS
     for uuid, name, bucket in opened.buckets():
-        column = chunks[keys[0]].column(uuid, name)
+        column = chunk.column(uuid, name)
         column[place] = merged(column.get(place), bucket)
 
 
 def _coarsen(
-    chunks: Mapping[ChunkKey, Chunk], pool: str, node: str, at: int, *, finer: int, coarser: int
+    chunks: Mapping[ChunkKey, Chunk], node: _Node, at: int, *, finer: int, coarser: int
 ) -> None:
     """Make the bucket at `at` of what the finer chunk, which holds all of it, has by now."""
-    source = chunks[ChunkKey(pool, node, finer, chunk_start(at, finer))]
-    into = ChunkKey(pool, node, coarser, chunk_start(at, coarser))
-    first = at // finer - chunk_start(at, finer) // finer
-    place = at // coarser - into.start // coarser
+    source, into = chunks[_key(node, finer, at)], chunks[_key(node, coarser, at)]
+    first, place = at // finer % BUCKETS, at // coarser % BUCKETS
     for uuid, columns in source.columns.items():
         for name, column in columns.items():
             places = range(first, first + coarser // finer)
             found = [column[each] for each in places if each in column]
             if found:
-                chunks[into].column(uuid, name)[place] = _together(found)
+                into.column(uuid, name)[place] = _together(found)
 
 
 def _together(found: Sequence[Bucket]) -> Bucket:
