@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from jupyter_aiinfra.telemetry.series import GPU_SERIES
 
-__all__ = ["BUCKETS", "Bucket", "Chunk", "Columns", "columns", "merged", "pack", "unpack"]
+__all__ = ["BUCKETS", "Bucket", "Chunk", "Column", "Columns", "columns", "merged", "pack", "unpack"]
 
 BUCKETS: Final = 60
 """Buckets of a chunk."""

@@ -23,7 +23,7 @@ __all__ = ["NODE_ROW", "Listener", "NodeSampler", "NodeState", "Rows", "sample_s
 Rows = Mapping[str, Sequence[int | None]]
 Listener = Callable[[float, Rows], None]
 
-INTERVAL_SECONDS: Final = 1.0
+_INTERVAL_SECONDS: Final = 1.0
 _LINGER_SECONDS: Final = 5.0
 _STALE_INTERVALS: Final = 3
 _SILENT_SECONDS: Final = 20.0
@@ -82,7 +82,7 @@ class NodeSampler:
         name: str,
         probe: Callable[[], AsyncGenerator[bytes, None]],
         *,
-        interval: float = INTERVAL_SECONDS,
+        interval: float = _INTERVAL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
