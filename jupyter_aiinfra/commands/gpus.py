@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from jupyter_aiinfra.commands.context import Context
-from jupyter_aiinfra.commands.show import bytes_text
 from jupyter_aiinfra.commands.tree import complete_pool_or_job
 from jupyter_aiinfra.errors import (
     AiInfraError,
@@ -134,7 +133,7 @@ def gpus_note(pools: Sequence[tuple[str, Frame | str]]) -> str:
         said = "no GPU"
     else:
         busy = sum(1 for _, gpu in found if gpu.holders or gpu.processes)
-        readings = [frame.reading(gpu) for frame, gpu in found]
+        readings = [frame.reading(gpu) for frame, gpu in found if not gpu.lost]
         used = [
             each.utilization_percent
             for each in readings
@@ -144,7 +143,7 @@ def gpus_note(pools: Sequence[tuple[str, Frame | str]]) -> str:
         said = f"{busy}/{len(found)} GPUs in use"
         if used:
             said += f", {sum(used) / len(used):.0f} % busy"
-        said += f", {bytes_text(memory)} of memory"
+        said += f", {_gib(memory)} of memory"
     return "; ".join([said, *problems])
 
 
