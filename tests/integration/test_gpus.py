@@ -108,7 +108,7 @@ class TestHere:
         scope = Scope(pool="here")
         try:
             async with contextlib.aclosing(engine.telemetry.subscribe(scope)) as frames:
-                states = []
+                states: list[NodeState] = []
                 async for frame in frames:
                     state = frame.nodes[0].state
                     if not states or states[-1] is not state:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from jupyter_aiinfra.commands import live as live_module
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.gpus import GPU_COLUMNS, gpus
 from jupyter_aiinfra.commands.live import live_table, table_lines
@@ -165,7 +164,7 @@ class Screen(io.StringIO):
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     screen = Screen()
-    monkeypatch.setattr(live_module.os, "get_terminal_size", lambda _: screen.size)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: screen.size)
     monkeypatch.setenv("TERM", "xterm")
     return screen
 

@@ -21,6 +21,7 @@ from jupyter_aiinfra.telemetry.deltas import apply_changes
 from jupyter_aiinfra.telemetry.frames import Frame
 from jupyter_aiinfra.telemetry.hub import Telemetry
 from jupyter_aiinfra.telemetry.prometheus import METRICS, exposition
+from jupyter_aiinfra.telemetry.sample import LineReader
 from jupyter_aiinfra.testing import FakeCluster
 from tests.support.engines import POOL, House, a_spec
 from tests.support.readings import GIB, a_gpu, a_sample
@@ -173,7 +174,7 @@ class TestOneStream:
 
     async def test_a_slow_clock_of_a_node_does_not_move_it(self) -> None:
         sampler = samplers.NodeSampler("n", lambda: None, wall=lambda: now)  # type: ignore[arg-type,return-value]
-        reader = samplers.LineReader()
+        reader = LineReader()
         now = 5000.0
         import json
 
@@ -256,8 +257,8 @@ class TestFrames:
                 assert tuple(apply_changes(old.gpu_values, delta.g)) == new.gpu_values
                 assert tuple(apply_changes(old.node_values, delta.n)) == new.node_values
                 gpus = list(old.gpus)
-                for number, gpu in delta.gpus.items():
-                    gpus[int(number)] = gpu
+                for row, gpu in delta.gpus.items():
+                    gpus[int(row)] = gpu
                 assert tuple(gpus) == new.gpus
                 assert (delta.since, delta.seq) == (old.seq, new.seq)
 

@@ -54,7 +54,7 @@ class TestSamples:
         assert sample.gpus[0].utilization_percent == 50.0
 
     def test_of_two_gpus_with_one_uuid_the_first_counts(self) -> None:
-        sample = parse_sample(line(a_sample(a_gpu(util=1), a_gpu(util=2), "no GPU", {"name": "x"})))
+        sample = parse_sample(line(a_sample(a_gpu(util=1), a_gpu(util=2), {"name": "x"})))
         assert [gpu.utilization_percent for gpu in sample.gpus] == [1.0]
 
     def test_what_cannot_be_printed_is_replaced(self) -> None:
