@@ -91,12 +91,12 @@ def read_range(
     )
     cells: dict[tuple[str, str | None, str | None, str], _Cells] = {}
     for key, data in found.items():
-        for column in columns(data, series=series, gpus=gpus):
+        for alike in _alike(columns(data, series=series, gpus=gpus), together=by != "gpu"):
             node = None if by == "pool" else key.node
-            which = (key.pool, node, column.gpu if by == "gpu" else None, column.series)
+            which = (key.pool, node, alike[0].gpu if by == "gpu" else None, alike[0].series)
             if which not in cells:
                 cells[which] = _Cells(first, width, count)
-            cells[which].gather(column, key)
+            cells[which].gather(alike, key)
     return Range(
         start=float(first),
         width_seconds=width,
@@ -126,6 +126,26 @@ def _resolution(seconds: float, points: int, *, age: float) -> int:
     return HOUR
 
 
+def _alike(found: Sequence[Columns], *, together: bool) -> list[list[Columns]]:
+    """Return columns in groups that can be put together as they are; `together` is whether to.
+
+    Most often the GPUs of a node have the same buckets of as many samples, and are one group.
+    """
+    groups: list[list[Columns]] = []
+    for column in found:
+        last = groups[-1][0] if together and groups else None
+        if (
+            last is not None
+            and last.series == column.series
+            and last.places == column.places
+            and last.counts == column.counts
+        ):
+            groups[-1].append(column)
+        else:
+            groups.append([column])
+    return groups
+
+
 class _Cells:
     """What goes into the buckets of a curve: so many from one moment on, each so wide."""
 
@@ -137,20 +157,25 @@ class _Cells:
         self._least = [MOST_STEPS] * count
         self._most = [0] * count
 
-    def gather(self, column: Columns, key: ChunkKey) -> None:
-        """Put the buckets of a chunk's column into the wider ones."""
-        totals, counts, least, most = self._totals, self._counts, self._least, self._most
-        end, width, step = len(totals), self._width, key.resolution
+    def gather(self, alike: Sequence[Columns], key: ChunkKey) -> None:
+        """Put the buckets of columns that have the same ones into the wider ones."""
+        one = alike[0]
+        means, least, most = one.means, one.least, one.most
+        if len(alike) > 1:
+            means = list(map(sum, zip(*(each.means for each in alike), strict=True)))
+            least = list(map(min, zip(*(each.least for each in alike), strict=True)))
+            most = list(map(max, zip(*(each.most for each in alike), strict=True)))
+        end, width, step = len(self._totals), self._width, key.resolution
         begin = key.start - self._first
         for place, number, mean, low, high in zip(
-            column.places, column.counts, column.means, column.least, column.most, strict=True
+            one.places, one.counts, means, least, most, strict=True
         ):
             at = (begin + place * step) // width
             if 0 <= at < end:
-                totals[at] += mean * number
-                counts[at] += number
-                least[at] = min(least[at], low)
-                most[at] = max(most[at], high)
+                self._totals[at] += mean * number
+                self._counts[at] += number * len(alike)
+                self._least[at] = min(self._least[at], low)
+                self._most[at] = max(self._most[at], high)
 
     def curve(self, which: tuple[str, str | None, str | None, str]) -> Curve:
         """Return the curve that has come of it, in its unit."""
