@@ -17,7 +17,12 @@ from benchmarks.figure import Figure
 
 __all__ = ["TOPICS", "CannotMeasure", "Measure", "Run", "Topic", "in_turn", "load_topic"]
 
-TOPICS = {"cell": "benchmarks.cell", "lab": "benchmarks.lab", "ssh": "benchmarks.ssh"}
+TOPICS = {
+    "cell": "benchmarks.cell",
+    "gpus": "benchmarks.gpus",
+    "lab": "benchmarks.lab",
+    "ssh": "benchmarks.ssh",
+}
 
 
 class CannotMeasure(Exception):

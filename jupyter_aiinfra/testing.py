@@ -5,11 +5,13 @@ Nothing here starts a process, opens a socket or sleeps.
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.errors import NotFound, SubmitError, Unreachable, UsageError
@@ -179,6 +181,10 @@ class FakeCluster:
         self.jobs: dict[str, FakeJob] = {}
         self.reachable = True
         self.refuse: str | None = None
+        self.probes: dict[str, list[_Readings]] = {}
+        """The streams of readings that are open, by node."""
+        self.printed: dict[str, bytes] = {}
+        """What the probe of a node prints when it is started."""
 
     def opener(self, record: PoolRecord, settings: Settings) -> Pool:
         """Open a pool on this cluster; give it to an engine as its opener."""
@@ -197,6 +203,21 @@ class FakeCluster:
         job = self.jobs[job_id]
         if not job.state.final:
             job.state = state
+
+    def read(self, node: str, sample: Mapping[str, Any] | bytes) -> None:
+        """Have the probe of a node print a sample (or bytes), now and whenever it is started.
+
+        From any thread.
+        """
+        line = sample if isinstance(sample, bytes) else json.dumps(sample).encode() + b"\n"
+        self.printed[node] = line
+        for stream in self.probes.get(node, ()):
+            stream.put(line)
+
+    def end_probe(self, node: str) -> None:
+        """End the streams of readings of a node, as a cut does."""
+        for stream in self.probes.get(node, ()):
+            stream.put(None)
 
     def write(self, job_id: str, data: bytes, *, rank: int = 0) -> None:
         """Append to a rank's log."""
@@ -224,6 +245,24 @@ class FakePool(Pool):
     async def nodes(self) -> Sequence[Node]:
         """Return the cluster's nodes."""
         return self._reach().nodes
+
+    def probe_nodes(self) -> Sequence[str]:
+        """Return the names of the cluster's nodes; see :class:`~.pools.base.Probing`."""
+        return [node.name for node in self.cluster.nodes]
+
+    async def probe(self, node: str) -> AsyncGenerator[bytes, None]:
+        """Yield what the test has a node's probe print; see :class:`~.pools.base.Probing`."""
+        self._reach()
+        stream = _Readings()
+        self.cluster.probes.setdefault(node, []).append(stream)
+        try:
+            if node in self.cluster.printed:
+                yield self.cluster.printed[node]
+            while (data := await stream.queue.get()) is not None:
+                yield data
+            raise Unreachable(f"{node}: its probe has ended")
+        finally:
+            self.cluster.probes[node].remove(stream)
 
     async def plan(self, job: Job) -> Plan:
         """Lay the job out over the cluster's nodes, in their order."""
@@ -350,6 +389,18 @@ class LeasedFakePool(FakePool):
     """A fake pool whose GPUs the engine leases."""
 
     gpus_are_leased = True
+
+
+class _Readings:
+    """What the probe of one node prints to one who reads it, in the loop it was made in."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+
+    def put(self, data: bytes | None) -> None:
+        """Have it print; ``None`` ends it."""
+        self._loop.call_soon_threadsafe(self.queue.put_nowait, data)
 
 
 @dataclass

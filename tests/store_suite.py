@@ -5,7 +5,7 @@ tests on PostgreSQL.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -42,6 +42,7 @@ from jupyter_aiinfra.model import (
     from_wire,
 )
 from jupyter_aiinfra.store import Store
+from jupyter_aiinfra.store.readings import ChunkKey
 
 __all__ = ["StoreSuite", "job", "seen"]
 
@@ -533,3 +534,65 @@ class StoreSuite:
         store.close()
         store.close()
         assert store.get_pool("here").kind == "local"
+
+    # readings
+
+    def test_chunks_come_back_by_pool_node_and_time(self, store: Store) -> None:
+        keys = [
+            ChunkKey("here", "n0", 10, 600),
+            ChunkKey("here", "n0", 10, 1200),
+            ChunkKey("here", "größer", 10, 600),
+            ChunkKey("away", "n0", 10, 600),
+            ChunkKey("here", "n0", 60, 3600),
+        ]
+        store.change_chunks(keys, lambda found: {key: f"{key}".encode() for key in keys})
+        assert set(store.chunks(10, start=0, end=5000)) == set(keys[:4])
+        assert set(store.chunks(10, start=600, end=1200, pool="here")) == {keys[0], keys[2]}
+        assert store.chunks(10, start=601, end=5000) == {keys[1]: f"{keys[1]}".encode()}
+        found = store.chunks(10, start=0, end=5000, pool="here", nodes=["größer", "n7"])
+        assert set(found) == {keys[2]}
+
+    def test_a_chunk_is_changed_by_what_is_there(self, store: Store) -> None:
+        key, other = ChunkKey("here", "n0", 10, 600), ChunkKey("here", "n0", 10, 1200)
+        store.change_chunks([key], lambda found: {key: b"\x00\xff"})
+        seen: list[object] = []
+
+        def change(found: Mapping[ChunkKey, bytes]) -> Mapping[ChunkKey, bytes]:
+            seen.append(dict(found))
+            return {key: found[key] + b"!", other: b""}
+
+        store.change_chunks([key, other], change)
+        assert seen == [{key: b"\x00\xff"}]
+        assert store.chunks(10, start=0, end=5000) == {key: b"\x00\xff!", other: b""}
+
+    def test_a_change_that_fails_changes_nothing(self, store: Store) -> None:
+        key = ChunkKey("here", "n0", 10, 600)
+
+        def fail(found: Mapping[ChunkKey, bytes]) -> Mapping[ChunkKey, bytes]:
+            raise RuntimeError("damaged")
+
+        with pytest.raises(RuntimeError):
+            store.change_chunks([key], fail)
+        assert store.chunks(10, start=0, end=5000) == {}
+
+    def test_changes_of_many_at_once_are_all_there(
+        self, store: Store, open_again: Callable[[], Store]
+    ) -> None:
+        key = ChunkKey("here", "n0", 10, 600)
+
+        def add(number: int) -> None:
+            mine = open_again()
+            for _ in range(5):
+                mine.change_chunks([key], lambda found: {key: found.get(key, b"") + b"x"})
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(add, range(4)))
+        assert store.chunks(10, start=0, end=5000) == {key: b"x" * 20}
+
+    def test_old_chunks_of_one_resolution_go(self, store: Store) -> None:
+        keys = [ChunkKey("here", "n0", width, at) for width in (10, 60) for at in (0, 3600)]
+        store.change_chunks(keys, lambda found: dict.fromkeys(keys, b"x"))
+        assert store.drop_chunks(10, before=3600) == 1
+        assert store.drop_chunks(10, before=3600) == 0
+        assert set(store.chunks(10, start=0, end=9999)) == {keys[1]}
+        assert set(store.chunks(60, start=0, end=9999)) == set(keys[2:])

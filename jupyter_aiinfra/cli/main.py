@@ -1,4 +1,4 @@
-"""``jupyter aiinfra``: pools, jobs, run; ``--json`` on each; shell completion."""
+"""``jupyter aiinfra``: pools, jobs, GPUs, run; ``--json`` on each; shell completion."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from jupyter_aiinfra.cli.serve import serve
 from jupyter_aiinfra.commands.context import Context, Surface
+from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import exit_status, launched_text
 from jupyter_aiinfra.commands.terminal import JsonSurface, TerminalSurface, as_typed
@@ -52,6 +53,7 @@ def cli() -> None:
 
 cli.add_command(pool)
 cli.add_command(jobs)
+cli.add_command(gpus)
 cli.add_command(serve)
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.model import Job
 
-__all__ = ["Context", "Surface"]
+__all__ = ["Context", "Live", "Surface"]
+
+
+class Live(Protocol):
+    """A place on a surface that is drawn over, again and again."""
+
+    def show(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, below: str, value: Any
+    ) -> None:
+        """Draw a table with a line below it; `value` is the same for a program."""
+        ...
 
 
 class Surface(Protocol):
@@ -21,6 +32,10 @@ class Surface(Protocol):
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
         """Show rows under columns, or the sentence `empty` where there are none."""
+        ...
+
+    def live(self) -> AbstractContextManager[Live]:
+        """Return a place to draw a table in that changes; what was drawn last stays."""
         ...
 
     def value(self, value: Any) -> None:

@@ -14,7 +14,14 @@ from jupyter_aiinfra.errors import AiInfraError
 if TYPE_CHECKING:
     from jupyter_aiinfra.store import Store
 
-__all__ = ["SETTINGS", "TAKES_CONTEXT", "Verbs", "complete_job", "complete_pool"]
+__all__ = [
+    "SETTINGS",
+    "TAKES_CONTEXT",
+    "Verbs",
+    "complete_job",
+    "complete_pool",
+    "complete_pool_or_job",
+]
 
 TAKES_CONTEXT = click.make_pass_decorator(Context)
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -46,6 +53,11 @@ def complete_pool(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 def complete_job(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the ids of jobs that begin so."""
     return _begin(incomplete, lambda store: [job.id for job in store.list_jobs(limit=50)])
+
+
+def complete_pool_or_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the pools and the jobs whose name begins so."""
+    return [*complete_pool(ctx, param, incomplete), *complete_job(ctx, param, incomplete)]
 
 
 def _begin(incomplete: str, words: Callable[[Store], list[str]]) -> list[str]:

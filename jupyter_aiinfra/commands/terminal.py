@@ -6,10 +6,13 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, BinaryIO, TextIO
 
 from jupyter_aiinfra.commands.artifacts import bring_artifacts
 from jupyter_aiinfra.commands.asking import ask_in_terminal
+from jupyter_aiinfra.commands.context import Live
+from jupyter_aiinfra.commands.live import live_table
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import log_folder, waits_text
 from jupyter_aiinfra.commands.watch import watch
@@ -44,7 +47,7 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: 
 def as_typed(text: str) -> str:
     """Return `text` with magics written as commands: ``jupyter aiinfra jobs`` for ``%jobs``."""
     text = text.replace("%%accelerate POOL", "jupyter aiinfra run SCRIPT --pool POOL")
-    return re.sub(r"%(pool|jobs)\b", r"jupyter aiinfra \1", text)
+    return re.sub(r"%(pool|jobs|gpus)\b", r"jupyter aiinfra \1", text)
 
 
 class TerminalSurface:
@@ -61,6 +64,10 @@ class TerminalSurface:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
         """Print a table, or `empty`."""
         self.text(table_text(columns, rows) if rows else empty)
+
+    def live(self) -> AbstractContextManager[Live]:
+        """Return a place that is drawn over; where the output goes to no terminal, below it."""
+        return live_table(as_typed)
 
     def value(self, value: Any) -> None:
         """Show nothing: the text has said it."""
@@ -108,6 +115,10 @@ class JsonSurface:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
         """Show nothing: the value says it."""
 
+    def live(self) -> AbstractContextManager[Live]:
+        """Print each value as a line of JSON."""
+        return nullcontext(_JsonLines())
+
     def value(self, value: Any) -> None:
         """Print `value` as JSON."""
         print(json.dumps(value, indent=2, sort_keys=True))  # noqa: T201
@@ -142,6 +153,17 @@ def _write_over(stream: TextIO, text: str) -> None:
     if stream.isatty():
         stream.write(f"\r\x1b[K{text}")
         stream.flush()
+
+
+class _JsonLines:
+    """A value a line, for a program that reads them as they come."""
+
+    def show(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, below: str, value: Any
+    ) -> None:
+        """Print `value`; see Live."""
+        del columns, rows, below
+        print(json.dumps(value, sort_keys=True), flush=True)  # noqa: T201
 
 
 def _write(stream: TextIO, data: bytes) -> None:

@@ -64,6 +64,7 @@ from jupyter_aiinfra.pools.base import (
 from jupyter_aiinfra.progress import settled
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
+from jupyter_aiinfra.telemetry import Telemetry
 
 __all__ = ["Engine"]
 
@@ -83,12 +84,18 @@ class Engine:
         What the user may change.
     opener
         Opens a pool from its record; tests put a fake here.
+
+    Attributes
+    ----------
+    telemetry
+        What the GPUs of the pools do, live and over time.
     """
 
     def __init__(self, store: Store, settings: Settings, *, opener: PoolOpener = open_pool) -> None:
         self.store = store
         self.settings = settings
         self._pools = Attached(store, settings, opener=opener)
+        self.telemetry = Telemetry(store, self._pools.pool)
         self._launches = Launches(store, self._pools)
         self._queue = Queue(store, settings, self._pools, self._launches)
         self._reconciling = Reconciling(store, self._pools, self._launches)
@@ -534,6 +541,7 @@ class Engine:
 
     async def aclose(self) -> None:
         """Let go of pools and store. Idempotent."""
+        await self.telemetry.aclose()
         await self._queue.aclose()
         await self._pools.aclose()
         self.store.close()

@@ -1,4 +1,4 @@
-"""The magics: ``%pool``, ``%jobs``, ``%%accelerate``. Loading them imports nothing heavy."""
+"""The magics: ``%pool``, ``%jobs``, ``%gpus``, ``%%accelerate``; loading imports nothing heavy."""
 
 from __future__ import annotations
 

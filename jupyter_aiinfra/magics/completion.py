@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Completion"]
 
-_OURS = re.compile(r"^\s*(%%accelerate|%accelerate|%pool|%jobs)\s+(.*)$", re.DOTALL)
+_OURS = re.compile(r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus)\s+(.*)$", re.DOTALL)
 
 
 class Completion:
@@ -57,6 +57,9 @@ class Completion:
         try:
             if magic == "accelerate":
                 return self._launch_words(words)
+            if magic == "gpus":
+                named = [] if words else [*self._pools(), *self._jobs()]
+                return [*named, "--watch", "--help"]
             return self._verb_words(magic, words)
         except AiInfraError:
             # A store that cannot be opened is told by the command, not by the tab key.

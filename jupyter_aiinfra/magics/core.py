@@ -30,7 +30,7 @@ _EXAMPLES = (
 
 @magics_class
 class AiInfraMagics(Magics):
-    """``%pool``, ``%jobs`` and ``%%accelerate`` over one session with the engine."""
+    """``%pool``, ``%jobs``, ``%gpus`` and ``%%accelerate`` over one session with the engine."""
 
     shell: InteractiveShell  # ours always have one
 
@@ -87,6 +87,13 @@ class AiInfraMagics(Magics):
         from jupyter_aiinfra.commands import tree  # noqa: PLC0415
 
         self._run(tree.jobs, line, "%jobs")
+
+    @line_magic
+    def gpus(self, line: str) -> None:
+        """Show what GPUs do now: ``%gpus --help``."""
+        from jupyter_aiinfra.commands.gpus import gpus  # noqa: PLC0415
+
+        self._run(gpus, line, "%gpus")
 
     def _run(self, command: Any, line: str, name: str) -> None:
         from jupyter_aiinfra.commands.context import Context  # noqa: PLC0415

@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from jupyter_aiinfra.commands.artifacts import bring_artifacts
-from jupyter_aiinfra.commands.context import Surface
+from jupyter_aiinfra.commands.context import Live, Surface
+from jupyter_aiinfra.commands.live import live_table
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import log_folder
 from jupyter_aiinfra.commands.terminal import TerminalSurface, table_text
@@ -73,6 +75,10 @@ class ShellSurface(TerminalSurface):
         """Print `text` as it is: here magics are typed."""
         print(text)  # noqa: T201 - the shell's output
 
+    def live(self) -> AbstractContextManager[Live]:
+        """Return a place that is drawn over; see Surface."""
+        return live_table(str)
+
     def watch(self, job: Job, *, fetch: bool) -> Job:
         """Print the log, bring the results, raise if the job failed; see Surface."""
         job = super().watch(job, fetch=False)
@@ -105,6 +111,10 @@ class NotebookSurface:
             return
         data = {"text/plain": table_text(columns, rows), "text/html": _table_html(columns, rows)}
         display(data, raw=True)  # type: ignore[no-untyped-call]
+
+    def live(self) -> AbstractContextManager[Live]:
+        """Return a place in the cell's output that is drawn over."""
+        return nullcontext(_CellTable())
 
     def value(self, value: Any) -> None:
         """Show nothing: the text has said it."""
@@ -203,6 +213,28 @@ class _Cell:
         """Replace the widget by what it last showed."""
         if self._widget is not None and self._job is not None:
             self._widget.finish(self._job, self._logs.snapshot(), note=self._note)
+
+
+class _CellTable:
+    """A table in a cell's output, replaced by the next."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, below: str, value: Any
+    ) -> None:
+        """Show the table; see Live."""
+        from IPython.display import display  # noqa: PLC0415 - as above
+
+        del value
+        text = f"{table_text(columns, rows)}\n{below}"
+        shown = f"{_table_html(columns, rows)}<p>{html.escape(below)}</p>"
+        data = {"text/plain": text, "text/html": shown}
+        if self._handle is None:
+            self._handle = display(data, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(data, raw=True)
 
 
 def _table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -3,7 +3,7 @@
 Standard library only, Python 3.8 and later. No package is imported to learn its version, and the
 GPUs are asked in a child process: a driver that hangs or a library that crashes costs the GPUs, not
 the answer and not the notebook this may be called in. To describe another interpreter, run it with
-this file.
+this file, or with an archive of it and its neighbours (``packed.py``).
 
 ======================== =========================================================================
 key                      value (``null`` is unknown)
@@ -26,20 +26,27 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import pwd
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Tuple
+
+if TYPE_CHECKING or __package__:
+    from jupyter_aiinfra.node import nvml
+    from jupyter_aiinfra.node.owners import user_and_command
+else:  # its neighbours
+    _HERE = os.path.dirname(os.path.abspath(__file__))
+    if _HERE not in sys.path:
+        sys.path.insert(0, _HERE)
+    import nvml
+    from owners import user_and_command
 
 __all__ = ["Gpus", "describe", "gpus", "main", "providers"]
 
-_LIBRARY = "libnvidia-ml.so.1"
 _GPU_SECONDS = 20.0  # Without persistence mode the driver may be loading for seconds.
 _MIB = 1 << 20
-_MOST_PROCESSES = 256
 # Above this a version 1 cgroup means "no limit": it rounds the largest number to a page.
 _NO_LIMIT_BYTES = 1 << 60
 
@@ -279,8 +286,8 @@ def gpus() -> Gpus:
     ``CUDA_VISIBLE_DEVICES`` says.
     """
     problem = None
-    if _nvml() is not None:
-        argv = [sys.executable, "-I", "-S", os.path.abspath(__file__), "--gpus"]
+    if nvml.load() is not None:
+        argv = [sys.executable, "-I", "-S", _program(), "--gpus"]
         answer, problem = _asked(argv)
         if answer is not None:
             found, driver, problem = json.loads(answer)
@@ -303,6 +310,12 @@ def gpus() -> Gpus:
                 if gpu["uuid"] == uuid:
                     gpu["used_by"].append(process)
     return found, driver, problem
+
+
+def _program() -> str:
+    """Return what to run for this program: this file, or the archive that it is in."""
+    path = os.path.abspath(__file__)
+    return path if os.path.exists(path) else os.path.dirname(path)
 
 
 def _asked(argv: list[str]) -> tuple[str | None, str | None]:
@@ -338,98 +351,46 @@ def _abandon(process: subprocess.Popen[bytes]) -> str:
     return f"the GPU driver did not answer within {_GPU_SECONDS:g} s"
 
 
-def _nvml() -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(_LIBRARY)
-    except OSError:
-        return None
-
-
-class _Process(ctypes.Structure):
-    _fields_ = [
-        ("pid", ctypes.c_uint),
-        ("memory", ctypes.c_ulonglong),
-        ("instance", ctypes.c_uint),
-        ("compute_instance", ctypes.c_uint),
-    ]
-
-
-class _Memory(ctypes.Structure):
-    _fields_ = [
-        ("total", ctypes.c_ulonglong),
-        ("free", ctypes.c_ulonglong),
-        ("used", ctypes.c_ulonglong),
-    ]
-
-
 def _ask_nvml() -> Gpus:
     """Ask the library itself. May hang or crash with it: run in a process of its own."""
-    library = _nvml()
+    library = nvml.load()
     if library is None:
-        return [], None, _LIBRARY + " cannot be loaded"
+        return [], None, nvml.LIBRARY + " cannot be loaded"
     try:
-        _call(library, "nvmlInit_v2")
+        nvml.call(library, "nvmlInit_v2")
         try:
-            driver = _text(library, "nvmlSystemGetDriverVersion", size=80)
+            driver = nvml.text(library, "nvmlSystemGetDriverVersion", size=80)
             count = ctypes.c_uint()
-            _call(library, "nvmlDeviceGetCount_v2", ctypes.byref(count))
+            nvml.call(library, "nvmlDeviceGetCount_v2", ctypes.byref(count))
             found = [_gpu(library, index) for index in range(count.value)]
         finally:
-            _call(library, "nvmlShutdown")
-    except _NvmlError as error:
+            nvml.call(library, "nvmlShutdown")
+    except nvml.NvmlError as error:
         return [], None, str(error)
     # A GPU that has fallen off the bus is no GPU to run on.
     return [gpu for gpu in found if gpu is not None], driver, None
 
 
-class _NvmlError(Exception):
-    """A call of the library that failed, or that it does not have."""
-
-
-_MEANING = {
-    3: "not supported",
-    4: "no permission",
-    9: "the driver is not loaded",
-    12: "a library of the driver is missing",
-    15: "the GPU is lost",
-    18: "library and driver are of different versions",
-}
-
-
-def _call(library: ctypes.CDLL, name: str, *arguments: Any) -> None:
-    function = getattr(library, name, None)
-    if function is None:
-        raise _NvmlError(f"{_LIBRARY} has no {name}: the driver is too old")
-    status = function(*arguments)
-    if status:
-        meaning = _MEANING.get(status, f"error {status}")
-        raise _NvmlError(f"{_LIBRARY}: {name} says {meaning}")
-
-
-def _text(library: ctypes.CDLL, name: str, *arguments: Any, size: int = 96) -> str:
-    buffer = ctypes.create_string_buffer(size)
-    _call(library, name, *arguments, buffer, ctypes.c_uint(size))
-    return buffer.value.decode(errors="replace")
-
-
 def _gpu(library: ctypes.CDLL, index: int) -> dict[str, Any] | None:
     handle = ctypes.c_void_p()
     try:
-        _call(library, "nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle))
+        nvml.call(
+            library, "nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle)
+        )
         gpu: dict[str, Any] = {
-            "uuid": _text(library, "nvmlDeviceGetUUID", handle),
-            "name": _text(library, "nvmlDeviceGetName", handle),
+            "uuid": nvml.text(library, "nvmlDeviceGetUUID", handle),
+            "name": nvml.text(library, "nvmlDeviceGetName", handle),
             "index": index,
             "memory_total_bytes": None,
             "memory_used_bytes": None,
             "used_by": _running(library, handle),
         }
-    except _NvmlError:
+    except nvml.NvmlError:
         return None
-    memory = _Memory()
+    memory = nvml.Memory()
     try:
-        _call(library, "nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory))
-    except _NvmlError:
+        nvml.call(library, "nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory))
+    except nvml.NvmlError:
         return gpu  # chips that share the host's memory have none of their own to tell of
     gpu["memory_total_bytes"], gpu["memory_used_bytes"] = memory.total, memory.used
     return gpu
@@ -437,35 +398,16 @@ def _gpu(library: ctypes.CDLL, index: int) -> dict[str, Any] | None:
 
 def _running(library: ctypes.CDLL, handle: ctypes.c_void_p) -> list[dict[str, Any]]:
     """Return the processes that compute on a GPU; none where the driver does not tell."""
-    processes = (_Process * _MOST_PROCESSES)()
-    count = ctypes.c_uint(_MOST_PROCESSES)
-    for version in ("_v3", "_v2"):
-        name = "nvmlDeviceGetComputeRunningProcesses" + version
-        try:
-            _call(library, name, handle, ctypes.byref(count), processes)
-        except _NvmlError:
-            continue
-        return [
-            # All ones: not available, as under Windows' driver model or for want of rights.
-            _process(each.pid, each.memory if each.memory < _NO_LIMIT_BYTES else None)
-            for each in processes[: count.value]
-        ]
-    return []
+    try:
+        found = nvml.Processes(library, handle).ask()
+    except nvml.NvmlError:
+        return []
+    return [_process(pid, memory_bytes) for pid, memory_bytes in found]
 
 
 def _process(pid: int, memory_bytes: int | None) -> dict[str, Any]:
     """Describe a process; whose it is, is unknown where it has ended or is not ours to see."""
-    folder = f"/proc/{pid}"
-    user = command = None
-    try:
-        number = os.stat(folder).st_uid
-        with open(folder + "/comm", encoding="utf-8", errors="replace") as file:
-            command = file.read().strip()
-        user = pwd.getpwuid(number).pw_name
-    except KeyError:
-        user = str(number)
-    except OSError:
-        user = command = None
+    user, command = user_and_command(pid, short=True)
     return {"pid": pid, "user": user, "command": command, "memory_bytes": memory_bytes}
 
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence, TypeVar
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING or __package__:
         folders,
         footing,
         frames,
+        packed,
         peers,
+        probing,
         reach,
         receive,
         supervise,
@@ -32,7 +35,9 @@ else:  # its neighbours in the payload
     import folders
     import footing
     import frames
+    import packed
     import peers
+    import probing
     import reach
     import receive
     import supervise
@@ -56,7 +61,7 @@ _LAST = ("spec.json", "exit.json")
 
 def table(sources: Mapping[str, str]) -> Verbs:
     """Return all verbs; `sources` are the modules that were sent."""
-    describer = _Describer(sources["describe"])
+    describer = _Describer(sources)
     calls = {
         "adopt": _adopt,
         "connect": reach.connect,
@@ -82,6 +87,7 @@ def table(sources: Mapping[str, str]) -> Verbs:
         "get": transfer.get,
         "listen": reach.listen,
         "open_file": transfer.open_file,
+        "probe": probing.Prober(sources).probe,
         "put": transfer.put,
         "take": transfer.take,
         "tree": folders.tree,
@@ -326,14 +332,16 @@ def _files(call: Call) -> _Json:
 
 
 class _Describer:
-    """Runs ``describe.py`` in a process of its own, from memory.
+    """Runs ``describe.py``, and its neighbours, in a process of its own, from memory.
 
     Of its own because a description reads all packages, which this program was started without, and
     because another interpreter may be meant.
     """
 
-    def __init__(self, source: str) -> None:
-        self._descriptor = _in_memory("describe.py", source)
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        self._sources = sources
+        self._lock = threading.Lock()
+        self._descriptor = -1
 
     def describe(self, call: Call) -> _Json:
         """Describe the node with ``folder``'s disk, as ``python`` (this one) sees it."""
@@ -341,9 +349,8 @@ class _Describer:
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
         python = call.argument("python", str, sys.executable)
-        program = f"/proc/{os.getpid()}/fd/{self._descriptor}"
         try:
-            done = _run([python, "-I", program, folder], b"", _DESCRIBE_SECONDS)
+            done = _run([python, "-I", self._program(), folder], b"", _DESCRIBE_SECONDS)
             described: _Json = json.loads(done.stdout) if done.returncode == 0 else {}
         except ValueError:
             described = {}
@@ -353,11 +360,10 @@ class _Describer:
             raise Refusal("pool", text, hint=hint)
         return described
 
-
-def _in_memory(name: str, text: str) -> int:
-    """Return a descriptor of a file that is on no disk."""
-    descriptor = os.memfd_create(name)
-    view = memoryview(text.encode())
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return descriptor
+    def _program(self) -> str:
+        """Return a path of the modules as one program, which lies on no disk."""
+        with self._lock:
+            if self._descriptor < 0:
+                data = packed.archive("describe", self._sources)
+                self._descriptor = packed.in_memory("describe", data)
+        return f"/proc/{os.getpid()}/fd/{self._descriptor}"

@@ -7,7 +7,7 @@ A pool never hears of Accelerate, notebooks or cost. Every call may fail with
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -27,6 +27,7 @@ __all__ = [
     "Holding",
     "Leased",
     "Pool",
+    "Probing",
     "RankStacks",
     "RunFile",
     "StackDumping",
@@ -271,5 +272,26 @@ class Browsing(Protocol):
         ------
         UsageError
             A path that cannot be one of a file in there.
+        """
+        ...
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A pool whose nodes can be watched: ``node/probe.py`` runs there while somebody does."""
+
+    def probe_nodes(self) -> Sequence[str]:
+        """Return the names of the nodes, as :meth:`Pool.nodes` has them; asks none of them."""
+        ...
+
+    def probe(self, node: str) -> AsyncGenerator[bytes, None]:
+        """Yield what the node's probe prints, as it comes: a line a sample, a sample a second.
+
+        Nothing is left on the node once the generator is closed. It never ends by itself.
+
+        Raises
+        ------
+        Unreachable, PoolError
+            The node does not answer, or no longer; its probe cannot be started, or has ended.
         """
         ...

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,12 +38,13 @@ from jupyter_aiinfra.model import (
     PoolRecord,
     from_wire,
 )
-from jupyter_aiinfra.node import describe, stall, supervise
+from jupyter_aiinfra.node import describe, probe, stall, supervise
 from jupyter_aiinfra.pools import browsing
 from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
 from jupyter_aiinfra.pools.building import build_for
 from jupyter_aiinfra.pools.facts import node_from_facts
 from jupyter_aiinfra.pools.files import observation_from_status, orders
+from jupyter_aiinfra.pools.probing import INTERVAL_SECONDS, probe_through
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import LocalShell, Shell
@@ -51,6 +52,7 @@ from jupyter_aiinfra.shell import LocalShell, Shell
 __all__ = ["LocalOptions", "LocalPool"]
 
 _ADDRESS = "127.0.0.1"
+_NODE = "localhost"
 _CHUNK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 16
 _FOLLOW_SECONDS = 0.05
@@ -130,7 +132,7 @@ class LocalPool(Pool):
     async def nodes(self) -> Sequence[Node]:
         """Return this machine."""
         facts = await self._describe()
-        node = node_from_facts(facts, name="localhost", address=_ADDRESS, max_procs=self._max_procs)
+        node = node_from_facts(facts, name=_NODE, address=_ADDRESS, max_procs=self._max_procs)
         return (node,)
 
     async def _describe(self) -> Mapping[str, Any]:
@@ -147,11 +149,21 @@ class LocalPool(Pool):
         description: Mapping[str, Any] = json.loads(done.stdout)
         return description
 
+    def probe_nodes(self) -> Sequence[str]:
+        """Return this machine's name; see :class:`~.base.Probing`."""
+        return (_NODE,)
+
+    def probe(self, node: str) -> AsyncGenerator[bytes, None]:
+        """Yield what this machine's probe prints; see :class:`~.base.Probing`."""
+        del node
+        argv = [self.python, "-I", "-S", str(probe.__file__), repr(INTERVAL_SECONDS)]
+        return probe_through(self._shell, argv)
+
     async def plan(self, job: Job) -> Plan:
         """Lay the job out: everything on this machine."""
         node = NodePlan(
             node_rank=0,
-            node="localhost",
+            node=_NODE,
             address=_ADDRESS,
             argv=job.spec.argv,
             env=dict(job.spec.env),
@@ -174,7 +186,7 @@ class LocalPool(Pool):
         made = await build_for(
             plan.job.spec,
             bundle,
-            node=Node(name="localhost", address=_ADDRESS),
+            node=Node(name=_NODE, address=_ADDRESS),
             shell=self._shell,
             python=self.python,
             envs=str(self._envs),
@@ -185,12 +197,12 @@ class LocalPool(Pool):
     async def environments(self) -> Sequence[tuple[str, BuiltEnvironment]]:
         """Return what was built here; see :class:`~.base.Building`."""
         found = await survey(self._shell, python=self.python, envs=str(self._envs))
-        return [("localhost", each) for each in found]
+        return [(_NODE, each) for each in found]
 
     async def remove_environment(self, digest: str) -> Sequence[tuple[str, BuiltEnvironment]]:
         """Remove environments by the beginning of their digest; see :class:`~.base.Building`."""
         gone = await remove(self._shell, python=self.python, envs=str(self._envs), digest=digest)
-        return [("localhost", each) for each in gone]
+        return [(_NODE, each) for each in gone]
 
     async def submit(
         self, plan: Plan, bundle: Bundle, *, secrets: Mapping[str, str] | None = None

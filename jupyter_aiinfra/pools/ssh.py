@@ -11,7 +11,15 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeVar
@@ -62,6 +70,7 @@ from jupyter_aiinfra.pools.files import orders
 from jupyter_aiinfra.pools.merging import NodeWord, merged_observation
 from jupyter_aiinfra.pools.moving import get_tree, look_local, put_tree
 from jupyter_aiinfra.pools.nodeside import with_node_files
+from jupyter_aiinfra.pools.probing import INTERVAL_SECONDS, probe_over_channel
 from jupyter_aiinfra.pools.remote import Ground, RemoteNode
 from jupyter_aiinfra.pools.remotefiles import RemoteFile, parted
 from jupyter_aiinfra.pools.sending import send
@@ -412,6 +421,16 @@ class SshPool(Pool):
             for node in await self.nodes()
             if node.name in names and node.problem is None
         ]
+
+    # --- readings --------------------------------------------------------------------------------
+
+    def probe_nodes(self) -> Sequence[str]:
+        """Return the names of the hosts; see :class:`~.base.Probing`."""
+        return tuple(self._by_name)
+
+    def probe(self, node: str) -> AsyncGenerator[bytes, None]:
+        """Yield what the probe of a host prints; see :class:`~.base.Probing`."""
+        return probe_over_channel(self._node(node), INTERVAL_SECONDS)
 
     # --- a job begins ----------------------------------------------------------------------------
 

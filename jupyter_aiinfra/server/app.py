@@ -12,6 +12,7 @@ from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.server import (
     files,
+    gpus,
     health,
     jobs,
     kinds,
@@ -43,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
     *plans.ROUTES,
     *files.ROUTES,
     *logs.ROUTES,
+    *gpus.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )
@@ -145,4 +147,7 @@ class AiInfraApp(ExtensionApp):
 
     def _open_engine(self) -> Engine:
         settings = load_settings()
-        return Engine(open_store(settings), settings, opener=self.pool_opener)
+        engine = Engine(open_store(settings), settings, opener=self.pool_opener)
+        # Others come and go; a server is there for as long as anybody wants to look back.
+        engine.telemetry.records = True
+        return engine

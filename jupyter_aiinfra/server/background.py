@@ -1,4 +1,4 @@
-"""What the server does by itself: watch the record, refresh jobs, ask pools, read watched logs.
+"""What the server does by itself: watch the record, refresh jobs, ask pools, read logs and GPUs.
 
 While nobody is connected and no job runs, nothing is done but a look at the record every few
 seconds. What fails is said once, with its stack, and tried again with growing pauses.
@@ -11,13 +11,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from traitlets import Float
+from traitlets import Enum, Float
 from traitlets.config import LoggingConfigurable
 
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.errors import AiInfraError, JobNotFound, PoolError, PoolNotFound
-from jupyter_aiinfra.model import Desired
+from jupyter_aiinfra.model import Desired, JobState
 from jupyter_aiinfra.server.events import EventBus
+from jupyter_aiinfra.server.gpuwatch import GpuWatch
 from jupyter_aiinfra.server.hub import POOLS, Hub
 from jupyter_aiinfra.server.jobs import job_item
 from jupyter_aiinfra.server.pace import Alarm, Pace, Paces
@@ -46,6 +47,8 @@ _REST_SECONDS = 3600.0  # until woken
 _REFRESH_SHARE = 0.01
 _LOG_ROWS = 200
 _LEAKS = "! leaks"  # no name of a pool begins so
+_GPUS_SECONDS = 1.0
+_ON_NODES = (JobState.STARTING, JobState.RUNNING)
 
 
 class Board(Protocol):
@@ -124,6 +127,14 @@ class Background(LoggingConfigurable):
         0.5, help="How often a watched log is looked at that has not grown for long."
     ).tag(config=True)
 
+    record_gpus = Enum(
+        ("never", "jobs", "always"),
+        "jobs",
+        help="""When GPUs are read that nobody looks at, so that charts of last week have them:
+        while jobs run on their pool, always (which keeps a connection to each node), or never.
+        What somebody looks at is kept in any case.""",
+    ).tag(config=True)
+
     def __init__(
         self,
         engine: SharedEngine,
@@ -152,7 +163,9 @@ class Background(LoggingConfigurable):
         self._visits: dict[str, asyncio.Task[None]] = {}
         self._failing: dict[str, set[str]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._alarms = {name: Alarm() for name in ("record", "jobs", "pools", "logs")}
+        self._gpus = GpuWatch(engine, hub, fails=self._fails)
+        self._recorded: frozenset[str] = frozenset()
+        self._alarms = {name: Alarm() for name in ("record", "jobs", "pools", "logs", "gpus")}
 
     # --- its life ------------------------------------------------------------------------------
 
@@ -169,6 +182,7 @@ class Background(LoggingConfigurable):
             "jobs": (self._refresh_jobs, _REST_SECONDS),
             "pools": (self._ask_pools, _REST_SECONDS),
             "logs": (self._read_logs, _REST_SECONDS),
+            "gpus": (self._read_gpus, self.idle_seconds),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, step, pause), name=f"aiinfra-{name}")
@@ -181,6 +195,8 @@ class Background(LoggingConfigurable):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._gpus.stop()
+        self._recorded = frozenset()
         if self._on_pools in self._board.changed:
             self._board.changed.remove(self._on_pools)
 
@@ -194,6 +210,7 @@ class Background(LoggingConfigurable):
         self._stale_pools = True
         self._alarms["pools"].ring()
         self._alarms["jobs"].ring()
+        self._alarms["gpus"].ring()
 
     def _on_pools(self) -> None:
         self._stale_pools = True
@@ -430,6 +447,32 @@ class Background(LoggingConfigurable):
         longer = min(max(2 * pace.pause, self.log_seconds), self.log_longest_seconds)
         pause = self.log_seconds if grown else longer
         self._logs.rest(topic, _REST_SECONDS if rows.complete else pause)
+
+    # --- GPUs ----------------------------------------------------------------------------------
+
+    async def _read_gpus(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Follow what is watched, and record what is to be kept."""
+        follows = self._gpus.follow()
+        await self._record_gpus()
+        return _GPUS_SECONDS if follows else _REST_SECONDS
+
+    async def _record_gpus(self) -> None:
+        if self._file is None or self._file.missing:
+            return
+        pools: frozenset[str] = frozenset()
+        if self.record_gpus == "jobs":
+            running = (job for job in self.record.active.values() if job.state in _ON_NODES)
+            pools = frozenset(job.pool for job in running)
+        elif self.record_gpus == "always":
+            pools = await self._engine.call(_pool_names)
+        if pools != self._recorded:
+            refused = await self._engine.run(lambda engine: engine.telemetry.record(pools))
+            # One that could not be opened is tried again with the next look.
+            self._recorded = pools - frozenset(refused)
+
+
+def _pool_names(engine: Engine) -> frozenset[str]:
+    return frozenset(record.name for record in engine.store.list_pools())
 
 
 def _problem(error: AiInfraError, topic: Topic) -> ProblemNews:

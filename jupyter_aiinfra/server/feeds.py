@@ -6,18 +6,22 @@ queues here: who comes late is told the state of then, and what lies between is 
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from jupyter_aiinfra.server.encoding import encode
 from jupyter_aiinfra.server.wire import JobItem, JobsNews, ProblemNews
+from jupyter_aiinfra.telemetry import Frame, delta_frame, full_frame
 
-__all__ = ["NEWEST", "Feed", "JobsFeed", "StateFeed", "encode"]
+__all__ = ["NEWEST", "Feed", "GpusFeed", "JobsFeed", "StateFeed", "encode"]
 
 NEWEST = 100
 """How many jobs the list begins with; older ones are asked for by REST."""
 _REMEMBERED = 500
 """How many changed jobs are remembered for readers that are behind; others begin anew."""
+_SECONDS_REMEMBERED = 8
 
 
 class Feed(Protocol):
@@ -63,6 +67,62 @@ class StateFeed:
     def since(self, stamp: int | None) -> bytes | None:
         """See :class:`Feed`."""
         return None if stamp == self.stamp else self._frame
+
+
+class GpusFeed:
+    """The GPUs of a topic: all of them, then each second what has changed, the same for everybody.
+
+    Who is a few seconds behind is told all of it in one; who is further behind begins anew.
+    """
+
+    _keys = itertools.count(1)
+
+    def __init__(self) -> None:
+        self.stamp = 0
+        self.key = next(self._keys)
+        """What the messages of this feed are known by."""
+        self._frames: deque[tuple[int, Frame]] = deque(maxlen=_SECONDS_REMEMBERED)
+        self._made: dict[int | None, bytes] = {}
+        self._problem: bytes | None = None
+
+    def put(self, frame: Frame, change: bytes | None = None) -> None:
+        """Make `frame` the state; `change` is what :meth:`change` says of it, made elsewhere."""
+        before = self.stamp
+        self.stamp += 1
+        self._frames.append((self.stamp, frame))
+        self._made = {} if change is None or self._problem else {before: change}
+        self._problem = None
+
+    def change(self, old: Frame | None, new: Frame) -> bytes | None:
+        """Return what tells who knows `old` of `new`; ``None`` where all has to be told. Pure."""
+        delta = None if old is None else delta_frame(old, new, key=self.key)
+        return None if delta is None else encode(delta)
+
+    def fail(self, problem: ProblemNews) -> bool:
+        """See :class:`Feed`."""
+        frame = encode(problem)
+        if frame == self._problem:
+            return False
+        self.stamp += 1
+        self._frames.clear()
+        self._problem = frame
+        return True
+
+    def since(self, stamp: int | None) -> bytes | None:
+        """See :class:`Feed`."""
+        if self.stamp in {stamp, 0}:
+            return None
+        if self._problem is not None:
+            return self._problem
+        if stamp not in self._made:
+            newest = self._frames[-1][1]
+            known = next((frame for at, frame in self._frames if at == stamp), None)
+            change = self.change(known, newest)
+            if change is None:
+                stamp = None
+                change = self._made.get(None) or encode(full_frame(newest, key=self.key))
+            self._made[stamp] = change
+        return self._made[stamp]
 
 
 class JobsFeed:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
-from jupyter_aiinfra.server.feeds import Feed, JobsFeed, StateFeed, encode
+from jupyter_aiinfra.server.feeds import Feed, GpusFeed, JobsFeed, StateFeed, encode
 from jupyter_aiinfra.server.wire import EndedNews, JobItem, ProblemNews, Topic
 
 __all__ = ["JOBS", "POOLS", "Hub", "Subscriber"]
@@ -111,7 +111,8 @@ class Hub:
         for topic in subscriber.topics - wanted.keys():
             self._drop(subscriber, topic)
         for topic in wanted:
-            self._feeds.setdefault(topic, JobsFeed() if topic == JOBS else StateFeed())
+            if topic not in self._feeds:
+                self._feeds[topic] = _feed(topic)
             self._watchers.setdefault(topic, set()).add(subscriber)
         subscriber.begin({topic: self._feeds[topic] for topic in wanted})
         self.on_watch()
@@ -132,6 +133,11 @@ class Hub:
         """The list of jobs, while anybody watches it."""
         feed = self._feeds.get(JOBS)
         return feed if isinstance(feed, JobsFeed) else None
+
+    def gpus(self, topic: Topic) -> GpusFeed | None:
+        """Return the feed of a topic of GPUs, while anybody watches it."""
+        feed = self._feeds.get(topic)
+        return feed if isinstance(feed, GpusFeed) else None
 
     def tell(self, topic: Topic, news: Any) -> bool:
         """Make `news` the state of `topic`; return whether it is another than before.
@@ -169,3 +175,9 @@ class Hub:
         if not watchers:
             self._watchers.pop(topic, None)
             self._feeds.pop(topic, None)
+
+
+def _feed(topic: Topic) -> Feed:
+    if topic == JOBS:
+        return JobsFeed()
+    return GpusFeed() if topic.topic == "gpus" else StateFeed()

@@ -15,6 +15,7 @@ from tornado import web
 
 from jupyter_aiinfra.accelerate import OptionInfo, option_table
 from jupyter_aiinfra.commands import tree
+from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.launch_line import OPTIONS, launch_problems, pool_word
 from jupyter_aiinfra.commands.words import OpenQuote, Word, split_words
 from jupyter_aiinfra.errors import AiInfraError, PoolNotFound, UsageError
@@ -86,6 +87,7 @@ def line_words() -> LineWords:
         options[magic] = tuple(_words_of(group))
         for verb, command in group.commands.items():
             options[f"{magic} {verb}"] = tuple(_words_of(command))
+    options["gpus"] = tuple(_words_of(gpus))
     return LineWords(options=options, verbs=verbs)
 
 

@@ -8,9 +8,10 @@ from tornado.web import RequestHandler
 
 from jupyter_aiinfra.errors import UsageError
 
-__all__ = ["flag", "integer", "text"]
+__all__ = ["flag", "integer", "number", "text"]
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -37,6 +38,22 @@ def integer(
         upto = "on" if most is None else f"to {most:,}"
         raise UsageError(f"{name}={given!r}: expected a whole number from {least:,} {upto}")
     return number
+
+
+def number(handler: RequestHandler, name: str, *, default: float) -> float:
+    """Return `name` as a number that is not negative.
+
+    Raises
+    ------
+    UsageError
+        It is none; names the value.
+    """
+    given = text(handler, name)
+    if given is None:
+        return default
+    if not _NUMBER.fullmatch(given):
+        raise UsageError(f"{name}={given!r}: expected a number")
+    return float(given)
 
 
 def flag(handler: RequestHandler, name: str) -> bool:

@@ -24,7 +24,7 @@ class Query:
     """One parameter of the query string."""
 
     name: str
-    type: Literal["string", "integer", "boolean"]
+    type: Literal["string", "integer", "number", "boolean"]
     description: str
 
 

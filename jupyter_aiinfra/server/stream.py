@@ -32,6 +32,7 @@ _WATCH_PAUSE_SECONDS: Final = 0.05
 _PROBLEMS_A_SECOND: Final = 5
 _ID = re.compile(r"[0-9a-z]{1,64}")
 _RANKS: Final = range(LAUNCHER - (1 << 16), 1 << 20)
+_NAME_LENGTH: Final = 256
 
 _PING_MILLISECONDS: Final = 30_000  # as Jupyter's other sockets do
 
@@ -174,6 +175,9 @@ def _checked(topics: Iterable[Topic]) -> Iterable[Topic]:
         if topic.topic in {"pools", "jobs"}:
             yield Topic(topic=topic.topic)
             continue
+        if topic.topic == "gpus":
+            yield _gpus(topic)
+            continue
         if topic.id is None or not _ID.fullmatch(topic.id):
             raise UsageError(f"the topic {topic.topic} needs the id of a job")
         if topic.topic == "job":
@@ -183,6 +187,17 @@ def _checked(topics: Iterable[Topic]) -> Iterable[Topic]:
         if rank not in _RANKS:
             raise UsageError(f"there is no rank {rank}")
         yield Topic(topic="log", id=topic.id, rank=rank)
+
+
+def _gpus(topic: Topic) -> Topic:
+    detail = topic.detail or "gpus"
+    if topic.id is not None:
+        if not _ID.fullmatch(topic.id):
+            raise UsageError(f"{topic.id!r} is no id of a job")
+        return Topic(topic="gpus", id=topic.id, detail=detail)
+    if not topic.pool or len(topic.pool) > _NAME_LENGTH or len(topic.node or "") > _NAME_LENGTH:
+        raise UsageError("the topic gpus needs a pool, or the id of a job")
+    return Topic(topic="gpus", pool=topic.pool, node=topic.node or None, detail=detail)
 
 
 ROUTES = (Route(path="stream", handler=StreamHandler, operations={}),)

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node
+from jupyter_aiinfra.telemetry import GpusDelta, GpusFrame, Range
 
 __all__ = [
     "AttachRequest",
@@ -18,6 +19,9 @@ __all__ = [
     "EndedNews",
     "FileItem",
     "GoneNews",
+    "GpuPast",
+    "GpusDelta",
+    "GpusFrame",
     "HelloNews",
     "HostKey",
     "JobDetail",
@@ -41,6 +45,7 @@ __all__ = [
     "PoolsNews",
     "Problem",
     "ProblemNews",
+    "Range",
     "Silence",
     "TimelineEntry",
     "Topic",
@@ -336,6 +341,22 @@ class LineWords:
     verbs: Mapping[str, tuple[str, ...]]
 
 
+# --- GPUs ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuPast:
+    """What a node was sampled at lately, by the second: ``at``, and each row's series, in steps.
+
+    The rows go by the UUID of the GPU, and each series has a number a sample; the row with an empty
+    name is the node itself. The series are those of :class:`GpusFrame`, in their order.
+    """
+
+    node: str
+    at: tuple[float, ...]
+    rows: Mapping[str, tuple[tuple[int | None, ...], ...]]
+
+
 # --- the socket ----------------------------------------------------------------------------------
 #
 # A browser has one socket. It says which topics it watches, always all of them at once, so that
@@ -345,11 +366,18 @@ class LineWords:
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """Something to be watched: the pools, the jobs, one job, or one rank's log of a job."""
+    """Something to be watched: the pools, the jobs, one job, a rank's log of a job, or GPUs.
 
-    topic: Literal["pools", "jobs", "job", "log"]
+    ``gpus`` are those of ``pool``, of its ``node`` alone, or of the job ``id``; with ``detail``
+    ``nodes`` it is an overview with a row a node.
+    """
+
+    topic: Literal["pools", "jobs", "job", "log", "gpus"]
     id: str | None = None
     rank: int | None = None
+    pool: str | None = None
+    node: str | None = None
+    detail: Literal["gpus", "nodes"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

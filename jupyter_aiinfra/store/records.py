@@ -40,6 +40,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.store.database import Database
 from jupyter_aiinfra.store.leasing import LeaseRecords, hold, let_go
+from jupyter_aiinfra.store.readings import ReadingRecords
 from jupyter_aiinfra.store.rows import (
     add_event,
     add_state_event,
@@ -62,7 +63,7 @@ _CANDIDATES_SHOWN: Final = 5
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
 
 
-class Store(LeaseRecords):
+class Store(LeaseRecords, ReadingRecords):
     """What is known of pools and jobs, shared by every process that opens the same database.
 
     May be used from any thread and on both sides of a fork. Nothing is cached: each call sees

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -19,9 +20,9 @@ from sqlalchemy import (
     text,
 )
 
-__all__ = ["HEAD", "VERSION_TABLE", "events", "jobs", "leases", "metadata", "pools"]
+__all__ = ["HEAD", "VERSION_TABLE", "events", "jobs", "leases", "metadata", "pools", "readings"]
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The revision this code is written for: that of the newest file in ``migrations/versions``.
 
 Said here as well, so that opening a database that is up to date need not import Alembic.
@@ -107,4 +108,18 @@ events = Table(
     PrimaryKeyConstraint("id", name="pk_events"),
     Index("ix_events_subject_id", "subject", "id"),
     sqlite_autoincrement=True,
+)
+
+# A row is many buckets of all GPUs of a node (``telemetry/packing.py``): a row a bucket would be
+# ten times as large. `pool` is no foreign key: it may be attached again.
+readings = Table(
+    "readings",
+    metadata,
+    Column("pool", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("resolution", Integer, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("pool", "node", "resolution", "start", name="pk_readings"),
+    Index("ix_readings_resolution_start", "resolution", "start"),
 )

@@ -13,6 +13,8 @@ import type {
   EndedNews,
   FileItem,
   GoneNews,
+  GpusDelta,
+  GpusFrame,
   HelloNews,
   JobDetail,
   JobItem,
@@ -113,7 +115,16 @@ export const IAiInfraApi = new Token<IAiInfraApi>(
 
 /** Any message of the server's socket. */
 export type News =
-  HelloNews | PoolsNews | JobsNews | JobNews | GoneNews | LogNews | EndedNews | ProblemNews;
+  | HelloNews
+  | PoolsNews
+  | JobsNews
+  | JobNews
+  | GoneNews
+  | LogNews
+  | EndedNews
+  | GpusFrame
+  | GpusDelta
+  | ProblemNews;
 
 /** Whether the socket is open; `sleeping` while the page is hidden or nothing is watched. */
 export type StreamState = 'sleeping' | 'connecting' | 'live' | 'lost';

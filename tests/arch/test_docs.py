@@ -19,6 +19,7 @@ import pytest
 from jupyter_aiinfra import errors
 from jupyter_aiinfra.cli.main import cli
 from jupyter_aiinfra.commands import tree
+from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.launch_line import OPTIONS, parse_launch, split_script
 from jupyter_aiinfra.pools import KINDS, pool_class
 from jupyter_aiinfra.settings import Settings
@@ -92,11 +93,12 @@ def test_a_launch_line_is_understood(block: Block, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "line"), lines_with("text", "python", start=("%pool", "%jobs")), ids=named
+    ("block", "line"), lines_with("text", "python", start=("%pool", "%jobs", "%gpus")), ids=named
 )
 def test_a_magic_is_understood(block: Block, line: str) -> None:
     name, *words = shlex.split(line)
-    parsed(tree.pool if name == "%pool" else tree.jobs, words, name=name)
+    commands = {"%pool": tree.pool, "%jobs": tree.jobs, "%gpus": gpus}
+    parsed(commands[name], words, name=name)
 
 
 @pytest.mark.parametrize(

@@ -13,65 +13,20 @@ from typing import Any
 
 import pytest
 
-from jupyter_aiinfra.node import describe
+from jupyter_aiinfra.node import describe, nvml, packed
+from tests.support.nvml import MockNvml, build, gpu
 
 FILE = str(Path(describe.__file__))
 
-# What the library does is in the environment: how initialising it ends, or how it misbehaves.
-MOCK = r"""
-#include <stdlib.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-typedef struct { unsigned long long total, free, used; } memory;
-int nvmlInit_v2(void) {
-    const char *mode = getenv("MOCK_NVML");
-    if (mode && !strcmp(mode, "crash")) abort();
-    if (mode && !strcmp(mode, "hang")) for (;;) pause();
-    return mode ? atoi(mode) : 0;
-}
-int nvmlShutdown(void) { return 0; }
-int nvmlSystemGetDriverVersion(char *text, unsigned size) {
-    return snprintf(text, size, "550.1") < 0;
-}
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
-    *handle = (void *)(0x7f0000000000UL + index);  /* needs all 64 bits */
-    return 0;
-}
-static unsigned which(void *handle) { return (unsigned)((unsigned long)handle & 0xff); }
-int nvmlDeviceGetUUID(void *handle, char *text, unsigned size) {
-    return snprintf(text, size, "GPU-%u", which(handle)) < 0;
-}
-int nvmlDeviceGetName(void *handle, char *text, unsigned size) {
-    (void)handle;
-    return snprintf(text, size, "Mock 9000") < 0;
-}
-int nvmlDeviceGetMemoryInfo(void *handle, memory *m) {
-    m->total = 80ULL << 30; m->used = (unsigned long long)which(handle) << 30;
-    m->free = m->total - m->used;
-    return 0;
-}
-typedef struct { unsigned pid; unsigned long long memory; unsigned gi, ci; } process;
-int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, process *found) {
-    *count = which(handle);
-    if (*count) { found->pid = (unsigned)getppid(); found->memory = 1ULL << 30; }
-    return 0;
-}
-"""
-
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> str:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("nvml")
-    (folder / "mock.c").write_text(MOCK)
-    name = "libnvidia-ml.so.1"
-    argv = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", name, "mock.c"]
-    subprocess.run(argv, cwd=folder, check=True, timeout=60)
-    return str(folder)
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def mock(tmp_path: Path, library: Path) -> MockNvml:
+    return MockNvml(tmp_path / "nvml", library)
 
 
 def run(python: str = sys.executable, **environ: str) -> dict[str, Any]:
@@ -85,37 +40,71 @@ def run(python: str = sys.executable, **environ: str) -> dict[str, Any]:
     return found
 
 
-def test_gpus_of_a_compiled_library(library: str) -> None:
-    found = run(LD_LIBRARY_PATH=library)
+def test_gpus_of_a_compiled_library(mock: MockNvml) -> None:
+    mock.gpus = [gpu(0), gpu(1, name="Mock 9000", procs=f"{os.getpid()}:{1 << 30}")]
+    mock.write()
+    found = run(**mock.environ())
     assert (found["driver"], found["gpu_problem"]) == ("550.1", None)
-    assert [gpu["uuid"] for gpu in found["gpus"]] == ["GPU-0", "GPU-1"]
+    assert [each["uuid"] for each in found["gpus"]] == [each["uuid"] for each in mock.gpus]
     assert found["gpus"][1]["name"] == "Mock 9000"
     assert found["gpus"][1]["memory_total_bytes"] == 80 << 30
-    assert found["gpus"][1]["memory_used_bytes"] == 1 << 30
+    assert found["gpus"][1]["memory_used_bytes"] == (2 << 30) + (500 << 20)
     assert found["gpus"][0]["used_by"] == []
     [process] = found["gpus"][1]["used_by"]
     assert (process["user"], process["memory_bytes"]) == (getpass.getuser(), 1 << 30)
     assert process["command"].startswith("python")
 
 
+@pytest.mark.parametrize("absent", [("_v3",), ("_v3", "_v2")])
+def test_who_computes_is_asked_of_old_drivers_too(tmp_path: Path, absent: tuple[str, ...]) -> None:
+    name = "nvmlDeviceGetComputeRunningProcesses"
+    library = build(tmp_path / "old", without=[name + version for version in absent])
+    mock = MockNvml(tmp_path / "nvml", library)
+    mock.gpus = [gpu(0, procs=f"1:5,{os.getpid()}")]
+    mock.write()
+    [found] = run(**mock.environ())["gpus"]
+    assert [(each["pid"], each["memory_bytes"]) for each in found["used_by"]] == [
+        (1, 5),
+        (os.getpid(), None),
+    ]
+
+
+def test_from_an_archive_in_memory(mock: MockNvml) -> None:
+    mock.gpus = [gpu(0)]
+    mock.write()
+    folder = Path(FILE).parent
+    sources = {path.stem: path.read_text() for path in folder.glob("*.py")}
+    descriptor = packed.in_memory("describe", packed.archive("describe", sources))
+    argv = [sys.executable, "-I", f"/proc/{os.getpid()}/fd/{descriptor}"]
+    try:
+        done = subprocess.run(argv, env=mock.environ(), capture_output=True, timeout=60, check=True)
+    finally:
+        os.close(descriptor)
+    assert done.stderr == b""
+    assert [each["name"] for each in json.loads(done.stdout)["gpus"]] == [mock.gpus[0]["name"]]
+
+
 @pytest.mark.parametrize(
-    ("mode", "problem"),
+    ("init", "problem"),
     [("9", "the driver is not loaded"), ("crash", "died of signal 6")],
 )
-def test_a_broken_library_costs_only_the_gpus(library: str, mode: str, problem: str) -> None:
-    found = run(LD_LIBRARY_PATH=library, MOCK_NVML=mode)
+def test_a_broken_library_costs_only_the_gpus(mock: MockNvml, init: str, problem: str) -> None:
+    mock.driver = {"init": init}
+    mock.write()
+    found = run(**mock.environ())
     assert found["gpus"] == []
     assert problem in found["gpu_problem"]
     assert found["python"]["packages"]["pytest"]
 
 
 def test_a_library_that_hangs_costs_a_bounded_wait(
-    library: str, monkeypatch: pytest.MonkeyPatch
+    mock: MockNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LD_LIBRARY_PATH", library)  # for the child; ours was read at our start
-    monkeypatch.setenv("MOCK_NVML", "hang")
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(describe, "_nvml", lambda: True)
+    mock.driver = {"hang": "nvmlInit_v2"}
+    mock.write()
+    for name, value in mock.environ().items():
+        monkeypatch.setenv(name, value)  # for the child; ours was read at our start
+    monkeypatch.setattr(nvml, "load", lambda: True)
     monkeypatch.setattr(describe, "_GPU_SECONDS", 1.0)
     assert describe.gpus() == ([], None, "the GPU driver did not answer within 1 s")
 

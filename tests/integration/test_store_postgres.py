@@ -177,7 +177,7 @@ def test_migrations_lead_to_the_tables_of_the_code(
 def test_migrations_go_down_and_up_again(open_again: Callable[[], Store]) -> None:
     kept = open_again()._database
     before = schema(kept)
-    assert sorted(before) == ["events", "jobs", "leases", "pools"]
+    assert sorted(before) == ["events", "jobs", "leases", "pools", "readings"]
     with kept.write() as connection:
         command.downgrade(migration_config(connection), "base")
     assert schema(kept) == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from tornado.websocket import websocket_connect
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import Job, JobState, PoolRecord, new_job_id
 from jupyter_aiinfra.server.stream import MOST_TOPICS
+from jupyter_aiinfra.server.wire import Topic
 from jupyter_aiinfra.testing import FakeCluster
 from tests.support.browser import Page, eventually
 from tests.support.engines import EMPTY, POOL, House, a_spec
@@ -459,4 +459,4 @@ class TestManyPages:
 
         told = '{"topics": [{"topic": "jobs", "id": null, "rank": 7}, {"topic": "jobs"}]}'
         (topic,) = _topics(told)
-        assert dataclasses.astuple(topic) == ("jobs", None, None)
+        assert topic == Topic(topic="jobs")

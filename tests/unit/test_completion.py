@@ -57,6 +57,14 @@ def test_pools_and_jobs_are_named_where_one_is_wanted(house: House, completion: 
     assert complete(completion, "%%accelerate fake fa") == []
 
 
+def test_gpus_of_a_pool_or_a_job(house: House, completion: Completion) -> None:
+    session = house.session()
+    job = session.run(session.engine.launch(POOL, a_spec(), EMPTY))
+    assert complete(completion, f"%gpus {POOL[:2]}") == [f"%gpus {POOL}"]
+    assert complete(completion, f"%gpus {job.id[:5]}") == [f"%gpus {job.id}"]
+    assert complete(completion, f"%gpus {POOL} --w") == [f"%gpus {POOL} --watch"]
+
+
 def test_options_of_a_verb(completion: Completion) -> None:
     assert complete(completion, "%jobs logs --la") == ["%jobs logs --launcher"]
     assert complete(completion, "%pool attach here --max") == ["%pool attach here --max-procs"]

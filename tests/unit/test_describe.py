@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_aiinfra.node import describe
+from jupyter_aiinfra.node import describe, nvml
 
 GIB = 1 << 30
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -27,7 +28,7 @@ NOBODY = 1 << 30  # no process has such a number
 @pytest.fixture(autouse=True)
 def no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine has: no library, no nvidia-smi, no child process."""
-    monkeypatch.setattr(describe, "_nvml", lambda: None)
+    monkeypatch.setattr(nvml, "load", lambda: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
 
 
@@ -254,13 +255,16 @@ class FakeLibrary:
                 arguments[1]._obj.value = 0
                 return 0
             arguments[1]._obj.value = 2
-            arguments[2][0].pid, arguments[2][0].memory = os.getpid(), 3 * GIB
-            arguments[2][1].pid, arguments[2][1].memory = NOBODY, (1 << 64) - 1
+            form = {"": "@I4xQ"}.get(name.rpartition("Processes")[2], "@I4xQII")
+            rest = () if form == "@I4xQ" else (0, 0)
+            each = struct.calcsize(form)
+            struct.pack_into(form, arguments[2], 0, os.getpid(), 3 * GIB, *rest)
+            struct.pack_into(form, arguments[2], each, NOBODY, (1 << 64) - 1, *rest)
         return 0
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, library: FakeLibrary) -> describe.Gpus:
-    monkeypatch.setattr(describe, "_nvml", lambda: library)
+    monkeypatch.setattr(nvml, "load", lambda: library)
     answer = describe._ask_nvml()
     assert library.open == 0 or "nvmlShutdown" in library.failing
     return answer
@@ -301,14 +305,14 @@ def test_who_computes_is_asked_of_old_drivers_too(
         library.failing[f"nvmlDeviceGetComputeRunningProcesses{version}"] = -1
     found, _, problem = ask(monkeypatch, library)
     assert problem is None
-    assert len(found[1]["used_by"]) == (0 if "_v2" in versions else 2)
+    assert len(found[1]["used_by"]) == 2
 
 
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     def nameless(_uid: int) -> Any:
         raise KeyError
 
-    monkeypatch.setattr("jupyter_aiinfra.node.describe.pwd.getpwuid", nameless)
+    monkeypatch.setattr("jupyter_aiinfra.node.owners.pwd.getpwuid", nameless)
     found, _, _ = ask(monkeypatch, FakeLibrary())
     assert found[1]["used_by"][0]["user"] == str(os.getuid())
 
@@ -343,8 +347,8 @@ def test_no_library_in_the_child_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_absent_library_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(describe, "_LIBRARY", "libsurely-absent.so.1")
-    assert describe._nvml() is None
+    monkeypatch.setattr(nvml, "LIBRARY", "libsurely-absent.so.1")
+    assert nvml.load() is None
 
 
 # --- GPUs: library in a child, else nvidia-smi, else none -------------------------------------
@@ -352,16 +356,16 @@ def test_an_absent_library_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answering(
     monkeypatch: pytest.MonkeyPatch,
-    nvml: tuple[str | None, str | None],
+    library: tuple[str | None, str | None],
     smi: str | None,
     apps: str | None = None,
 ) -> None:
-    monkeypatch.setattr(describe, "_nvml", ctypes.c_int)  # there is something to ask
+    monkeypatch.setattr(nvml, "load", ctypes.c_int)  # there is something to ask
     monkeypatch.setattr(shutil, "which", lambda _: "nvidia-smi" if smi else None)
 
     def asked(argv: list[str]) -> tuple[str | None, str | None]:
         if argv[0] != "nvidia-smi":
-            return nvml
+            return library
         return (apps if "compute-apps" in argv[1] else smi), None
 
     monkeypatch.setattr(describe, "_asked", asked)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from jupyter_aiinfra.commands import poolverbs, tree
-from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.context import Context, Live
 from jupyter_aiinfra.commands.tree import invoke
 from jupyter_aiinfra.errors import (
     Conflict,
@@ -48,6 +49,9 @@ class Heard:
 
     def value(self, value: Any) -> None:
         self.values.append(value)
+
+    def live(self) -> AbstractContextManager[Live]:
+        raise AssertionError("nothing here is drawn again")
 
     def log(self, data: bytes) -> None:
         self.logged += data

@@ -854,6 +854,227 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/aiinfra/gpus": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** GPUs as they are; takes a second or two where none was looked at yet */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description the GPUs of this pool */
+                    pool?: string;
+                    /** @description of this node of the pool alone */
+                    node?: string;
+                    /** @description or those of this job, by its id */
+                    job?: string;
+                    /** @description gpus (a row a GPU) or nodes (a row a node) */
+                    detail?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GpusFrame"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/gpus/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was sampled in the last hour, by the second, while it was watched */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description the GPUs of this pool */
+                    pool?: string;
+                    /** @description of this node of the pool alone */
+                    node?: string;
+                    /** @description or those of this job, by its id */
+                    job?: string;
+                    /** @description gpus (a row a GPU) or nodes (a row a node) */
+                    detail?: string;
+                    /** @description only samples after this time, in seconds since the epoch */
+                    since?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GpuPast"][];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/gpus/range": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was recorded between two times, in buckets; null is a gap */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description the GPUs of this pool */
+                    pool?: string;
+                    /** @description of this node of the pool alone */
+                    node?: string;
+                    /** @description or those of this job, by its id */
+                    job?: string;
+                    /** @description gpus (a row a GPU) or nodes (a row a node) */
+                    detail?: string;
+                    /** @description seconds since the epoch */
+                    start?: number;
+                    /** @description seconds since the epoch; now */
+                    end?: number;
+                    /** @description buckets at most, up to 2,000 (300) */
+                    points?: number;
+                    /** @description names of series with commas between (utilization) */
+                    series?: string;
+                    /** @description only these GPUs: UUIDs with commas between */
+                    gpus?: string;
+                    /** @description a curve for each gpu, or the mean of each node or pool */
+                    by?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Range"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All pools, in Prometheus' text format */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": unknown;
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/aiinfra/launch-line": {
         parameters: {
             query?: never;
@@ -1045,6 +1266,184 @@ export interface components {
              * @enum {unknown}
              */
             type: "gone";
+        };
+        /**
+         * GpuPast
+         * @description What a node was sampled at lately, by the second: ``at``, and each row's series, in steps.
+         *
+         *         The rows go by the UUID of the GPU, and each series has a number a sample; the row with an empty
+         *         name is the node itself. The series are those of :class:`GpusFrame`, in their order.
+         */
+        GpuPast: {
+            node: string;
+            at: number[];
+            rows: {
+                [key: string]: (number | null)[][];
+            };
+        };
+        /**
+         * GpusDelta
+         * @description What has changed since the frame or delta ``since`` of that ``key``.
+         *
+         *         ``n`` and ``g`` are the changes of ``node_values`` and ``gpu_values``, as
+         *         ``telemetry/deltas.py`` writes them. ``nodes`` and ``gpus`` have, by their number, those rows
+         *         whole of which anything else has changed.
+         */
+        GpusDelta: {
+            key: number;
+            seq: number;
+            since: number;
+            at: number;
+            /** @default  */
+            n: string;
+            /** @default  */
+            g: string;
+            nodes: {
+                [key: string]: components["schemas"]["NodeView"];
+            };
+            gpus: {
+                [key: string]: components["schemas"]["GpuView"];
+            };
+            /**
+             * @default gpus+
+             * @enum {unknown}
+             */
+            type: "gpus+";
+        };
+        /**
+         * NodeView
+         * @description A node, less its series.
+         *
+         *         ``problems`` are what its probe cannot read; ``gpus`` is how many GPUs it has, ``None`` while
+         *         that is unknown.
+         */
+        NodeView: {
+            name: string;
+            state: components["schemas"]["NodeState"];
+            /** @default  */
+            problem: string;
+            /** @default [] */
+            problems: string[];
+            /** @default null */
+            gpus: number | null;
+            /** @default null */
+            cpu_count: number | null;
+            /** @default null */
+            memory_total_bytes: number | null;
+        };
+        /**
+         * NodeState
+         * @description How current the samples of a node are.
+         *
+         *         ``WAITING`` before the first one, ``STALE`` when none has come for three intervals,
+         *         ``UNREACHABLE`` when its stream cannot be opened or has broken.
+         * @enum {unknown}
+         */
+        NodeState: "live" | "stale" | "unreachable" | "waiting";
+        /**
+         * GpuView
+         * @description A GPU, or a slice of one, less its series. ``node`` is the number of its node.
+         *
+         *         ``processes`` is ``None`` where they cannot be told.
+         */
+        GpuView: {
+            node: number;
+            uuid: string;
+            name: string;
+            index: number | null;
+            /** @default null */
+            parent: string | null;
+            /** @default false */
+            lost: boolean;
+            /** @default null */
+            memory_total_bytes: number | null;
+            /** @default null */
+            power_limit_watts: number | null;
+            /** @default null */
+            throttle: string[] | null;
+            /** @default null */
+            ecc_errors: number | null;
+            /** @default null */
+            xid: number | null;
+            /** @default [] */
+            holders: components["schemas"]["GpuHolder"][];
+            /** @default null */
+            processes: components["schemas"]["GpuProcessView"][] | null;
+        };
+        /**
+         * GpuHolder
+         * @description A job that has a GPU: by a lease, by processes of these ranks of it, or by both.
+         */
+        GpuHolder: {
+            job: string;
+            /** @default [] */
+            ranks: number[];
+            /** @default false */
+            leased: boolean;
+        };
+        /**
+         * GpuProcessView
+         * @description A process on a GPU, as it is shown.
+         */
+        GpuProcessView: {
+            pid: number;
+            user: string | null;
+            command: string | null;
+            memory_bytes: number | null;
+            job: string | null;
+            rank: number | null;
+        };
+        /**
+         * GpusFrame
+         * @description The GPUs of a scope as they are: what each delta with the same ``key`` is a change of.
+         *
+         *         ``node_values`` and ``gpu_values`` are in steps, series by series: the number of row ``r`` of
+         *         ``n`` in series ``s`` is at ``s * n + r``. ``None`` is unknown.
+         */
+        GpusFrame: {
+            key: number;
+            scope: components["schemas"]["Scope"];
+            seq: number;
+            at: number;
+            node_series: components["schemas"]["SeriesView"][];
+            gpu_series: components["schemas"]["SeriesView"][];
+            nodes: components["schemas"]["NodeView"][];
+            gpus: components["schemas"]["GpuView"][];
+            node_values: (number | null)[];
+            gpu_values: (number | null)[];
+            /**
+             * @default gpus
+             * @enum {unknown}
+             */
+            type: "gpus";
+        };
+        /**
+         * Scope
+         * @description Which GPUs: those of a pool, of one node of it, or of a job.
+         *
+         *         ``detail`` is ``gpus`` for a row a GPU, or ``nodes`` for an overview with a row a node.
+         */
+        Scope: {
+            /** @default null */
+            pool: string | null;
+            /** @default null */
+            node: string | null;
+            /** @default null */
+            job: string | null;
+            /**
+             * @default gpus
+             * @enum {unknown}
+             */
+            detail: "gpus" | "nodes";
+        };
+        /**
+         * SeriesView
+         * @description A series: its name, its unit, and how much of that a step is.
+         */
+        SeriesView: {
+            name: string;
+            unit: string;
+            step: number;
         };
         /**
          * HelloNews
@@ -1453,15 +1852,49 @@ export interface components {
         };
         /**
          * Topic
-         * @description Something to be watched: the pools, the jobs, one job, or one rank's log of a job.
+         * @description Something to be watched: the pools, the jobs, one job, a rank's log of a job, or GPUs.
+         *
+         *         ``gpus`` are those of ``pool``, of its ``node`` alone, or of the job ``id``; with ``detail``
+         *         ``nodes`` it is an overview with a row a node.
          */
         Topic: {
             /** @enum {unknown} */
-            topic: "job" | "jobs" | "log" | "pools";
+            topic: "gpus" | "job" | "jobs" | "log" | "pools";
             /** @default null */
             id: string | null;
             /** @default null */
             rank: number | null;
+            /** @default null */
+            pool: string | null;
+            /** @default null */
+            node: string | null;
+            /** @default null */
+            detail: ("gpus" | "nodes") | null;
+        };
+        /**
+         * Range
+         * @description Curves over the same buckets: the first begins at ``start``, each is ``width_seconds``.
+         */
+        Range: {
+            start: number;
+            width_seconds: number;
+            count: number;
+            curves: components["schemas"]["Curve"][];
+        };
+        /**
+         * Curve
+         * @description One series of one GPU, or of all of a node or pool together, by buckets; ``None`` is a gap.
+         *
+         *         In the unit of the series; of one without a spread, least and most are those of the means.
+         */
+        Curve: {
+            pool: string;
+            node: string | null;
+            gpu: string | null;
+            series: string;
+            mean: (number | null)[];
+            least: (number | null)[];
+            most: (number | null)[];
         };
         /**
          * WatchRequest
@@ -1517,6 +1950,16 @@ export type SchemaJobState = components['schemas']['JobState'];
 export type SchemaDesired = components['schemas']['Desired'];
 export type SchemaFileItem = components['schemas']['FileItem'];
 export type SchemaGoneNews = components['schemas']['GoneNews'];
+export type SchemaGpuPast = components['schemas']['GpuPast'];
+export type SchemaGpusDelta = components['schemas']['GpusDelta'];
+export type SchemaNodeView = components['schemas']['NodeView'];
+export type SchemaNodeState = components['schemas']['NodeState'];
+export type SchemaGpuView = components['schemas']['GpuView'];
+export type SchemaGpuHolder = components['schemas']['GpuHolder'];
+export type SchemaGpuProcessView = components['schemas']['GpuProcessView'];
+export type SchemaGpusFrame = components['schemas']['GpusFrame'];
+export type SchemaScope = components['schemas']['Scope'];
+export type SchemaSeriesView = components['schemas']['SeriesView'];
 export type SchemaHelloNews = components['schemas']['HelloNews'];
 export type SchemaJobDetail = components['schemas']['JobDetail'];
 export type SchemaTimelineEntry = components['schemas']['TimelineEntry'];
@@ -1547,6 +1990,8 @@ export type SchemaPoolsNews = components['schemas']['PoolsNews'];
 export type SchemaProblem = components['schemas']['Problem'];
 export type SchemaProblemNews = components['schemas']['ProblemNews'];
 export type SchemaTopic = components['schemas']['Topic'];
+export type SchemaRange = components['schemas']['Range'];
+export type SchemaCurve = components['schemas']['Curve'];
 export type SchemaWatchRequest = components['schemas']['WatchRequest'];
 export type SchemaJupyterAiinfraServerHealthHealth = components['schemas']['jupyter_aiinfra.server.health.Health'];
 export type SchemaStoreHealth = components['schemas']['StoreHealth'];

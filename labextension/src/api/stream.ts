@@ -268,8 +268,8 @@ export class Stream implements IAiInfraStream, IDisposable {
 /** `WebSocket.OPEN`, which a fake need not have. */
 const OPEN = 1;
 
-function keyOf({ topic, id, rank }: Topic): string {
-  return JSON.stringify([topic, id, rank]);
+function keyOf({ topic, id, rank, pool, node, detail }: Topic): string {
+  return JSON.stringify([topic, id, rank, pool, node, detail]);
 }
 
 /** The address of the socket; the token goes in as it does for JupyterLab's own sockets. */
