@@ -154,7 +154,8 @@ async def test_silent_pool_holds_up_no_other_and_is_asked_less_and_less(house: H
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Engine, "refresh", counted)
             await eventually(lambda: len(asked) >= 5)
-        assert asked[4] - asked[3] > 1.5 * (asked[1] - asked[0])
+        # Doubled each time. The times themselves tell of the machine's other work as well.
+        assert room.background._jobs.of(job.id).pause >= 8 * 0.02
 
         # Once it answers again the job is found as it is.
         room.cluster.reachable = True

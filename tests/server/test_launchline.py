@@ -177,6 +177,9 @@ async def test_words_are_those_of_parser_and_tree(jp_fetch: Fetch) -> None:
     assert words["verbs"] == {"pool": list(tree.pool.commands), "jobs": list(tree.jobs.commands)}
 
 
+POOL_VERBS = ("show", "check", "env", "put", "get", "detach", "reconcile")
+
+
 def test_words_say_where_a_pool_or_a_job_is_named() -> None:
     options = line_words().options
     named = {
@@ -191,10 +194,10 @@ def test_words_say_where_a_pool_or_a_job_is_named() -> None:
     }
     assert named.pop(("jobs list", "--pool")) == "pools"
     assert named == {
-        **{(f"pool {verb}", "NAME"): "pools" for verb in ("show", "detach", "reconcile")},
+        **{(f"pool {verb}", "NAME"): "pools" for verb in POOL_VERBS},
         **{
             (f"jobs {verb}", "ID"): "jobs"
-            for verb in ("show", "logs", "attach", "cancel", "rerun", "remove")
+            for verb in ("show", "logs", "stacks", "attach", "cancel", "rerun", "remove")
         },
     }
     kind = next(each for each in options["pool attach"] if each.name == "--kind")

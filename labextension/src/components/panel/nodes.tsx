@@ -30,7 +30,7 @@ export function NodeDetails({
     <li data-node={node.name}>
       <div className="aiinfra-PoolDetails-node">
         <span className="aiinfra-PoolDetails-name">{node.name}</span>
-        <span className="aiinfra-PoolRow-status" data-status={node.health} title={why || undefined}>
+        <span className="aiinfra-NodeStatus" data-status={node.health} title={why || undefined}>
           <HealthIcon.react tag="span" />
           {healthText(node, trans)}
         </span>
