@@ -3,7 +3,7 @@ import { Dialog, ICommandPalette, showDialog } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
-import { createReport, errorReport, healthReport, type Report } from '../components/report';
+import type { Report } from '../components/report';
 import { RequestError } from '../request';
 import { CommandIDs, IAiInfraApi } from '../tokens';
 
@@ -26,6 +26,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
       caption: trans.__('Ask the server extension for its version, database, pools and jobs'),
       describedBy: { args: { type: 'object', properties: {} } },
       execute: async () => {
+        const { createReport } = await import('../components/report');
         await showDialog({
           title: trans.__('AI Infra installation'),
           body: new Widget({ node: createReport(await check(api, trans)) }),
@@ -38,6 +39,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
 };
 
 async function check(api: IAiInfraApi, trans: TranslationBundle): Promise<Report> {
+  const { errorReport, healthReport } = await import('../components/report');
   try {
     return healthReport(await api.health(), trans);
   } catch (error) {
