@@ -124,6 +124,7 @@ _INSTEAD = {
     "machine_rank": _LEAVE_OUT,
     "main_process_ip": _LEAVE_OUT,
     "main_process_port": "use --port N",
+    "max_restarts": "use --max-restarts N",
     "module": "leave it out: what is launched is the cell or the script named",
     "mpirun_hostfile": _ONE_LAUNCHER,
     "multi_gpu": "use --procs N: more than one rank is always a distributed launch",

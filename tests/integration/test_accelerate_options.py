@@ -48,6 +48,8 @@ def filled(options: LaunchOptions, folder: Path, *, script: str = "rank.py") -> 
         (folder / name).write_bytes(data)
     contract = {
         "AIINFRA_NODE_RANK": "0",
+        "AIINFRA_NODE_COUNT": str(options.nodes),
+        "AIINFRA_WORLD_SIZE": str(options.world),
         "AIINFRA_HEAD": "127.0.0.1",
         "AIINFRA_PORT": str(free_port()),
         "AIINFRA_RUN_DIR": str(folder),
@@ -112,7 +114,9 @@ KNOWN = sorted(file for file in GOLDEN.iterdir() if file.stem != "unchecked")
 
 @pytest.mark.parametrize("file", KNOWN, ids=lambda file: file.stem)
 def test_accelerate_parses_every_golden_argv(file: Path) -> None:
-    text = file.read_text().replace("${AIINFRA_NODE_RANK}", "0").replace("${AIINFRA_PORT}", "1")
+    text = file.read_text()
+    for name, value in {"NODE_RANK": 0, "NODE_COUNT": 3, "WORLD_SIZE": 6, "PORT": 1}.items():
+        text = text.replace(f"${{AIINFRA_{name}}}", str(value))
     args = launch.launch_command_parser().parse_args(text.splitlines()[3:])
     assert args.training_script == "rank.py"
     assert args.training_script_args == []
