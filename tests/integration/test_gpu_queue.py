@@ -15,7 +15,7 @@ import pytest
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.engine import Engine, queue
 from jupyter_aiinfra.model import Job, JobKind, JobSpec, JobState
-from jupyter_aiinfra.node import describe, supervise
+from jupyter_aiinfra.node import nvml, supervise
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import open_store
 
@@ -62,7 +62,7 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     program.write_text(SMI.format(apps=box.apps))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    monkeypatch.setattr(describe, "_nvml", lambda: None)  # whatever this machine has
+    monkeypatch.setattr(nvml, "load", lambda: None)  # whatever this machine has
     monkeypatch.setattr(queue, "_LOOK_SECONDS", 0.2)
     monkeypatch.setattr(queue, "_KEEP_SECONDS", 0.2)
     yield box
