@@ -16,6 +16,9 @@ export interface IDryRunOptions {
   trans: TranslationBundle;
 }
 
+/** After this long without an answer a kernel is doing something else. */
+const SILENCE_MS = 1000;
+
 /** Why there cannot be a dry run; empty when there can. A busy kernel is waited for. */
 export function hindrance(sessionContext: ISessionContext, trans: TranslationBundle): string {
   const kernel = sessionContext.session?.kernel;
@@ -59,13 +62,23 @@ export async function dryRun(options: IDryRunOptions): Promise<void> {
   const say = (text: string): void => {
     status.node.textContent = text;
   };
+  const busy = trans.__('The kernel is busy: this begins when it is free.');
   if (kernel.status === 'busy') {
-    say(trans.__('The kernel is busy: this begins when it is free.'));
+    say(busy);
   }
   await free(kernel, closing.signal);
   if (!closing.signal.aborted) {
-    say(trans.__('The kernel looks at what the cell needs…'));
-    const asked = ask(kernel, code, area).then(
+    const looks = trans.__('The kernel looks at what the cell needs…');
+    say(looks);
+    // A part of the kernel that is free (a subshell) calls all of it idle: whether it is, its silence
+    // tells.
+    const late = setTimeout(() => say(busy), SILENCE_MS);
+    const begun = (): void => {
+      clearTimeout(late);
+      say(looks);
+    };
+    closing.signal.addEventListener('abort', () => clearTimeout(late));
+    const asked = ask(kernel, code, area, begun).then(
       () => '',
       // A kernel that is restarted, or dies, drops what it was asked.
       () => trans.__('The kernel was restarted, or ended, before it had answered.')
@@ -95,7 +108,8 @@ async function free(kernel: Kernel.IKernelConnection, signal: AbortSignal): Prom
 async function ask(
   kernel: Kernel.IKernelConnection,
   code: string,
-  area: SimplifiedOutputArea
+  area: SimplifiedOutputArea,
+  begun: () => void
 ): Promise<void> {
   // Loading it twice changes nothing; when it cannot be loaded, the second request says so.
   const load = kernel.requestExecute({
@@ -104,6 +118,7 @@ async function ask(
     store_history: false
   });
   await load.done;
+  begun();
   if (area.isDisposed) {
     return;
   }
