@@ -19,7 +19,7 @@ from jupyter_aiinfra.errors import PreflightError
 from jupyter_aiinfra.model import CaptureKind, Finding, Interpreter, JobSpec, Node, Severity
 from jupyter_aiinfra.node import parcel
 
-__all__ = ["built", "check", "render", "verdict"]
+__all__ = ["LOOPBACK", "built", "check", "render", "verdict"]
 
 _NODE_SIDE = (3, 8)
 _ACCELERATE = (1, 0)
@@ -28,7 +28,8 @@ _GIB = 1 << 30
 _NAMED_NODES = 3
 _LARGE_BYTES = 100 * _MIB
 _TOO_LARGE_BYTES = 2 * _GIB
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Addresses of nodes that are this machine."""
 
 # Module and distribution differ in name. Where a variant of the one that the notebook has would do
 # as well, it is listed too.
@@ -425,7 +426,7 @@ def _related(names: Sequence[str], python: Interpreter) -> bool:
 
 def _same_environment(kernel: Interpreter | None, node: Node, python: Interpreter) -> bool:
     # What could be imported in the notebook needs no look at distributions: some have no metadata.
-    here = node.address in _LOOPBACK
+    here = node.address in LOOPBACK
     return here and kernel is not None and kernel.executable == python.executable
 
 

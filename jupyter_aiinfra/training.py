@@ -39,7 +39,6 @@ from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.tracking import track_request
 
 __all__ = [
-    "LOOPBACK",
     "Code",
     "LaunchLine",
     "check_secrets",
@@ -50,9 +49,6 @@ __all__ = [
     "refuse_secret_values",
     "this_interpreter",
 ]
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-"""Addresses of nodes that are this machine."""
 
 _PLACE = "${AIINFRA_RUN_DIR}"
 _ELASTIC_RESTARTS = 3

@@ -41,7 +41,6 @@ from jupyter_aiinfra.tracking import (
     tracking_spec,
 )
 from jupyter_aiinfra.training import (
-    LOOPBACK,
     Code,
     LaunchLine,
     check_secrets,
@@ -98,7 +97,7 @@ def prepare(
     every = session.run(session.engine.nodes(name))
     # Those first that answer: what is planned is planned for nodes like them.
     nodes = sorted(every, key=lambda node: node.problem is not None)
-    elsewhere = nodes[0].address not in LOOPBACK
+    elsewhere = nodes[0].address not in preflight.LOOPBACK
     if not elsewhere:
         line = dataclasses.replace(line, cwd=_folder(line.cwd))
     git = git_state(Path(code.notebook).parent if code.notebook else Path.cwd())
