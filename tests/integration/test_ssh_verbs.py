@@ -381,8 +381,11 @@ def test_an_orphan_is_shown_and_only_it_is_reclaimed(
     # Somebody's process that has our tag by chance, and none of our folders.
     env = ["env", f"AIINFRA_JOB={theirs.id}", "AIINFRA_RUN_DIR=/somewhere/else"]
     host.run(["/bin/sh", "-c", f"setsid {' '.join(env)} sleep 301 >/dev/null 2>&1 &"])
-    wait_until(lambda: len(host.tagged(theirs.id)) > 1, seconds=30)
-    stranger = [pid for pid in host.tagged(theirs.id) if b"301" in cmdline(pid)]
+
+    sleeping = b"sleep\x00301\x00"
+    stranger = wait_until(
+        lambda: [pid for pid in host.tagged(theirs.id) if cmdline(pid) == sleeping], seconds=30
+    )
     before = cluster.processes("gpu1", mine.id)
     try:
         assert line("pool", "reconcile", "lab", "--dry-run") == 0

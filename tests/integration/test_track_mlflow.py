@@ -23,6 +23,7 @@ import pytest
 
 from jupyter_aiinfra.model import new_job_id
 from jupyter_aiinfra.node import supervise, track
+from jupyter_aiinfra.pools.nodeside import node_files
 
 # MLflow is imported here to look at what was logged; its own warnings are not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -55,8 +56,8 @@ class Job:
         (self.folder / "aiinfra").mkdir(parents=True)
         (self.folder / "logs").mkdir()
         self.cwd.mkdir(exist_ok=True)
-        for module in (track, supervise):
-            shutil.copy(str(module.__file__), self.folder / "aiinfra")
+        for file in node_files():
+            (self.folder / file.path).write_bytes(b"".join(file.read()))
         (self.folder / "cell.py").write_text("print('hello')\n")
         self.write("spec.json", {"job": self.id, "world": 1, "gpus": None})
         defaults = {"format": 1, "job": self.id, "uri": uri, "artifacts": ["cell.py"]}
