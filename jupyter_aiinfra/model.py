@@ -348,7 +348,8 @@ class JobSpec:
     ``join_seconds`` after the first for absent. ``argv_alone`` runs instead of
     ``argv`` where only one rank is left. ``gpus`` is the number of GPUs
     that the job wants on each node; 0 computes on CPUs. When no rank of a node has reported a step
-    for ``stall_seconds``, their stacks are put into their logs; ``None`` never does.
+    for ``stall_seconds``, their stacks are put into their logs; ``None`` never does. ``tags`` say
+    who pays: ``project``, ``team``, ``cost-centre``, and what else reports are to be made by.
     """
 
     kind: JobKind
@@ -382,6 +383,7 @@ class JobSpec:
     manifest: Manifest = field(default_factory=Manifest)
     origin: Origin = field(default_factory=Origin)
     labels: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def world(self) -> int:
@@ -475,6 +477,7 @@ class Observation:
     ``nodes`` tells, for a job on several nodes, how each is seen, ``waiting`` what the next attempt
     waits for.
     ``stalled_since`` is set while no rank has reported a step for longer than it should.
+    ``ended_ago_seconds`` is how long ago it ended, by the node's clock alone, which may be off.
     """
 
     state: JobState
@@ -497,6 +500,7 @@ class Observation:
     waiting: str | None = None
     artifacts: Artifacts | None = None
     stalled_since: float | None = None
+    ended_ago_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_aiinfra.bundle import Bundle, stored
+from jupyter_aiinfra.cost.ledger import Ledger
 from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.queue import Queue
@@ -89,11 +90,14 @@ class Engine:
     ----------
     telemetry
         What the GPUs of the pools do, live and over time.
+    ledger
+        What pools cost, and what jobs have cost.
     """
 
     def __init__(self, store: Store, settings: Settings, *, opener: PoolOpener = open_pool) -> None:
         self.store = store
         self.settings = settings
+        self.ledger = Ledger(store)
         self._pools = Attached(store, settings, opener=opener)
         self.telemetry = Telemetry(store, self._pools.pool)
         self._launches = Launches(store, self._pools)

@@ -437,6 +437,7 @@ def status(folder: str) -> Json:
     ended = run.json("exit.json")
     if ended is not None:
         known.update(ended, supervised=True)
+        known["ended_ago"] = max(0.0, time.time() - (ended.get("ended_at") or time.time()))
         return known
     # Read before the look at the lock: a supervisor that was on record then, and holds no lock
     # afterwards, is gone; one that comes up in between is no contradiction, only news.

@@ -118,6 +118,7 @@ def observation_from_status(status: Mapping[str, Any], *, seen_at: float) -> Obs
         waiting=status.get("waiting"),
         artifacts=_artifacts(status.get("artifacts")),
         stalled_since=status.get("stalled_since"),
+        ended_ago_seconds=status.get("ended_ago"),
     )
 
 

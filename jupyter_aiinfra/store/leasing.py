@@ -21,6 +21,7 @@ from jupyter_aiinfra.model import (
     Submitter,
     to_wire,
 )
+from jupyter_aiinfra.store.charging import allocate, deallocate
 from jupyter_aiinfra.store.database import Database
 from jupyter_aiinfra.store.rows import add_state_event, change, job_row, read_record
 from jupyter_aiinfra.store.schema import jobs, leases
@@ -73,6 +74,7 @@ class LeaseRecords:
             pool = connection.scalars(select(jobs.c.pool).where(jobs.c.id == job_id)).one()
             if not hold(connection, pool, job_id, placement, shared=shared):
                 return False
+            allocate(connection, pool, job_id, placement, at=time.time())
             change(connection, row, values)
             add_state_event(connection, row, JobState.PENDING, None)
             return True
@@ -123,6 +125,7 @@ def hold(
     return True
 
 
-def let_go(connection: Connection, job_id: str) -> bool:
-    """End the leases of a job; whether it had any."""
+def let_go(connection: Connection, job_id: str, *, at: float | None = None) -> bool:
+    """End the leases of a job; whether it had any. It has had what it was given up to `at`."""
+    deallocate(connection, job_id, at=at)
     return connection.execute(delete(leases).where(leases.c.job == job_id)).rowcount > 0

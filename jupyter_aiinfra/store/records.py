@@ -38,6 +38,7 @@ from jupyter_aiinfra.model import (
     PoolRecord,
     to_wire,
 )
+from jupyter_aiinfra.store.charging import ChargeRecords, charge, end_capacity, touch
 from jupyter_aiinfra.store.database import Database
 from jupyter_aiinfra.store.leasing import LeaseRecords, hold, let_go
 from jupyter_aiinfra.store.readings import ReadingRecords
@@ -63,7 +64,7 @@ _CANDIDATES_SHOWN: Final = 5
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
 
 
-class Store(LeaseRecords, ReadingRecords):
+class Store(LeaseRecords, ReadingRecords, ChargeRecords):
     """What is known of pools and jobs, shared by every process that opens the same database.
 
     May be used from any thread and on both sides of a fork. Nothing is cached: each call sees
@@ -101,6 +102,7 @@ class Store(LeaseRecords, ReadingRecords):
                     hint=f"look at it with %pool show {record.name}, or choose another name",
                 )
             connection.execute(insert(pools).values(values))
+            touch(connection, record.name, round(time.time() * 1_000_000))
             add_event(connection, "pool.added", record.name, {"kind": record.kind})
 
     def get_pool(self, name: str) -> PoolRecord:
@@ -123,6 +125,7 @@ class Store(LeaseRecords, ReadingRecords):
             if _pool_row(connection, name) is None:
                 raise PoolNotFound(name, _pool_names(connection))
             connection.execute(delete(pools).where(pools.c.name == name))
+            end_capacity(connection, name)
             add_event(connection, "pool.removed", name, {})
 
     # --- jobs ----------------------------------------------------------------------------------
@@ -243,7 +246,7 @@ class Store(LeaseRecords, ReadingRecords):
             if row.state != seen.state.value:
                 add_state_event(connection, row, seen.state, seen.reason)
             if seen.state.final:
-                let_go(connection, job_id)
+                let_go(connection, job_id, at=_left_at(seen))
             return True
 
     def request(self, job_id: str, *, expected: int, desired: Desired) -> bool:
@@ -334,6 +337,7 @@ def _insert_job(connection: Connection, job: Job) -> None:
     if connection.execute(select(jobs.c.id).where(jobs.c.id == job.id)).first():
         raise Conflict(f"there is a job {job.id!r} already", hint="each job needs a new id")
     connection.execute(insert(jobs).values(values))
+    charge(connection, job)
     detail = {"pool": job.pool, "name": job.spec.name, "state": job.state.value}
     add_event(connection, "job.added", job.id, detail)
 
@@ -365,6 +369,16 @@ def _ended_at(seen: Observation | None) -> float | None:
     if seen is None or not seen.state.final:
         return None
     return seen.seen_at if seen.ended_at is None else seen.ended_at
+
+
+def _left_at(seen: Observation) -> float | None:
+    """Return when a job that has ended let go of what it had, by our clock.
+
+    The clock of its node may go differently; how long ago it was, the node can tell.
+    """
+    if seen.ended_ago_seconds is not None:
+        return seen.seen_at - seen.ended_ago_seconds
+    return _ended_at(seen)
 
 
 def _pool_row(connection: Connection, name: str) -> Row[Any] | None:

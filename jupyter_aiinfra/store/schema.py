@@ -20,9 +20,26 @@ from sqlalchemy import (
     text,
 )
 
-__all__ = ["HEAD", "VERSION_TABLE", "events", "jobs", "leases", "metadata", "pools", "readings"]
+__all__ = [
+    "HEAD",
+    "VERSION_TABLE",
+    "allocations",
+    "capacity",
+    "catalog",
+    "charged_jobs",
+    "events",
+    "jobs",
+    "leases",
+    "metadata",
+    "meters",
+    "pools",
+    "prices",
+    "readings",
+    "usage",
+    "usage_days",
+]
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The revision this code is written for: that of the newest file in ``migrations/versions``.
 
 Said here as well, so that opening a database that is up to date need not import Alembic.
@@ -122,4 +139,128 @@ readings = Table(
     Column("data", LargeBinary, nullable=False),
     PrimaryKeyConstraint("pool", "node", "resolution", "start", name="pk_readings"),
     Index("ix_readings_resolution_start", "resolution", "start"),
+)
+
+# --- cost: since and until in whole microseconds, start and day in seconds, since the epoch -------
+
+# What a pool costs from a moment on; the newest row holds. `rate` is an exact decimal number, in
+# text, for an hour of `unit`; without one the price is not known.
+prices = Table(
+    "prices",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), nullable=False, autoincrement=True),
+    Column("pool", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("rate", Text),
+    Column("currency", Text),
+    Column("unit", Text),
+    Column("terms", _JSON, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_prices"),
+    Index("ix_prices_pool_since", "pool", "since"),
+    sqlite_autoincrement=True,
+)
+
+# Prices that somebody has imported: rows of `cost/catalog.py`, by where they came from.
+catalog = Table(
+    "catalog",
+    metadata,
+    Column("provider", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("spot", Boolean, nullable=False),
+    Column("row", _JSON, nullable=False),
+    PrimaryKeyConstraint("provider", "sku", "region", "spot", name="pk_catalog"),
+)
+
+# Which slots (GPUs by UUID; "" is a node without any) a pool has had, and when.
+capacity = Table(
+    "capacity",
+    metadata,
+    Column("pool", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Column("model", Text, nullable=False),
+    PrimaryKeyConstraint("pool", "node", "slot", "since", name="pk_capacity"),
+)
+
+# Which slots a job was given, and when; it outlives leases and the record of the job.
+allocations = Table(
+    "allocations",
+    metadata,
+    Column("job", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Column("pool", Text, nullable=False),
+    PrimaryKeyConstraint("job", "node", "slot", "since", name="pk_allocations"),
+    Index("ix_allocations_pool_until", "pool", "until"),
+)
+
+# Who pays for a job: it outlives the record of the job.
+charged_jobs = Table(
+    "charged_jobs",
+    metadata,
+    Column("job", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("notebook", Text),
+    Column("user", Text),
+    Column("project", Text),
+    Column("team", Text),
+    Column("cost_centre", Text),
+    Column("tags", _JSON, nullable=False),
+    PrimaryKeyConstraint("job", name="pk_charged_jobs"),
+)
+
+# A row is what one job (or nobody: "") had of a node in an hour, in microseconds. It is computed of
+# the facts above, and again when they turn out to have been others.
+usage = Table(
+    "usage",
+    metadata,
+    Column("start", BigInteger, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("allocated", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("idle", BigInteger, nullable=False),
+    PrimaryKeyConstraint("start", "pool", "node", "job", "price", "parts", name="pk_usage"),
+    Index("ix_usage_job", "job"),
+    sqlite_with_rowid=False,
+)
+
+# The same by day (UTC) and without the nodes: what a month is added up of.
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("day", BigInteger, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("allocated", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("idle", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "pool", "job", "price", "parts", name="pk_usage_days"),
+    sqlite_with_rowid=False,
+)
+
+# Up to which hour a pool's usage is settled, and from which on it is to be computed again. The
+# version grows with each fact and each settlement, and guards compare-and-set.
+meters = Table(
+    "meters",
+    metadata,
+    Column("pool", Text, nullable=False),
+    Column("settled", BigInteger, nullable=False),
+    Column("dirty", BigInteger),
+    Column("version", BigInteger, nullable=False),
+    Column("looked_at", Double, nullable=False),
+    PrimaryKeyConstraint("pool", name="pk_meters"),
 )
