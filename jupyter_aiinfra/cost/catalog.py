@@ -7,8 +7,9 @@ a row that somebody has imported goes before a bundled one.
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import datetime
+import datetime as dt
 import difflib
 import functools
 import re
@@ -31,6 +32,7 @@ __all__ = [
     "Terms",
     "bundled",
     "find",
+    "imported",
     "price_age",
     "read_csv",
     "terms_from_wire",
@@ -145,7 +147,7 @@ class Terms:
         """As plain JSON types."""
         return asdict(self)
 
-    def text(self, *, today: datetime.date | None = None) -> str:
+    def text(self, *, today: dt.date | None = None) -> str:
         """Say it in one line, with its age: ``$6.88 a GPU-hour, aws:p5.48xlarge, 16 days old``."""
         rate = self.rate
         parts = ["price unknown" if rate is None else rate.text]
@@ -175,12 +177,12 @@ def terms_from_wire(data: Mapping[str, Any]) -> Terms:
         return Terms()
 
 
-def price_age(as_of: str | None, *, today: datetime.date | None = None) -> int | None:
+def price_age(as_of: str | None, *, today: dt.date | None = None) -> int | None:
     """Return how many days old a price is; ``None`` where nobody knows."""
     if not as_of:
         return None
-    day = datetime.date.fromisoformat(as_of)
-    return max(0, ((today or datetime.datetime.now(datetime.timezone.utc).date()) - day).days)
+    day = dt.date.fromisoformat(as_of)
+    return max(0, ((today or dt.datetime.now(dt.timezone.utc).date()) - day).days)
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -191,6 +193,15 @@ def bundled() -> tuple[CatalogRow, ...]:
     """Return the catalog that comes with this package."""
     text = resources.files(__package__).joinpath("catalog.csv").read_text(encoding="utf-8")
     return tuple(read_csv(text.splitlines(), where="the bundled catalog"))
+
+
+def imported(rows: Iterable[Mapping[str, Any]]) -> list[CatalogRow]:
+    """Return rows as the store has them; those that cannot be read are left out."""
+    found = []
+    for row in rows:
+        with contextlib.suppress(UsageError, msgspec.ValidationError):
+            found.append(from_wire(dict(row), CatalogRow))
+    return found
 
 
 def read_csv(lines: Iterable[str], *, where: str) -> list[CatalogRow]:
@@ -211,7 +222,7 @@ def read_csv(lines: Iterable[str], *, where: str) -> list[CatalogRow]:
     for number, row in enumerate(reader, start=2):
         try:
             found += _rows(row)
-        except UsageError as error:
+        except UsageError as error:  # noqa: PERF203 - it says which row
             raise UsageError(f"{where}, row {number}: {error.message}", hint=error.hint) from None
     return found
 
@@ -240,9 +251,9 @@ def _rows(row: Mapping[str, str | None]) -> list[CatalogRow]:
     return found
 
 
-def _date(text: str, where: str) -> datetime.date:
+def _date(text: str, where: str) -> dt.date:
     try:
-        return datetime.date.fromisoformat(text)
+        return dt.date.fromisoformat(text)
     except ValueError:
         raise UsageError(
             f"{where}: {text!r} is no date", hint="say as of when, such as 2026-11-09"

@@ -140,7 +140,7 @@ def meter(facts: Facts, *, start: int, end: int, by_hour: bool = True) -> list[U
         for allocation in allocations.get(node, ()):
             taken[allocation.slot].append(allocation)
         for slot in sorted({*taken, *(each.slot for each in had)}):
-            _meter_slot(rows, facts.load, spans, node, slot, taken.get(slot, []))
+            _meter_slot(rows, facts.load, spans, (node, slot), taken.get(slot, []))
     return [
         Usage(*key, *values)
         for key, values in sorted(rows.items())
@@ -218,10 +218,10 @@ def _meter_slot(
     rows: Mapping[tuple[int, str, str, int, int], list[int]],
     load: Load,
     spans: _Spans,
-    node: str,
-    slot: str,
+    which: tuple[str, str],
     taken: Sequence[Allocation],
 ) -> None:
+    node, slot = which
     for number, begin, end, jobs in _pieces(spans, taken):
         if not spans.has(number, slot, allocated=bool(jobs)):
             continue

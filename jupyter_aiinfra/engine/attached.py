@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jupyter_aiinfra.cost.catalog import Terms, bundled, imported
+from jupyter_aiinfra.cost.ledger import Ledger, PoolPrice
+from jupyter_aiinfra.cost.terms import PriceOptions, agree, split_options
 from jupyter_aiinfra.errors import (
     HostKeyUnknown,
     PoolError,
     PoolExists,
     PoolInUse,
+    StorageFull,
     Unreachable,
     UsageError,
 )
-from jupyter_aiinfra.model import Lease, Node, PoolRecord, Severity
+from jupyter_aiinfra.model import Health, Lease, Node, PoolRecord, Severity
 from jupyter_aiinfra.pools.abilities import Checking, Confirm, NodeCheck, Tell
 from jupyter_aiinfra.pools.base import Leased, Pool, Trusting
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
+from jupyter_aiinfra.store.charging import Held
 
 __all__ = ["Attached", "PoolCheck", "PoolOpener", "PoolView", "check_name", "settle_keys"]
 
@@ -33,7 +40,7 @@ class PoolView:
     """A pool as seen now: its nodes, or why they cannot be told.
 
     ``leases`` are those of the GPUs that are there, of other pools as well; ``None`` where the
-    engine leases none.
+    engine leases none. ``price`` is what it costs now, where anybody has said.
     """
 
     record: PoolRecord
@@ -41,6 +48,7 @@ class PoolView:
     problem: str | None
     active_jobs: int
     leases: tuple[Lease, ...] | None = None
+    price: PoolPrice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +70,11 @@ class PoolCheck:
 class Attached:
     """What is attached, opened when it is first asked for."""
 
-    def __init__(self, store: Store, settings: Settings, *, opener: PoolOpener) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, *, opener: PoolOpener, ledger: Ledger
+    ) -> None:
         self.store = store
+        self.ledger = ledger
         self.settings = settings
         self._opener = opener
         self._open: dict[str, tuple[PoolRecord, Pool]] = {}
@@ -78,7 +89,9 @@ class Attached:
     ) -> PoolView:
         """Attach a pool under `name`; see the engine's verb."""
         check_name("pool", name)
-        record = PoolRecord(name=name, kind=kind, options=dict(options or {}))
+        own, price = split_options(options or {})
+        terms = self.terms(price) if price.given else None
+        record = PoolRecord(name=name, kind=kind, options=own)
         pool = self._opener(record, self.settings)
         try:
             nodes = await _nodes_trusted(pool, confirm)
@@ -87,9 +100,31 @@ class Attached:
             await pool.aclose()
             raise
         self._open[name] = (record, pool)
+        if terms is not None:
+            known = self.ledger.price(name)
+            # Said again in a notebook that is run again, it is no other price.
+            if known is None or known.terms.rate != terms.rate or known.terms.sku != terms.sku:
+                self.ledger.set_price(name, terms)
         return self._view(record, pool, tuple(nodes))
 
+    def terms(self, asked: PriceOptions) -> Terms:
+        """Return what a price that somebody has said comes to."""
+        return agree(asked, [*imported(self.store.catalog_rows()), *bundled()])
+
+    def _note_capacity(self, name: str, nodes: Sequence[Node]) -> None:
+        """Write down which GPUs a pool has: what it costs is made of that."""
+        here = {
+            node.name: [Held(gpu.uuid, gpu.name) for gpu in node.gpus] or [Held("")]
+            for node in nodes
+            # Of a node that does not answer nothing is known, and it costs as before.
+            if node.problem is None and node.health in (Health.LIVE, Health.DEGRADED)
+        }
+        # Bookkeeping must not keep anybody from his pools; it is done with the next look.
+        with contextlib.suppress(StorageFull):
+            self.store.note_capacity(name, here, at=time.time())
+
     def _view(self, record: PoolRecord, pool: Pool, nodes: tuple[Node, ...]) -> PoolView:
+        self._note_capacity(record.name, nodes)
         leases = None
         if isinstance(pool, Leased):
             here = {gpu.uuid for node in nodes for gpu in node.gpus}
@@ -100,6 +135,7 @@ class Attached:
             problem=None,
             active_jobs=len(self.store.list_jobs(pool=record.name, active=True)),
             leases=leases,
+            price=self.ledger.price(record.name),
         )
 
     def _add_pool(self, record: PoolRecord) -> PoolRecord:
@@ -168,7 +204,13 @@ class Attached:
             return self._view(record, pool, tuple(await pool.nodes()))
         except Unreachable as error:
             active = len(self.store.list_jobs(pool=name, active=True))
-            return PoolView(record=record, nodes=None, problem=error.message, active_jobs=active)
+            return PoolView(
+                record=record,
+                nodes=None,
+                problem=error.message,
+                active_jobs=active,
+                price=self.ledger.price(name),
+            )
 
     async def check(
         self, name: str, *, confirm: Confirm | None = None, tell: Tell | None = None
@@ -188,7 +230,9 @@ class Attached:
 
     async def nodes(self, name: str) -> Sequence[Node]:
         """Return the nodes of a pool as of now; raises Unreachable where it does not answer."""
-        return await self.pool(name).nodes()
+        nodes = await self.pool(name).nodes()
+        self._note_capacity(name, nodes)
+        return nodes
 
     async def aclose(self) -> None:
         """Let go of the open pools. Idempotent."""

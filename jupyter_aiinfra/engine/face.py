@@ -8,12 +8,14 @@ import dataclasses
 import getpass
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jupyter_aiinfra.bundle import Bundle, stored
-from jupyter_aiinfra.cost.ledger import Ledger
+from jupyter_aiinfra.cost.ledger import SETTLE_SECONDS, Ledger, PoolPrice
+from jupyter_aiinfra.cost.terms import PriceOptions
 from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.queue import Queue
@@ -26,6 +28,7 @@ from jupyter_aiinfra.errors import (
     PoolInUse,
     PoolNotFound,
     StorageFull,
+    StoreError,
     Unreachable,
     UsageError,
 )
@@ -38,6 +41,7 @@ from jupyter_aiinfra.model import (
     LogChunk,
     Node,
     Observation,
+    Placement,
     Plan,
     new_job_id,
 )
@@ -98,7 +102,7 @@ class Engine:
         self.store = store
         self.settings = settings
         self.ledger = Ledger(store)
-        self._pools = Attached(store, settings, opener=opener)
+        self._pools = Attached(store, settings, opener=opener, ledger=self.ledger)
         self.telemetry = Telemetry(store, self._pools.pool)
         self._launches = Launches(store, self._pools)
         self._queue = Queue(store, settings, self._pools, self._launches)
@@ -299,6 +303,7 @@ class Engine:
             self._launches.listen(plan.job.id, report)
         if isinstance(self._pools.pool(pool), Leased) and (spec.gpus or spec.nodes > 1):
             return await self._queue.launch(plan.job, bundle, secrets or {})
+        plan = _placed(plan)
         self.store.add_job(plan.job)
         return await self._launches.submit(plan, bundle, secrets or {})
 
@@ -460,7 +465,31 @@ class Engine:
                 await self._queue.advance(pool)
             except (PoolError, PoolNotFound):  # noqa: PERF203 - each pool speaks for itself
                 silent += ids
+        await self.settle(older_than=SETTLE_SECONDS)
         return silent
+
+    async def settle(self, *, older_than: float = 0.0) -> None:
+        """Bring what jobs have cost up to date; see :meth:`.Ledger.settle`.
+
+        Where there is no room for it, or no time, it is done with the next look.
+        """
+        with contextlib.suppress(StoreError, StorageFull):
+            await asyncio.to_thread(self.ledger.settle, older_than=older_than)
+
+    def set_price(self, name: str, asked: PriceOptions, *, since: float | None = None) -> PoolPrice:
+        """Say what a pool costs from now on, or has cost since an earlier time.
+
+        Raises
+        ------
+        PoolNotFound
+            No such pool is attached.
+        UsageError
+            What was said is no price, or a time to come.
+        """
+        self.store.get_pool(name)
+        if since is not None and since > time.time():
+            raise UsageError("a price holds from now on, or from an earlier time")
+        return self.ledger.set_price(name, self._pools.terms(asked), since=since)
 
     async def queue(self, pool: str) -> Sequence[Turn]:
         """Return the jobs that wait for GPUs of a pool, in the order of their turns, and why."""
@@ -549,6 +578,14 @@ class Engine:
         await self._queue.aclose()
         await self._pools.aclose()
         self.store.close()
+
+
+def _placed(plan: Plan) -> Plan:
+    """Return a plan whose job says where it will be, so that the record does."""
+    if plan.job.placement:
+        return plan
+    placement = tuple(Placement(node=node.node, gpus=node.gpus) for node in plan.nodes)
+    return dataclasses.replace(plan, job=dataclasses.replace(plan.job, placement=placement))
 
 
 def _news(job: Job, seen: Observation) -> bool:

@@ -163,7 +163,7 @@ class Queue:
 
     async def _look(self, pool: str) -> _Look:
         await self.settle_leases(pool)
-        look = _Look(nodes=await self._pools.pool(pool).nodes(), at=time.monotonic())
+        look = _Look(nodes=await self._pools.nodes(pool), at=time.monotonic())
         self._looks[pool] = look
         return look
 

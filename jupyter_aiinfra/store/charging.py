@@ -1,24 +1,20 @@
 """The verbs on what cost is computed of, and on what came of it. Each is one short transaction.
 
 Facts are written by whoever brings them about: what a pool has, what it costs, and what a job was
-given, in the transaction that gives it. Usage is computed of them elsewhere (``cost/ledger.py``)
-and written here, if meanwhile no fact and no usage of its pool was.
+given, in the transaction that gives it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Select,
     and_,
     delete,
     exists,
-    func,
     insert,
     literal,
     or_,
@@ -28,54 +24,30 @@ from sqlalchemy import (
 
 from jupyter_aiinfra.model import Job, JobState, Placement
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.meters import touch
 from jupyter_aiinfra.store.schema import (
     allocations,
     capacity,
     catalog,
     charged_jobs,
-    meters,
     prices,
-    usage,
-    usage_days,
 )
 
 __all__ = [
-    "DIMENSIONS",
     "AllocationRow",
     "CapacityRow",
     "ChargeRecords",
     "ChargedJob",
-    "Dimension",
     "Held",
-    "MeterRow",
-    "PoolFacts",
     "PriceRow",
-    "SumRow",
-    "UsageRow",
     "allocate",
     "charge",
     "deallocate",
     "end_capacity",
-    "touch",
 ]
 
-_HOUR: Final = 3600
-_DAY: Final = 86400
 _US: Final = 1_000_000
 _AT_ONCE: Final = 500
-
-Dimension = Literal["job", "pool", "user", "notebook", "project", "team", "cost_centre", "day"]
-"""What sums are made by."""
-DIMENSIONS: Final[tuple[Dimension, ...]] = (
-    "job",
-    "notebook",
-    "user",
-    "pool",
-    "project",
-    "team",
-    "cost_centre",
-    "day",
-)
 
 
 class PriceRow(NamedTuple):
@@ -115,51 +87,6 @@ class Held(NamedTuple):
 
     slot: str
     model: str = ""
-
-
-class MeterRow(NamedTuple):
-    """How far a pool's usage is computed; see the table."""
-
-    pool: str
-    settled: int
-    dirty: int | None
-    version: int
-    looked_at: float
-
-
-class PoolFacts(NamedTuple):
-    """What is on record of one pool for a window of time, as of ``version`` of its meter."""
-
-    meter: MeterRow
-    capacity: Sequence[CapacityRow]
-    allocations: Sequence[AllocationRow]
-    prices: Sequence[PriceRow]
-
-
-class UsageRow(NamedTuple):
-    """See ``cost/meter.py``."""
-
-    start: int
-    node: str
-    job: str
-    price: int
-    parts: int
-    allocated: int
-    used: int
-    idle: int
-
-
-class SumRow(NamedTuple):
-    """Usage added up by something (``key``; ``None`` where there is no such thing), and price."""
-
-    key: str | None
-    pool: str
-    is_job: bool
-    price: int
-    parts: int
-    allocated: int
-    used: int
-    idle: int
 
 
 class ChargedJob(NamedTuple):
@@ -239,21 +166,19 @@ class ChargeRecords:
 
     # --- what a pool has -----------------------------------------------------------------------
 
-    def note_capacity(
-        self, pool: str, nodes: Mapping[str, Collection[Held]], *, at: float, all_of: bool = False
-    ) -> bool:
+    def note_capacity(self, pool: str, nodes: Mapping[str, Collection[Held]], *, at: float) -> bool:
         """Note which slots nodes have now; whether that was news.
 
-        Of nodes that are not named nothing is said, unless these are `all_of` them.
+        Of nodes that are not named nothing is said.
         """
         now = round(at * _US)
         wanted = {(node, held.slot): held.model for node, slots in nodes.items() for held in slots}
         with self._database.read() as connection:
-            if _differ(_open_capacity(connection, pool), wanted, nodes, all_of=all_of) == ([], []):
+            if _differ(_open_capacity(connection, pool), wanted, nodes) == ([], []):
                 return False
         with self._database.write() as connection:
             known = _open_capacity(connection, pool)
-            new, gone = _differ(known, wanted, nodes, all_of=all_of)
+            new, gone = _differ(known, wanted, nodes)
             for node, slot in gone:
                 where = [capacity.c.pool == pool, capacity.c.until.is_(None)]
                 where += [capacity.c.node == node, capacity.c.slot == slot]
@@ -318,174 +243,8 @@ class ChargeRecords:
                     found.setdefault(str(pool), []).append(AllocationRow(*row))
         return {pool: list(dict.fromkeys(rows)) for pool, rows in found.items()}
 
-    # --- metering ------------------------------------------------------------------------------
 
-    def meters(self, *, due: bool = False) -> Sequence[MeterRow]:
-        """Return how far each pool is metered; only those that there is something to add to."""
-        query = select(*(meters.c[name] for name in MeterRow._fields)).order_by(meters.c.pool)
-        if due:
-            settled = meters.c.settled * _US
-            later = or_(capacity.c.until.is_(None), capacity.c.until > settled)
-            longer = or_(allocations.c.until.is_(None), allocations.c.until > settled)
-            query = query.where(
-                or_(
-                    meters.c.dirty.is_not(None),
-                    exists(select(literal(1)).where(capacity.c.pool == meters.c.pool, later)),
-                    exists(select(literal(1)).where(allocations.c.pool == meters.c.pool, longer)),
-                )
-            )
-        with self._database.read() as connection:
-            return [MeterRow(*row) for row in connection.execute(query)]
-
-    def facts(self, pool: str, *, start: int, end: int) -> PoolFacts | None:
-        """Return what is on record of a pool between two times in microseconds."""
-        with self._database.read() as connection:
-            # Its version first: what is written in between makes the settlement be refused.
-            found = _meter(connection, pool)
-            if found is None:
-                return None
-            had = connection.execute(
-                select(*(capacity.c[name] for name in CapacityRow._fields)).where(
-                    capacity.c.pool == pool, *_between(capacity, start, end)
-                )
-            )
-            given = connection.execute(
-                select(*(allocations.c[name] for name in AllocationRow._fields)).where(
-                    allocations.c.pool == pool, *_between(allocations, start, end)
-                )
-            )
-            rows = [CapacityRow(*row) for row in had], [AllocationRow(*row) for row in given]
-        return PoolFacts(found, *rows, self.prices(pool=pool))
-
-    def settle(
-        self,
-        pool: str,
-        *,
-        expected: int,
-        start: int,
-        end: int,
-        settled: int,
-        rows: Sequence[UsageRow],
-        at: float,
-        dirty: int | None = None,
-    ) -> bool:
-        """Replace the usage of hours from `start` up to `end`, if nobody has been faster.
-
-        Parameters
-        ----------
-        expected
-            The version of the pool's meter that the rows were computed at.
-        settled
-            Up to which hour they are now as good as they get.
-        dirty
-            From which hour on there is still to be computed again.
-        """
-        days = sorted({hour // _DAY * _DAY for hour in range(start, end, _HOUR)})
-        with self._database.write() as connection:
-            found = _meter(connection, pool)
-            if found is None or found.version != expected:
-                return False
-            connection.execute(
-                delete(usage).where(
-                    usage.c.pool == pool, usage.c.start >= start, usage.c.start < end
-                )
-            )
-            if rows:
-                connection.execute(insert(usage), [{"pool": pool, **row._asdict()} for row in rows])
-            if days:
-                _add_up_days(connection, pool, days[0], days[-1] + _DAY)
-            values = {"settled": settled, "dirty": dirty, "looked_at": at}
-            connection.execute(
-                update(meters).where(meters.c.pool == pool).values(version=expected + 1, **values)
-            )
-            return True
-
-    # --- what it came to -----------------------------------------------------------------------
-
-    def sums(
-        self,
-        *,
-        start: int,
-        end: int,
-        by: Dimension,
-        where: Mapping[str, str] | None = None,
-    ) -> Sequence[SumRow]:
-        """Add usage up from one hour up to another (seconds since the epoch), by one thing.
-
-        `where` narrows it to one job, pool, user, notebook, project, team or cost centre.
-        """
-        whole_from, whole_to = -(-start // _DAY) * _DAY, end // _DAY * _DAY
-        if whole_from < whole_to:
-            spans = [(start, whole_from), (whole_to, end)]
-            parts = [_summed(usage_days, "day", whole_from, whole_to, where, day=by == "day")]
-        else:
-            spans, parts = [(start, end)], []
-        parts += [
-            _summed(usage, "start", first, last, where, day=by == "day")
-            for first, last in spans
-            if first < last
-        ]
-        totals: dict[tuple[Any, ...], list[int]] = {}
-        with self._database.read() as connection:
-            for part in parts:
-                for *key, allocated, used, idle in connection.execute(part):
-                    row = totals.setdefault(tuple(key), [0, 0, 0])
-                    for number, amount in enumerate((allocated, used, idle)):
-                        row[number] += int(amount)
-        named = self._names(by, {str(key[1]) for key in totals})
-        return _keyed(totals, by, named)
-
-    def _names(self, by: Dimension, jobs: Collection[str]) -> Mapping[str, str | None]:
-        if by in ("job", "pool", "day"):
-            return {}
-        column = charged_jobs.c[by]
-        with self._database.read() as connection:
-            rows = connection.execute(select(charged_jobs.c.job, column).where(column.is_not(None)))
-            return {str(job): name for job, name in rows if job in jobs}
-
-    def usage_rows(
-        self, *, start: int, end: int, after: tuple[Any, ...] | None = None, limit: int = 10_000
-    ) -> Sequence[tuple[str, UsageRow]]:
-        """Return rows of usage with their pools, in the order of their keys, after one of them."""
-        columns = [usage.c[name] for name in UsageRow._fields]
-        key = [usage.c[name] for name in ("start", "pool", "node", "job", "price", "parts")]
-        query = select(usage.c.pool, *columns).where(usage.c.start >= start, usage.c.start < end)
-        if after is not None:
-            query = query.where(_after(key, after))
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(*key).limit(limit))
-            return [(str(pool), UsageRow(*row)) for pool, *row in rows]
-
-    def job_usage(self, job_ids: Collection[str]) -> Sequence[tuple[str, int, int, int, int]]:
-        """Return price and microseconds allocated, used and idle of jobs, as far as settled."""
-        amounts = [func.sum(usage.c[name]) for name in ("allocated", "used", "idle")]
-        query = select(usage.c.job, usage.c.price, *amounts).group_by(usage.c.job, usage.c.price)
-        found = []
-        wanted = list(dict.fromkeys(job_ids))
-        with self._database.read() as connection:
-            for first in range(0, len(wanted), _AT_ONCE):
-                some = usage.c.job.in_(wanted[first : first + _AT_ONCE])
-                for job, price, *rest in connection.execute(query.where(some)):
-                    found.append((str(job), int(price), *(int(each) for each in rest)))
-        return found  # type: ignore[return-value]
-
-
-# --- in the transactions of others -----------------------------------------------------------------
-
-
-def touch(connection: Connection, pool: str, at: int) -> None:
-    """Note that a fact of a pool, which holds from `at` (microseconds) on, is another."""
-    hour = at // _US // _HOUR * _HOUR
-    found = _meter(connection, pool)
-    if found is None:
-        values = {"pool": pool, "settled": hour, "dirty": None, "version": 1, "looked_at": 0.0}
-        connection.execute(insert(meters).values(values))
-        return
-    dirty = found.dirty
-    if hour < found.settled:
-        dirty = hour if dirty is None else min(dirty, hour)
-    where = meters.c.pool == pool
-    connection.execute(update(meters).where(where).values(version=found.version + 1, dirty=dirty))
+# --- in the transactions of others ---------------------------------------------------------------
 
 
 def charge(connection: Connection, job: Job) -> None:
@@ -558,12 +317,6 @@ def _tagged(tags: Mapping[str, str]) -> Mapping[str, Any]:
     }
 
 
-def _meter(connection: Connection, pool: str) -> MeterRow | None:
-    query = select(*(meters.c[name] for name in MeterRow._fields)).where(meters.c.pool == pool)
-    row = connection.execute(query).first()
-    return None if row is None else MeterRow(*row)
-
-
 def _open_capacity(connection: Connection, pool: str) -> Mapping[tuple[str, str], int]:
     query = select(capacity.c.node, capacity.c.slot, capacity.c.since).where(
         capacity.c.pool == pool, capacity.c.until.is_(None)
@@ -578,84 +331,7 @@ def _differ(
     known: Mapping[tuple[str, str], int],
     wanted: Mapping[tuple[str, str], str],
     nodes: Collection[str],
-    *,
-    all_of: bool,
 ) -> tuple[_Slots, _Slots]:
     """Return which slots are new, and which are gone."""
-    gone = [each for each in known if each not in wanted and (all_of or each[0] in nodes)]
+    gone = [each for each in known if each not in wanted and each[0] in nodes]
     return [each for each in wanted if each not in known], gone
-
-
-def _between(table: Any, start: int, end: int) -> list[ColumnElement[bool]]:
-    return [table.c.since < end, or_(table.c.until.is_(None), table.c.until > start)]
-
-
-def _add_up_days(connection: Connection, pool: str, start: int, end: int) -> None:
-    """Make the days of a pool anew of its hours."""
-    connection.execute(
-        delete(usage_days).where(
-            usage_days.c.pool == pool, usage_days.c.day >= start, usage_days.c.day < end
-        )
-    )
-    day = (usage.c.start - usage.c.start % _DAY).label("day")
-    keys = (usage.c.pool, usage.c.job, usage.c.price, usage.c.parts)
-    amounts = [func.sum(usage.c[name]).label(name) for name in ("allocated", "used", "idle")]
-    made = (
-        select(day, *keys, *amounts)
-        .where(usage.c.pool == pool, usage.c.start >= start, usage.c.start < end)
-        .group_by(day, *keys)
-    )
-    names = ["day", "pool", "job", "price", "parts", "allocated", "used", "idle"]
-    connection.execute(insert(usage_days).from_select(names, made))
-
-
-def _summed(
-    table: Any,
-    column: str,
-    first: int,
-    last: int,
-    where: Mapping[str, str] | None,
-    *,
-    day: bool,
-) -> Select[Any]:
-    at = table.c[column]
-    when = (at - at % _DAY).label("day") if day else literal(0).label("day")
-    keys = [table.c.pool, table.c.job, table.c.price, table.c.parts]
-    amounts = [func.sum(table.c[name]) for name in ("allocated", "used", "idle")]
-    query = select(table.c.pool, table.c.job, when, table.c.price, table.c.parts, *amounts)
-    query = query.where(at >= first, at < last).group_by(*keys, *([when] if day else []))
-    for name, value in (where or {}).items():
-        if name in ("job", "pool"):
-            query = query.where(table.c[name] == value)
-        else:
-            some = select(charged_jobs.c.job).where(charged_jobs.c[name] == value)
-            query = query.where(table.c.job.in_(some))
-    return query
-
-
-def _keyed(
-    totals: Mapping[tuple[Any, ...], Sequence[int]],
-    by: Dimension,
-    named: Mapping[str, str | None],
-) -> list[SumRow]:
-    merged: dict[tuple[str | None, str, bool, int, int], list[int]] = {}
-    for (pool, job, day, price, parts), amounts in totals.items():
-        key: str | None = named.get(job)
-        if by == "job":
-            key = job or None
-        elif by == "pool":
-            key = pool
-        elif by == "day":
-            key = str(int(day))
-        row = merged.setdefault((key, pool, bool(job), int(price), int(parts)), [0, 0, 0])
-        for number, amount in enumerate(amounts):
-            row[number] += amount
-    return [SumRow(*key, *amounts) for key, amounts in merged.items()]
-
-
-def _after(key: Sequence[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Return the condition for rows that come after one in the order of their keys."""
-    found: ColumnElement[bool] = literal(value=False)
-    for column, value in reversed(list(zip(key, values, strict=True))):
-        found = or_(column > value, and_(column == value, found))
-    return found

@@ -38,9 +38,10 @@ from jupyter_aiinfra.model import (
     PoolRecord,
     to_wire,
 )
-from jupyter_aiinfra.store.charging import ChargeRecords, charge, end_capacity, touch
+from jupyter_aiinfra.store.charging import charge, end_capacity
 from jupyter_aiinfra.store.database import Database
 from jupyter_aiinfra.store.leasing import LeaseRecords, hold, let_go
+from jupyter_aiinfra.store.meters import touch
 from jupyter_aiinfra.store.readings import ReadingRecords
 from jupyter_aiinfra.store.rows import (
     add_event,
@@ -50,6 +51,7 @@ from jupyter_aiinfra.store.rows import (
     read_record,
 )
 from jupyter_aiinfra.store.schema import events, jobs, pools
+from jupyter_aiinfra.store.usage import UsageRecords
 
 __all__ = ["Store"]
 
@@ -64,7 +66,7 @@ _CANDIDATES_SHOWN: Final = 5
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
 
 
-class Store(LeaseRecords, ReadingRecords, ChargeRecords):
+class Store(LeaseRecords, ReadingRecords, UsageRecords):
     """What is known of pools and jobs, shared by every process that opens the same database.
 
     May be used from any thread and on both sides of a fork. Nothing is cached: each call sees
