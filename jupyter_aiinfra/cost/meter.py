@@ -132,6 +132,7 @@ def meter(facts: Facts, *, start: int, end: int, by_hour: bool = True) -> list[U
         return []
     allocations = _by_node(facts.allocations)
     capacity = _by_node(facts.capacity)
+    load = facts.load if by_hour else {}
     prices = sorted(facts.prices, key=lambda price: (price.since, price.id))
     for node in sorted({*allocations, *capacity}):
         had = capacity.get(node, [])
@@ -140,7 +141,7 @@ def meter(facts: Facts, *, start: int, end: int, by_hour: bool = True) -> list[U
         for allocation in allocations.get(node, ()):
             taken[allocation.slot].append(allocation)
         for slot in sorted({*taken, *(each.slot for each in had)}):
-            _meter_slot(rows, facts.load, spans, (node, slot), taken.get(slot, []))
+            _meter_slot(rows, load, spans, (node, slot), taken.get(slot, []))
     return [
         Usage(*key, *values)
         for key, values in sorted(rows.items())
