@@ -14,14 +14,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 __all__ = [
     "LAUNCHER",
     "Artifacts",
+    "Budget",
     "CaptureKind",
+    "Decision",
     "Desired",
     "EnvironmentSpec",
     "Event",
@@ -31,6 +33,7 @@ __all__ = [
     "GpuProcess",
     "Handle",
     "Health",
+    "IdleRule",
     "Interpreter",
     "Job",
     "JobKind",
@@ -43,6 +46,7 @@ __all__ = [
     "Node",
     "NodePlan",
     "NodeStatus",
+    "Notice",
     "Observation",
     "Origin",
     "Placement",
@@ -334,6 +338,19 @@ class Submitter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IdleRule:
+    """What is done about GPUs that a job holds and does not use.
+
+    It is said after ``warn_seconds``, and the job is stopped after ``stop_seconds``; ``None`` never
+    stops it. ``watch`` false never even looks.
+    """
+
+    stop_seconds: float | None = None
+    warn_seconds: float | None = None
+    watch: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """Everything a pool needs to run a job, and nothing that only one pool understands.
 
@@ -350,6 +367,8 @@ class JobSpec:
     that the job wants on each node; 0 computes on CPUs. When no rank of a node has reported a step
     for ``stall_seconds``, their stacks are put into their logs; ``None`` never does. ``tags`` say
     who pays: ``project``, ``team``, ``cost-centre``, and what else reports are to be made by.
+    ``budget`` is an amount of money, such as ``20 USD``, at which the job is stopped; ``idle`` is
+    what is done when it does not use its GPUs (``None``: what its pool says).
     """
 
     kind: JobKind
@@ -384,6 +403,8 @@ class JobSpec:
     origin: Origin = field(default_factory=Origin)
     labels: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    budget: str | None = None
+    idle: IdleRule | None = None
 
     @property
     def world(self) -> int:
@@ -437,7 +458,8 @@ class RankStatus:
     """One rank as its node knows it. ``signal`` is set when a signal ended it.
 
     ``step`` is the last step the script reported (``jupyter_aiinfra.step``), ``step_at`` when, and
-    ``step_seconds`` how long the latest ones took, at the median. ``metrics`` are the numbers it
+    ``step_seconds`` how long the latest ones took, at the median, ``step_cpu_seconds`` what
+    processor time, and ``step_of`` how many there will be. ``metrics`` are the numbers it
     reported beside it; ``None`` is one that is not finite.
     """
 
@@ -453,6 +475,8 @@ class RankStatus:
     step: int | None = None
     step_at: float | None = None
     step_seconds: float | None = None
+    step_cpu_seconds: float | None = None
+    step_of: int | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
@@ -478,6 +502,8 @@ class Observation:
     waits for.
     ``stalled_since`` is set while no rank has reported a step for longer than it should.
     ``ended_ago_seconds`` is how long ago it ended, by the node's clock alone, which may be off.
+    ``said_at`` is when a rank last reported a step or wrote to its log, ``worked_at`` when its
+    processes last computed, read or wrote; both by the clock of ``seen_at``.
     """
 
     state: JobState
@@ -501,6 +527,88 @@ class Observation:
     artifacts: Artifacts | None = None
     stalled_since: float | None = None
     ended_ago_seconds: float | None = None
+    said_at: float | None = None
+    worked_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """So much money for a scope and a period, and what is done once it is spent.
+
+    Parameters
+    ----------
+    scope, subject
+        Whose cost counts: that of one job, notebook, user, pool, project, team or cost centre, by
+        its name; of ``all`` the subject is empty.
+    period
+        Over a day or a month (UTC), or over all time.
+    amount, currency
+        The limit: an exact number in text, a fraction perhaps, and a code of three letters.
+    action
+        At the limit. ``warn`` says so. ``refuse`` lets no more jobs begin. ``ask`` does that too
+        and asks whether those that run may go on; without an answer in time they are stopped.
+        ``stop`` stops them: a signal, a grace period to save in, and the end.
+    warn_share
+        The part of it at which is warned.
+    grace_seconds
+        How long jobs may take to save when they are stopped.
+    ask_seconds
+        How long an answer is waited for.
+    revision
+        Grows when it is changed or snoozed; what was decided before counts no longer.
+    snoozed_until
+        It does nothing until then.
+    """
+
+    id: str
+    scope: Literal["job", "notebook", "user", "pool", "project", "team", "cost-centre", "all"]
+    subject: str
+    period: Literal["day", "month", "total"]
+    amount: str
+    currency: str
+    action: Literal["warn", "refuse", "ask", "stop"] = "stop"
+    warn_share: float = 0.8
+    grace_seconds: float | None = None
+    ask_seconds: float = 900.0
+    revision: int = 1
+    created_at: float = field(default_factory=time.time)
+    created_by: str | None = None
+    snoozed_until: float | None = None
+    snoozed_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """What a budget (``by`` its id) or the idle policy (``by`` ``idle``) says of a job, the newest.
+
+    A ``stop`` ends the job, with ``grace_seconds`` to save in. A ``question`` waits for an answer
+    up to ``until``.
+    """
+
+    kind: Literal["warning", "question", "stop"]
+    text: str
+    by: str
+    at: float
+    until: float | None = None
+    grace_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Something decided once, by one process of many: whoever writes down its ``key`` acts on it.
+
+    ``by`` is as in :class:`Notice`; ``job`` whom it is about, if it is about one. ``kind`` of
+    ``refusal`` kept a job from being launched.
+    """
+
+    key: str
+    by: str
+    kind: Literal["warning", "question", "stop", "refusal"]
+    text: str
+    at: float
+    job: str | None = None
+    until: float | None = None
+    grace_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -509,6 +617,7 @@ class Job:
 
     ``placement`` is where it was decided to run; empty leaves that to the pool. ``submitter`` is
     set once a job that was queued is started, perhaps by another process than launched it.
+    ``notice`` is what a budget or the idle policy has to say of it.
     """
 
     id: str
@@ -521,6 +630,7 @@ class Job:
     seen: Observation | None = None
     placement: tuple[Placement, ...] = ()
     submitter: Submitter | None = None
+    notice: Notice | None = None
     created_at: float = field(default_factory=time.time)
     updated_at: float = field(default_factory=time.time)
 

@@ -10,13 +10,23 @@ from dataclasses import dataclass, field
 
 from jupyter_aiinfra.model import Observation, RankStatus
 
-__all__ = ["Progress", "RankProgress", "progress", "seconds_text", "settled"]
+__all__ = [
+    "SIGN_SECONDS",
+    "Progress",
+    "RankProgress",
+    "progress",
+    "seconds_text",
+    "settled",
+    "steadied",
+]
 
 _SLOWER = 1.5  # than the median rank
 _STEPS_BEHIND = 3
 # Ranks are read one after the other, and a record may be a little late.
 _SECONDS_BEHIND = 1.0
 _STEPS_MISSED = 10
+SIGN_SECONDS = 60.0
+"""How late the record may be about when a job last gave a sign of life."""
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -39,7 +49,8 @@ class RankProgress:
 class Progress:
     """A job that reports its steps.
 
-    ``step`` is that of the rank that is ahead, ``step_seconds`` the median of the ranks.
+    ``step`` is that of the rank that is ahead, ``of`` how many there will be, where it says so,
+    ``step_seconds`` the median of the ranks.
     ``slowest`` is set where one rank holds the others up. ``stalled_seconds`` is how long none has
     made a step, once that is too long. ``metrics`` are those of the first rank that reports any.
     """
@@ -50,11 +61,12 @@ class Progress:
     slowest: RankProgress | None = None
     stalled_seconds: float | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    of: int | None = None
 
     @property
     def text(self) -> str:
         """Say it in one line: ``step 1,240 · 0.42 s a step · rank 3 is slowest: 0.71 s``."""
-        parts = [f"step {self.step:,}"]
+        parts = [f"step {self.step:,}" + ("" if self.of is None else f" of {self.of:,}")]
         parts += [
             f"{name} {'nan' if value is None else format(value, '.4g')}"
             for name, value in self.metrics.items()
@@ -102,16 +114,39 @@ def progress(
         slowest=max(slow, key=lambda rank: (rank.step_seconds or 0.0, rank.behind), default=None),
         stalled_seconds=None if over else _stalled(seen, reporting, usual, stall_seconds, now),
         metrics=next((rank.metrics for rank in reporting if rank.metrics), {}),
+        of=max((rank.step_of for rank in reporting if rank.step_of is not None), default=None),
     )
 
 
 def settled(seen: Observation) -> Observation:
     """Return `seen` without what changes at every step: how far the ranks are."""
     ranks = tuple(
-        dataclasses.replace(rank, step=None, step_at=None, step_seconds=None, metrics={})
+        dataclasses.replace(
+            rank, step=None, step_at=None, step_seconds=None, step_cpu_seconds=None, metrics={}
+        )
         for rank in seen.ranks
     )
     return dataclasses.replace(seen, ranks=ranks)
+
+
+def steadied(seen: Observation, before: Observation | None) -> Observation:
+    """Return `seen` with the last signs of life as they were, if they are hardly any later.
+
+    They change at each look, and are asked for by the minute.
+    """
+    if before is None:
+        return seen
+    return dataclasses.replace(
+        seen,
+        said_at=_steady(seen.said_at, before.said_at),
+        worked_at=_steady(seen.worked_at, before.worked_at),
+    )
+
+
+def _steady(now: float | None, before: float | None) -> float | None:
+    if now is None or before is None or abs(now - before) >= SIGN_SECONDS:
+        return now
+    return before
 
 
 def seconds_text(seconds: float) -> str:

@@ -45,6 +45,13 @@ class Settings:
         How long a node of a job may be silent before the others take it for lost.
     join_seconds
         How long the nodes of a job wait for each other before it begins.
+    save_seconds
+        How long a job may take to save when a budget or the idle policy stops it, or longer where
+        it was launched with more grace.
+    idle_warn_seconds
+        After how long without use of its GPUs that is said of a job; ``0`` never looks.
+    idle_stop_seconds
+        After how long it is stopped, where neither job nor pool say otherwise; ``0`` never does.
     display_lines
         How many lines of a rank's log the cell keeps on screen.
     max_local_procs
@@ -52,6 +59,8 @@ class Settings:
         the number of cores.
     tracking_uri
         MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
+    project, team, cost_centre
+        Who pays for jobs that say nothing else: tags that cost is told by.
     ssh_program
         The ssh client: a name to be found on the PATH, or a path.
     ssh_config
@@ -67,9 +76,15 @@ class Settings:
     stall_seconds: float = 300.0
     dead_peer_seconds: float = 10.0
     join_seconds: float = 60.0
+    save_seconds: float = 120.0
+    idle_warn_seconds: float = 900.0
+    idle_stop_seconds: float = 0.0
     display_lines: int = 200
     max_local_procs: int | None = None
     tracking_uri: str | None = None
+    project: str | None = None
+    team: str | None = None
+    cost_centre: str | None = None
     ssh_program: str = "ssh"
     ssh_config: Path | None = None
     ssh_persist_seconds: int = 600

@@ -86,6 +86,7 @@ class LaunchLine:
     priority: int = 0
     detach: bool = False
     dry_run: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +222,7 @@ def compose(
         tracking=tracking,
         companion=tracker if tracking else (),
         manifest=code.manifest,
+        tags=dict(line.tags),
         origin=Origin(code=code.text, line=code.line, notebook=code.notebook, git=dict(git or {})),
     )
     return spec, bundle

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from jupyter_aiinfra.cli.serve import serve
 from jupyter_aiinfra.commands.context import Context, Surface
+from jupyter_aiinfra.commands.costverbs import cost
 from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import exit_status, launched_text
@@ -54,6 +55,7 @@ def cli() -> None:
 cli.add_command(pool)
 cli.add_command(jobs)
 cli.add_command(gpus)
+cli.add_command(cost)
 cli.add_command(serve)
 
 

@@ -15,8 +15,11 @@ from typing import Any
 from jupyter_aiinfra import preflight
 from jupyter_aiinfra.accelerate import value_in
 from jupyter_aiinfra.bundle import Bundle
+from jupyter_aiinfra.commands.costshow import estimate_value
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import bytes_text
+from jupyter_aiinfra.commands.tags import job_tags
+from jupyter_aiinfra.cost.estimate import Estimate
 from jupyter_aiinfra.environments import BuildStep, Locked, locked_packages
 from jupyter_aiinfra.errors import JobFailed, NotFound, Unreachable, UsageError
 from jupyter_aiinfra.model import (
@@ -76,6 +79,7 @@ class Prepared:
     bundle: Bundle
     plan: Plan
     findings: tuple[Finding, ...]
+    estimate: Estimate
     secrets: Mapping[str, str] = field(repr=False)
 
 
@@ -91,7 +95,8 @@ def prepare(
         finds is returned, not raised.
     """
     name = line.pool or _only_pool(session)
-    line = dataclasses.replace(line, pool=name)
+    tags = job_tags(session.settings, code.notebook, line.tags)
+    line = dataclasses.replace(line, pool=name, tags=tags)
     refuse_secret_values(line.env, safe_environ(line.env))
     secrets = check_secrets(line.secrets, os.environ if environ is None else environ)
     every = session.run(session.engine.nodes(name))
@@ -117,8 +122,15 @@ def prepare(
     )
     plan = session.run(session.engine.plan(name, spec))
     findings = _findings(session, spec, bundle, code, nodes, cpu=line.cpu, elsewhere=elsewhere)
+    estimate = session.engine.costing.estimate(name, spec, nodes)
     return Prepared(
-        pool=name, spec=spec, bundle=bundle, plan=plan, findings=findings, secrets=secrets
+        pool=name,
+        spec=spec,
+        bundle=bundle,
+        plan=plan,
+        findings=findings,
+        estimate=estimate,
+        secrets=secrets,
     )
 
 
@@ -323,6 +335,8 @@ def dry_run_text(prepared: Prepared) -> str:
     lines += prepared.plan.text.splitlines()
     if prepared.spec.tracking is not None:
         lines.append(f"mlflow  {prepared.spec.tracking.uri}")
+    lines.append(f"cost    {prepared.estimate.text}")
+    lines += [f"tag     {name}={value}" for name, value in sorted(prepared.spec.tags.items())]
     if (own := prepared.spec.environment) is not None:
         lines.append(f"env     {own.source} ({own.kind}, {own.digest[:12]})")
     notes = [finding for finding in prepared.findings if finding.severity is not Severity.OK]
@@ -338,4 +352,6 @@ def dry_run_value(prepared: Prepared) -> dict[str, Any]:
         "plan": to_wire(prepared.plan.nodes),
         "findings": to_wire(prepared.findings),
         "bundle_bytes": prepared.bundle.size_bytes,
+        "cost": estimate_value(prepared.estimate),
+        "tags": dict(prepared.spec.tags),
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jupyter_aiinfra.accelerate import option_table, parse_passed
+from jupyter_aiinfra.commands.tags import parse_tag
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.training import LaunchLine
 
@@ -146,6 +147,10 @@ def _variable(flag: str, text: str) -> tuple[tuple[str, str], ...]:
     return ((name, value),)
 
 
+def _tag(flag: str, text: str) -> tuple[tuple[str, str], ...]:
+    return (parse_tag(flag, text),)
+
+
 def _environment(flag: str, text: str) -> str:
     if text != "current" and not text.endswith(_ENVIRONMENT_FILES):
         raise UsageError(
@@ -270,6 +275,14 @@ OPTIONS: tuple[Option, ...] = (
         help="stop the job after this long: 90s, 30m, 2h",
     ),
     Option(
+        name="--tag",
+        field="tags",
+        metavar="NAME=VALUE",
+        convert=_tag,
+        many=True,
+        help="who pays: project=…, team=…, cost-centre=…, or what else cost is told by",
+    ),
+    Option(
         name="--share",
         field="share",
         takes="nothing",
@@ -354,6 +367,7 @@ class _Reader:
         for name in ("send", "keep", "fetch", "secrets", "artifacts"):
             self.values[name] = tuple(dict.fromkeys(self.values.get(name, ())))
         self.values["env"] = dict(self.values.get("env", ()))
+        self.values["tags"] = dict(self.values.get("tags", ()))
         if "nodes" in self.values:
             self.values["min_nodes"], self.values["nodes"] = self.values["nodes"]
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from jupyter_aiinfra.commands.asking import KeyQuestion, Progress
 from jupyter_aiinfra.commands.checkshow import CHECK_COLUMNS, check_lines, check_rows
 from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.costshow import price_line, price_value
 from jupyter_aiinfra.commands.filenews import FileNews, transferred_lines
 from jupyter_aiinfra.commands.group import SETTINGS, TAKES_CONTEXT, Verbs, complete_pool
+from jupyter_aiinfra.commands.periods import parse_moment
 from jupyter_aiinfra.commands.reconcileshow import reclaimed_lines, reconciled_lines
 from jupyter_aiinfra.commands.show import (
     ENVIRONMENT_COLUMNS,
@@ -21,7 +24,9 @@ from jupyter_aiinfra.commands.show import (
     pool_lines,
     pool_rows,
 )
-from jupyter_aiinfra.engine import Reconciled
+from jupyter_aiinfra.cost.bill import pool_price
+from jupyter_aiinfra.cost.terms import PriceOptions
+from jupyter_aiinfra.engine import PoolView, Reconciled
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.model import Severity, to_wire
 from jupyter_aiinfra.pools import kinds, pool_class
@@ -65,8 +70,18 @@ class _Attach(click.Command):
             click.Option([f"--{field.name.replace('_', '-')}"], help=field.metadata.get("help", ""))
             for field in dataclasses.fields(pool_class(kind).options_type)
         ]
+        options += [_price_option(field) for field in dataclasses.fields(PriceOptions)]
         own = [each for each in params if isinstance(each, click.Argument) or each.name == "kind"]
         return [*own, *options, *(each for each in params if each not in own)]
+
+
+def _price_option(field: dataclasses.Field[Any]) -> click.Option:
+    return click.Option(
+        [f"--{field.name}"],
+        help=field.metadata.get("help", ""),
+        is_flag=field.default is False,
+        default=None,
+    )
 
 
 def _named_kind(args: list[str]) -> str:
@@ -84,12 +99,18 @@ def _named_kind(args: list[str]) -> str:
 @_ACCEPT_KEY
 @TAKES_CONTEXT
 def _attach(
-    context: Context, /, name: str, kind: str, accept_key: tuple[str, ...], **options: str | None
+    context: Context,
+    /,
+    name: str,
+    kind: str,
+    accept_key: tuple[str, ...],
+    **options: str | bool | None,
 ) -> None:
     """Attach a pool under NAME, after asking it what is there.
 
     A host whose key nobody has accepted yet is asked about, once. Where nobody can answer,
-    --accept-key says which key is the right one.
+    --accept-key says which key is the right one. What an hour costs is said by --price, or looked
+    up by --sku; without either it is unknown, and so is what jobs there cost.
 
     \b
     Examples:
@@ -97,14 +118,27 @@ def _attach(
       pool attach four --kind local --max-procs 4
       pool attach lab --kind ssh --hosts gpu1,gpu2,me@gpu3:2222
       pool attach lab --kind ssh --hosts-from '~/.ssh/config:gpu*'
+      pool attach aws --kind ssh --hosts p5a,p5b --sku aws:p5.48xlarge --region us-east-1
+      pool attach own --kind ssh --hosts gpu1 --price 0.85eur/gpu-h
     """  # noqa: D301 - click keeps the lines below its \b
-    given = {key: value for key, value in options.items() if value is not None}
+    given = {key: value for key, value in options.items() if value not in (None, False)}
     engine = context.session.engine
     question = KeyQuestion(context.surface, accept_key)
     attaching = engine.attach(name, kind=kind, options=given, confirm=question)
     view = context.session.run(attaching, meanwhile=question.meanwhile)
-    context.surface.text("\n".join(["attached", *pool_lines(view)]))
-    context.surface.value(to_wire(view))
+    context.surface.text("\n".join(["attached", *_priced(view)]))
+    context.surface.value(_view_value(view))
+
+
+def _priced(view: PoolView) -> list[str]:
+    """Return all lines of a pool, with what it costs below its name."""
+    head, *rest = pool_lines(view)
+    return [head, price_line(view.price, view.record.name), *rest]
+
+
+def _view_value(view: PoolView) -> dict[str, Any]:
+    value: dict[str, Any] = to_wire(dataclasses.replace(view, price=None))
+    return {**value, "price": price_value(view.price)}
 
 
 @pool.command("list")
@@ -114,7 +148,7 @@ def _list_pools(context: Context) -> None:
     views = context.session.run(context.session.engine.pools())
     empty = "no pool is attached yet; attach this machine: %pool attach here --kind local"
     context.surface.table(POOL_COLUMNS, pool_rows(views), empty=empty)
-    context.surface.value(to_wire(list(views)))
+    context.surface.value([_view_value(view) for view in views])
 
 
 @pool.command("show")
@@ -123,8 +157,44 @@ def _list_pools(context: Context) -> None:
 def _show_pool(context: Context, name: str) -> None:
     """Show one pool: its nodes, their GPUs, Python and packages."""
     view = context.session.run(context.session.engine.show_pool(name))
-    context.surface.text("\n".join(pool_lines(view)))
-    context.surface.value(to_wire(view))
+    context.surface.text("\n".join(_priced(view)))
+    context.surface.value(_view_value(view))
+
+
+@pool.command("price")
+@click.argument("name", shell_complete=complete_pool)
+@click.option("--price", help="what an hour costs: 2.49/gpu-h, 1.20eur/node-h")
+@click.option("--sku", help="or what its machines are in a catalog: aws:p5.48xlarge")
+@click.option("--region", help="where they are: us-east-1")
+@click.option("--spot", is_flag=True, help="they are spot machines")
+@click.option("--currency", help="the price's currency: eur")
+@click.option("--since", metavar="TIME", help="from an earlier time on: 2026-11-09T14:30")
+@TAKES_CONTEXT
+def _price(context: Context, name: str, since: str | None, **said: Any) -> None:
+    """Show what a pool costs, and did; or say what it costs from now on.
+
+    With --since what has been since then is counted anew.
+
+    \b
+    Examples:
+      pool price lab
+      pool price lab --price 2.49/gpu-h
+      pool price lab --sku aws:p5.48xlarge --spot --since 2026-11-01
+    """  # noqa: D301 - click keeps the lines below its \b
+    engine = context.session.engine
+    asked = PriceOptions(**said)
+    if asked.given:
+        engine.set_price(name, asked, since=None if since is None else parse_moment(since))
+    elif since is not None:
+        raise UsageError("--since says from when, and not what", hint="add --price or --sku")
+    engine.store.get_pool(name)
+    history = [pool_price(row) for row in engine.store.prices(pool=name)]
+    lines = [f"pool {name}", price_line(history[-1] if history else None, name)]
+    for each in reversed(history):
+        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.since))
+        lines.append(f"    since {at}: {each.terms.text()}")
+    context.surface.text("\n".join(lines))
+    context.surface.value({"pool": name, "prices": [price_value(each) for each in history]})
 
 
 @pool.command("check")

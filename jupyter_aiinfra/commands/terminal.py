@@ -47,7 +47,7 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: 
 def as_typed(text: str) -> str:
     """Return `text` with magics written as commands: ``jupyter aiinfra jobs`` for ``%jobs``."""
     text = text.replace("%%accelerate POOL", "jupyter aiinfra run SCRIPT --pool POOL")
-    return re.sub(r"%(pool|jobs|gpus)\b", r"jupyter aiinfra \1", text)
+    return re.sub(r"%(pool|jobs|gpus|cost)\b", r"jupyter aiinfra \1", text)
 
 
 class TerminalSurface:

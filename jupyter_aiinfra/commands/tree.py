@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.costshow import cost_lines, cost_now_value
 from jupyter_aiinfra.commands.group import (
     SETTINGS,
     TAKES_CONTEXT,
@@ -127,8 +128,13 @@ def _list_jobs(context: Context, pool_name: str | None, *, active: bool, limit: 
 def _show_job(context: Context, job_id: str) -> None:
     """Show everything known of one job."""
     job = _refreshed(context, job_id)
-    context.surface.text("\n".join(job_lines(job)))
-    context.surface.value(to_wire(job))
+    now = context.session.engine.costing.now([job])[job.id]
+    lines = [*job_lines(job), *cost_lines(now, running=not job.state.final)]
+    if job.spec.tags:
+        tags = ", ".join(f"{name}={value}" for name, value in sorted(job.spec.tags.items()))
+        lines.append(f"  tags    {tags}")
+    context.surface.text("\n".join(lines))
+    context.surface.value({**to_wire(job), "cost": cost_now_value(now)})
 
 
 @jobs.command("logs")

@@ -65,7 +65,7 @@ class Line:
     node_seconds
         Of nodes without GPUs.
     cost, used_cost, idle_cost
-        Empty where no price is known.
+        Empty where no price is known; the latter two also where nobody measured.
     unpriced_seconds
         How much of all the time has no price, and is in none of the amounts.
     """
@@ -141,6 +141,22 @@ class JobCost:
     idle_seconds: float
     terms: Terms | None
 
+    @staticmethod
+    def none(job: str, *, at: float) -> JobCost:
+        """Return what a job has cost that was given nothing, as far as anybody knows."""
+        return JobCost(
+            job=job,
+            at=at,
+            cost=(),
+            rate=None,
+            allocated_seconds=0.0,
+            node_seconds=0.0,
+            unpriced_seconds=0.0,
+            used_seconds=0.0,
+            idle_seconds=0.0,
+            terms=None,
+        )
+
     @property
     def known(self) -> bool:
         """Whether all of what it had has a price."""
@@ -202,6 +218,7 @@ def line_of(
             continue
         for number, amount in enumerate(amounts):
             sums[number][row.price, row.parts] += amount
+    measured = on_gpus[1] + on_gpus[2] > 0
     cost, used, idle = (
         total(cost_of(rates[price].money, amount, parts) for (price, parts), amount in each.items())
         for each in sums
@@ -214,8 +231,8 @@ def line_of(
         idle_seconds=on_gpus[2] / SECOND_US,
         node_seconds=on_nodes / SECOND_US,
         cost=cost,
-        used_cost=used,
-        idle_cost=idle,
+        used_cost=used if measured else (),
+        idle_cost=idle if measured else (),
         unpriced_seconds=unpriced / SECOND_US,
     )
 

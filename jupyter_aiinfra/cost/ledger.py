@@ -273,20 +273,23 @@ class Ledger:
             found |= job_costs_of(wanted, known, prices, window=(start, end), settled=settled)
         return found
 
+    def held_seconds(self, job_ids: Collection[str]) -> Mapping[str, float]:
+        """Return for how long each of these jobs has held what it was given, up to now."""
+        now = round(self._wall() * SECOND_US)
+        held: dict[str, tuple[int, int]] = {}
+        for rows in self.store.allocations_beside(job_ids).values():
+            for row in rows:
+                until = now if row.until is None else row.until
+                first, last = held.get(row.job, (row.since, until))
+                held[row.job] = min(first, row.since), max(last, until)
+        wanted = set(job_ids)
+        return {
+            job: (last - first) / SECOND_US for job, (first, last) in held.items() if job in wanted
+        }
+
     def job_cost(self, job_id: str, *, now: float | None = None) -> JobCost:
         """Return what a job has cost up to now; see :meth:`job_costs`."""
-        none = JobCost(
-            job=job_id,
-            at=self._wall() if now is None else now,
-            cost=(),
-            rate=None,
-            allocated_seconds=0.0,
-            node_seconds=0.0,
-            unpriced_seconds=0.0,
-            used_seconds=0.0,
-            idle_seconds=0.0,
-            terms=None,
-        )
+        none = JobCost.none(job_id, at=self._wall() if now is None else now)
         return self.job_costs([job_id], now=now).get(job_id, none)
 
     def charged(self, job_id: str) -> ChargedJob:

@@ -17,6 +17,7 @@ from jupyter_aiinfra.bundle import Bundle, stored
 from jupyter_aiinfra.cost.ledger import SETTLE_SECONDS, Ledger, PoolPrice
 from jupyter_aiinfra.cost.terms import PriceOptions
 from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, PoolView, check_name
+from jupyter_aiinfra.engine.costing import Costing
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.queue import Queue
 from jupyter_aiinfra.engine.reconciling import ADOPTED, Reconciled, Reconciling
@@ -66,7 +67,7 @@ from jupyter_aiinfra.pools.base import (
     RankStacks,
     StackDumping,
 )
-from jupyter_aiinfra.progress import settled
+from jupyter_aiinfra.progress import settled, steadied
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
 from jupyter_aiinfra.telemetry import Telemetry
@@ -96,6 +97,10 @@ class Engine:
         What the GPUs of the pools do, live and over time.
     ledger
         What pools cost, and what jobs have cost.
+    costing
+        What jobs will cost, and would elsewhere.
+    governor
+        Budgets, and what is done about GPUs that nobody uses.
     """
 
     def __init__(self, store: Store, settings: Settings, *, opener: PoolOpener = open_pool) -> None:
@@ -103,10 +108,18 @@ class Engine:
         self.settings = settings
         self.ledger = Ledger(store)
         self._pools = Attached(store, settings, opener=opener, ledger=self.ledger)
+        self.costing = Costing(store, self.ledger, self._pools)
         self.telemetry = Telemetry(store, self._pools.pool)
         self._launches = Launches(store, self._pools)
         self._queue = Queue(store, settings, self._pools, self._launches)
         self._reconciling = Reconciling(store, self._pools, self._launches)
+        self.governor = Governor(
+            store,
+            settings,
+            ledger=self.ledger,
+            telemetry=self.telemetry,
+            stop=lambda job_id, grace: self._launches.cancel(job_id, grace=grace),
+        )
         self._leaks_told = False
 
     # --- pools ---------------------------------------------------------------------------------
@@ -278,6 +291,7 @@ class Engine:
         secrets: Mapping[str, str] | None = None,
         job_id: str | None = None,
         report: Report | None = None,
+        over_budget: bool = False,
     ) -> Job:
         """Record a job, start it on its pool and bind the two together.
 
@@ -287,8 +301,15 @@ class Engine:
         Should this process die in between, :meth:`reconcile` finds the half-made job from any
         other process and binds or fails it.
 
+        Parameters
+        ----------
+        over_budget
+            Somebody has said that it may begin although a budget that asks is spent.
+
         Raises
         ------
+        BudgetSpent
+            A budget that counts it is spent. Nothing is recorded of the job.
         SubmitError, StorageFull, Unreachable
             The job is recorded as failed, with the reason; nothing of it is left running.
         """
@@ -299,6 +320,7 @@ class Engine:
             process=supervise.identity(os.getpid()) or {},
         )
         plan = await self.plan(pool, dataclasses.replace(spec, origin=origin), job_id=job_id)
+        self.governor.admit(plan.job.spec, pool=pool, job_id=plan.job.id, over_budget=over_budget)
         if report is not None and spec.environment is not None:
             self._launches.listen(plan.job.id, report)
         if isinstance(self._pools.pool(pool), Leased) and (spec.gpus or spec.nodes > 1):
@@ -339,7 +361,7 @@ class Engine:
             await self._launches.settle_pending(job)
             return self.store.get_job(job.id)
         pool = self._pools.pool(job.pool)
-        seen = await pool.observe(job.handle)
+        seen = _explained(job, await pool.observe(job.handle))
         if _news(job, seen):
             job = self._write_down(job, seen)
         elif job.seen is not None and seen.ranks != job.seen.ranks:
@@ -348,6 +370,7 @@ class Engine:
             self._queue.nudge(job.pool)
         else:
             await self._step(pool, job, seen)
+            await self.governor.glance()
         return job
 
     def _write_down(self, job: Job, seen: Observation) -> Job:
@@ -365,7 +388,7 @@ class Engine:
         if not seen.supervised and isinstance(pool, Adopting):
             await pool.adopt(job.handle)
         if job.desired is Desired.STOP and not seen.stopping:
-            await pool.cancel(job.handle, grace=job.spec.grace_seconds)
+            await pool.cancel(job.handle, grace=_grace(job))
 
     def logs(
         self, job_id: str, *, rank: int = 0, offset: int = 0, follow: bool = False
@@ -466,7 +489,18 @@ class Engine:
             except (PoolError, PoolNotFound):  # noqa: PERF203 - each pool speaks for itself
                 silent += ids
         await self.settle(older_than=SETTLE_SECONDS)
+        await self.govern()
         return silent
+
+    async def govern(self) -> float:
+        """Have budgets and the idle policy act; return how soon to look again.
+
+        Where there is no room for it, or no time, it is done with the next look.
+        """
+        try:
+            return await self.governor.look()
+        except (StoreError, StorageFull):
+            return SETTLE_SECONDS
 
     async def settle(self, *, older_than: float = 0.0) -> None:
         """Bring what jobs have cost up to date; see :meth:`.Ledger.settle`.
@@ -586,6 +620,26 @@ def _placed(plan: Plan) -> Plan:
         return plan
     placement = tuple(Placement(node=node.node, gpus=node.gpus) for node in plan.nodes)
     return dataclasses.replace(plan, job=dataclasses.replace(plan.job, placement=placement))
+
+
+def _grace(job: Job) -> float:
+    """Return how long a job may take to end: who stops it may allow more than it has asked for."""
+    notice = job.notice
+    if notice is not None and notice.kind == "stop" and notice.grace_seconds is not None:
+        return notice.grace_seconds
+    return job.spec.grace_seconds
+
+
+def _explained(job: Job, seen: Observation) -> Observation:
+    """Return what was seen of a job, with the reason for which it was stopped: its node has none.
+
+    And with its last signs of life as they are on record, if they are hardly any later.
+    """
+    seen = steadied(seen, job.seen)
+    notice = job.notice
+    if seen.state is JobState.CANCELLED and notice is not None and notice.kind == "stop":
+        return dataclasses.replace(seen, reason=notice.text)
+    return seen
 
 
 def _news(job: Job, seen: Observation) -> bool:

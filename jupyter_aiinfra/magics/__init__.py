@@ -1,4 +1,4 @@
-"""The magics: ``%pool``, ``%jobs``, ``%gpus``, ``%%accelerate``; loading imports nothing heavy."""
+"""The magics: ``%pool``, ``%jobs``, ``%gpus``, ``%cost``, ``%%accelerate``; quick to load."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Completion"]
 
-_OURS = re.compile(r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus)\s+(.*)$", re.DOTALL)
+_OURS = re.compile(r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus|%cost)\s+(.*)$", re.DOTALL)
 
 
 class Completion:
@@ -82,11 +82,15 @@ class Completion:
 
     def _verb_words(self, magic: str, words: list[str]) -> Iterable[str]:
         from jupyter_aiinfra.commands import tree  # noqa: PLC0415
+        from jupyter_aiinfra.commands.costverbs import cost  # noqa: PLC0415
+        from jupyter_aiinfra.commands.periods import PERIODS  # noqa: PLC0415
 
-        group = tree.pool if magic == "pool" else tree.jobs
+        group = {"pool": tree.pool, "cost": cost}.get(magic, tree.jobs)
         if not words:
-            return list(group.commands)
+            return [*group.commands, *(PERIODS if magic == "cost" else ())]
         command = group.commands.get(words[0])
+        if magic == "cost" and command is None:
+            command = cost.commands["show"]  # a time in place of a verb
         if command is None:
             return ()
         if words[-1] == "--kind":
@@ -99,6 +103,8 @@ class Completion:
         flags = [flag for flag in options if flag.startswith("--")]
         named = self._pools() if magic == "pool" else self._jobs()
         takes_name = words[0] not in ("list", "attach", "kinds") or magic == "jobs"
+        if magic == "cost":
+            takes_name = words[0] in ("whatif", "tag")
         return [*(named if takes_name and len(words) == 1 else ()), *flags]
 
     def _pools(self) -> list[str]:

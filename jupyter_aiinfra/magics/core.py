@@ -30,7 +30,7 @@ _EXAMPLES = (
 
 @magics_class
 class AiInfraMagics(Magics):
-    """``%pool``, ``%jobs``, ``%gpus`` and ``%%accelerate`` over one session with the engine."""
+    """``%pool``, ``%jobs``, ``%gpus``, ``%cost``, ``%%accelerate`` over one session."""
 
     shell: InteractiveShell  # ours always have one
 
@@ -94,6 +94,13 @@ class AiInfraMagics(Magics):
         from jupyter_aiinfra.commands.gpus import gpus  # noqa: PLC0415
 
         self._run(gpus, line, "%gpus")
+
+    @line_magic
+    def cost(self, line: str) -> None:
+        """Show what jobs and pools have cost: ``%cost --help``."""
+        from jupyter_aiinfra.commands.costverbs import cost  # noqa: PLC0415
+
+        self._run(cost, line, "%cost")
 
     def _run(self, command: Any, line: str, name: str) -> None:
         from jupyter_aiinfra.commands.context import Context  # noqa: PLC0415

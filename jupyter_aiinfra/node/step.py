@@ -33,7 +33,7 @@ _METRICS = 8
 _NAME_CHARACTERS = 40
 _READS = 5
 
-_Note = Callable[[Optional[int], Optional[float], Mapping[str, Any]], None]
+_Note = Callable[[Optional[int], Optional[float], Optional[int], Mapping[str, Any]], None]
 
 
 class _Reporter:
@@ -48,9 +48,18 @@ class _Reporter:
         self._pending = False
         self._took: deque[float] = deque(maxlen=_LATEST)
         self._metrics: dict[str, float] = {}
+        self._of: int | None = None
+        # Of the latest steps: when each ended, and what processor time had been spent by then.
+        self._spent: deque[tuple[int, float]] = deque(maxlen=_LATEST)
         atexit.register(self.flush)
 
-    def note(self, number: int | None, seconds: float | None, metrics: Mapping[str, Any]) -> None:
+    def note(
+        self,
+        number: int | None,
+        seconds: float | None,
+        of: int | None,
+        metrics: Mapping[str, Any],
+    ) -> None:
         """Take note of one call; most calls write nothing."""
         now = time.monotonic()
         number = self._number + 1 if number is None else int(number)
@@ -62,6 +71,10 @@ class _Reporter:
         self._clock = now
         self._number = number
         self._at = time.time()
+        self._of = self._of if of is None else int(of)
+        if self._spent and number <= self._spent[-1][0]:
+            self._spent.clear()  # counted anew
+        self._spent.append((number, time.process_time()))
         for name, value in metrics.items():
             # Not even held on to: a loss keeps the whole graph behind it alive.
             if isinstance(value, (int, float)):
@@ -84,6 +97,8 @@ class _Reporter:
             "step": self._number,
             "step_at": self._at,
             "step_seconds": took[len(took) // 2] if took else None,
+            "step_cpu_seconds": self._cpu_seconds(),
+            "step_of": self._of,
             "metrics": _shown(self._metrics),
         }
         text = json.dumps(record)
@@ -95,6 +110,13 @@ class _Reporter:
             # A full disk, a server that is away: the next steps may be noted again.
             self._pending = True
 
+    def _cpu_seconds(self) -> float | None:
+        """Return the processor time of a step, on all threads, over the latest ones."""
+        if len(self._spent) < 2:  # noqa: PLR2004 - a step lies between two
+            return None
+        (first, before), (last, after) = self._spent[0], self._spent[-1]
+        return (after - before) / (last - first)
+
 
 def _shown(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Return the first few metrics; ``None`` is one that is not finite, which JSON cannot say."""
@@ -104,7 +126,9 @@ def _shown(metrics: Mapping[str, float]) -> dict[str, float | None]:
     }
 
 
-def _begin(number: int | None, seconds: float | None, metrics: Mapping[str, Any]) -> None:
+def _begin(
+    number: int | None, seconds: float | None, of: int | None, metrics: Mapping[str, Any]
+) -> None:
     """Answer the first call of a process: find out whether there is somebody to tell."""
     global _note  # noqa: PLW0603 - one process is one rank, and a call must cost next to nothing
     path = os.environ.get(VARIABLE)
@@ -112,17 +136,25 @@ def _begin(number: int | None, seconds: float | None, metrics: Mapping[str, Any]
         _note = _Reporter(path).note if path else _tell_nobody
     except OSError:
         _note = _tell_nobody  # the run directory is out of reach; the training goes on
-    _note(number, seconds, metrics)
+    _note(number, seconds, of, metrics)
 
 
-def _tell_nobody(number: int | None, seconds: float | None, metrics: Mapping[str, Any]) -> None:
+def _tell_nobody(
+    number: int | None, seconds: float | None, of: int | None, metrics: Mapping[str, Any]
+) -> None:
     """Do nothing: this is no rank of ours."""
 
 
 _note: _Note = _begin
 
 
-def step(number: int | None = None, *, seconds: float | None = None, **metrics: float) -> None:
+def step(
+    number: int | None = None,
+    *,
+    seconds: float | None = None,
+    of: int | None = None,
+    **metrics: float,
+) -> None:
     """Report that this rank has finished a training step; outside a job it does nothing.
 
     Call it once a step, on every rank. It takes a few microseconds at most, waits for nothing and
@@ -135,11 +167,14 @@ def step(number: int | None = None, *, seconds: float | None = None, **metrics: 
     seconds
         How long the step took; the time since the last call where it is left out. Where every step
         waits for all ranks, all of them take equally long, unless it is measured without the wait.
+    of
+        How many steps there will be in all. Once is enough; then it can be told when the job will
+        be done, and what it will have cost.
     metrics
         Plain numbers to show beside it, such as ``loss=0.41``. Anything else, a tensor for one, is
         left out: reading it would make the GPU wait.
     """
-    _note(number, seconds, metrics)
+    _note(number, seconds, of, metrics)
 
 
 # A cell that uses it is sent with the import line, never with this file's inner name.
@@ -150,7 +185,8 @@ def read_steps(run_dir: str) -> dict[int, dict[str, Any]]:
     """Return what the ranks of a run directory last reported, by seat.
 
     Each entry has ``step``, ``step_at`` (seconds since the epoch), ``step_seconds`` (the median of
-    the latest steps, or ``None``) and ``metrics``.
+    the latest steps, or ``None``), ``step_cpu_seconds`` (processor time of a step), ``step_of``
+    (how many there will be, or ``None``) and ``metrics``.
     """
     folder = os.path.join(run_dir, "ranks")
     try:

@@ -119,7 +119,13 @@ def observation_from_status(status: Mapping[str, Any], *, seen_at: float) -> Obs
         artifacts=_artifacts(status.get("artifacts")),
         stalled_since=status.get("stalled_since"),
         ended_ago_seconds=status.get("ended_ago"),
+        said_at=_ago(status.get("said_ago"), seen_at),
+        worked_at=_ago(status.get("worked_ago"), seen_at),
     )
+
+
+def _ago(seconds: float | None, seen_at: float) -> float | None:
+    return None if seconds is None else seen_at - seconds
 
 
 def _artifacts(record: Mapping[str, Any] | None) -> Artifacts | None:
@@ -172,5 +178,7 @@ def _rank(record: Mapping[str, Any]) -> RankStatus:
         step=record.get("step"),
         step_at=record.get("step_at"),
         step_seconds=record.get("step_seconds"),
+        step_cpu_seconds=record.get("step_cpu_seconds"),
+        step_of=record.get("step_of"),
         metrics=record.get("metrics") or {},
     )

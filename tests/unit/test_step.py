@@ -29,6 +29,9 @@ class Clock:
     def __init__(self) -> None:
         self.now = 100.0
 
+    def process_time(self) -> float:
+        return 2 * self.now  # two threads of it compute
+
     def monotonic(self) -> float:
         return self.now
 
@@ -83,9 +86,31 @@ def test_a_rank_notes_its_step_with_the_time_and_the_metrics(
             "step": 7,
             "step_at": 1e9 + 100.0,
             "step_seconds": None,
+            "step_cpu_seconds": None,
+            "step_of": None,
             "metrics": {"loss": 0.5, "epoch": 1.0},
         }
     }
+
+
+def test_how_many_there_will_be_is_kept_once_it_was_said(
+    rank: ModuleType, run_dir: Path, clock: Clock
+) -> None:
+    rank.step(of=100)
+    clock.now += 1.0
+    rank.step()
+    assert (only(run_dir)["step"], only(run_dir)["step_of"]) == (2, 100)
+
+
+def test_the_processor_time_of_a_step_is_that_of_all_threads(
+    rank: ModuleType, run_dir: Path, clock: Clock
+) -> None:
+    for number in (10, 20, 30):
+        rank.step(number)
+        clock.now += 5.0
+    assert only(run_dir)["step_cpu_seconds"] == 1.0
+    rank.step(1)  # counted anew
+    assert only(run_dir)["step_cpu_seconds"] is None
 
 
 def test_it_counts_by_itself(rank: ModuleType, run_dir: Path, clock: Clock) -> None:
