@@ -97,7 +97,7 @@ _PERIOD = click.argument("period", required=False, default="today")
 )
 @_narrowed
 @TAKES_CONTEXT
-def _show(context: Context, period: str, by: str, **narrowed: str | None) -> None:
+def _show(context: Context, /, period: str, by: str, **narrowed: str | None) -> None:
     """Show what a time has cost: today, yesterday, week, month, 2026-11, DATE..DATE.
 
     Of GPUs it also tells which part of the time they worked. What nobody was given costs as well,

@@ -170,7 +170,7 @@ def _show_pool(context: Context, name: str) -> None:
 @click.option("--currency", help="the price's currency: eur")
 @click.option("--since", metavar="TIME", help="from an earlier time on: 2026-11-09T14:30")
 @TAKES_CONTEXT
-def _price(context: Context, name: str, since: str | None, **said: Any) -> None:
+def _price(context: Context, /, name: str, since: str | None, **said: Any) -> None:
     """Show what a pool costs, and did; or say what it costs from now on.
 
     With --since what has been since then is counted anew.

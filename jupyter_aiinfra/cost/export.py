@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -84,7 +84,7 @@ class Usages(Protocol):
         """Return rows in the order of their keys, after one of them."""
         ...
 
-    def charged_jobs(self, ids: Iterable[str] | None = None) -> Iterable[ChargedJob]:
+    def charged_jobs(self, ids: Collection[str] | None = None) -> Iterable[ChargedJob]:
         """Return who pays for jobs."""
         ...
 

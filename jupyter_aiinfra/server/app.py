@@ -11,6 +11,7 @@ from traitlets import Bool, Callable, Type, Unicode
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.server import (
+    cost,
     files,
     gpus,
     health,
@@ -45,6 +46,7 @@ ROUTES: tuple[Route, ...] = (
     *files.ROUTES,
     *logs.ROUTES,
     *gpus.ROUTES,
+    *cost.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )

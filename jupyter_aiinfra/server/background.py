@@ -122,6 +122,9 @@ class Background(LoggingConfigurable):
     pool_longest_seconds = Float(
         300.0, help="How often a pool is asked at least that does not answer, while watched."
     ).tag(config=True)
+    cost_seconds = Float(
+        60.0, help="How often what jobs cost is brought up to date, while jobs are active."
+    ).tag(config=True)
     log_seconds = Float(0.125, help="How often at most a watched log is told of.").tag(config=True)
     log_longest_seconds = Float(
         0.5, help="How often a watched log is looked at that has not grown for long."
@@ -165,7 +168,9 @@ class Background(LoggingConfigurable):
         self._tasks: list[asyncio.Task[None]] = []
         self._gpus = GpuWatch(engine, hub, fails=self._fails)
         self._recorded: frozenset[str] = frozenset()
-        self._alarms = {name: Alarm() for name in ("record", "jobs", "pools", "logs", "gpus")}
+        self._alarms = {
+            name: Alarm() for name in ("record", "jobs", "pools", "logs", "gpus", "cost")
+        }
 
     # --- its life ------------------------------------------------------------------------------
 
@@ -183,6 +188,7 @@ class Background(LoggingConfigurable):
             "pools": (self._ask_pools, _REST_SECONDS),
             "logs": (self._read_logs, _REST_SECONDS),
             "gpus": (self._read_gpus, self.idle_seconds),
+            "cost": (self._settle_cost, self.idle_seconds),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, step, pause), name=f"aiinfra-{name}")
@@ -211,6 +217,7 @@ class Background(LoggingConfigurable):
         self._alarms["pools"].ring()
         self._alarms["jobs"].ring()
         self._alarms["gpus"].ring()
+        self._alarms["cost"].ring()
 
     def _on_pools(self) -> None:
         self._stale_pools = True
@@ -469,6 +476,15 @@ class Background(LoggingConfigurable):
             refused = await self._engine.run(lambda engine: engine.telemetry.record(pools))
             # One that could not be opened is tried again with the next look.
             self._recorded = pools - frozenset(refused)
+
+    # --- cost ----------------------------------------------------------------------------------
+
+    async def _settle_cost(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Bring the ledger up to date; while no job is active, only when there is news."""
+        if self._file is None or self._file.missing:
+            return _REST_SECONDS
+        await self._engine.run(lambda engine: engine.settle(older_than=self.cost_seconds / 2))
+        return self.cost_seconds if self.record.active else _REST_SECONDS
 
 
 def _pool_names(engine: Engine) -> frozenset[str]:

@@ -23,6 +23,7 @@ from jupyter_aiinfra.model import (
     Observation,
 )
 from jupyter_aiinfra.server import queries
+from jupyter_aiinfra.server.costwire import JobCostItem, job_cost_item
 from jupyter_aiinfra.server.handlers import AiInfraHandler
 from jupyter_aiinfra.server.routes import Operation, Query, Route
 from jupyter_aiinfra.server.shared import SharedEngine
@@ -68,7 +69,7 @@ def job_item(job: Job) -> JobItem:
     return _item(job, describe(job, redact=secret_values(job.spec)))
 
 
-def job_detail(job: Job, events: Sequence[Event]) -> JobDetail:
+def job_detail(job: Job, events: Sequence[Event], *, cost: JobCostItem | None = None) -> JobDetail:
     """Return a job whole; `events` are those about it, oldest first.
 
     Values of its secrets, as far as this process's environment has them, are in none of it.
@@ -88,6 +89,8 @@ def job_detail(job: Job, events: Sequence[Event]) -> JobDetail:
         line=_hidden(job.spec.origin.line, redact),
         fetch=_hidden(job.spec.fetch, redact),
         tracking_url=_tracking_url(job.seen),
+        cost=cost,
+        tags=job.spec.tags,
     )
 
 
@@ -250,7 +253,8 @@ class JobHandler(AiInfraHandler):
 
         def read(engine: Engine) -> JobDetail:
             job = recorded_job(engine, id)
-            return job_detail(job, engine.store.events(subject=id))
+            cost = job_cost_item(engine.costing.now([job])[job.id])
+            return job_detail(job, engine.store.events(subject=id), cost=cost)
 
         self.answer(await self.engine.call(read))
 

@@ -14,6 +14,7 @@ import msgspec
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from jupyter_aiinfra.cost.terms import PriceOptions
 from jupyter_aiinfra.pools import kinds, pool_class
 from jupyter_aiinfra.server.handlers import AiInfraHandler
 from jupyter_aiinfra.server.routes import Operation, Route
@@ -35,8 +36,14 @@ def pool_kinds() -> Sequence[PoolKind]:
             _log.warning("pool kind %s cannot be used: %s", kind, error)
             continue
         title = getattr(pool_class(kind), "title", None) or _title(kind)
-        found.append(PoolKind(kind=kind, title=title, schema=options_schema(options)))
+        found.append(PoolKind(kind=kind, title=title, schema=_with_price(options_schema(options))))
     return found
+
+
+def _with_price(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a kind's options with what every kind takes: what it costs."""
+    price = options_schema(PriceOptions)
+    return {**schema, "properties": {**schema.get("properties", {}), **price["properties"]}}
 
 
 def options_schema(options: type) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from jupyter_aiinfra.cost.bill import PoolPrice, pool_price
 from jupyter_aiinfra.engine import Engine, PoolView
 from jupyter_aiinfra.errors import AiInfraError, HostKeyUnknown, PoolError
 from jupyter_aiinfra.model import Health, Lease, Node, PoolRecord
+from jupyter_aiinfra.server.costwire import price_item
 from jupyter_aiinfra.server.handlers import AiInfraHandler
 from jupyter_aiinfra.server.queries import flag
 from jupyter_aiinfra.server.routes import Operation, Query, Route
@@ -71,7 +73,7 @@ class PoolBoard:
 
     async def items(self) -> tuple[PoolItem, ...]:
         """Return every attached pool, by name, as it was when last asked. Waits for no pool."""
-        records, active = await self._engine.call(_recorded)
+        records, active, prices = await self._engine.call(_recorded)
         known = {record.name for record in records}
         for name in self._listed.keys() - known:
             self.forget(name)
@@ -80,13 +82,17 @@ class PoolBoard:
                 self._listed[record.name] = record
                 if self._answer(record) is None and record.name not in self._asking:
                     self._ask(record.name)
-        return tuple(self._item(record, active.get(record.name, 0)) for record in records)
+        return tuple(
+            self._item(record, active.get(record.name, 0), prices.get(record.name))
+            for record in records
+        )
 
     async def item(self, name: str) -> PoolItem:
         """Return one attached pool as it was when last asked, or raise PoolNotFound."""
 
-        def recorded(engine: Engine) -> tuple[PoolRecord, int]:
-            return engine.store.get_pool(name), engine.store.count_active().get(name, 0)
+        def recorded(engine: Engine) -> tuple[PoolRecord, int, PoolPrice | None]:
+            active = engine.store.count_active().get(name, 0)
+            return engine.store.get_pool(name), active, engine.ledger.price(name)
 
         return self._item(*await self._engine.call(recorded))
 
@@ -108,7 +114,7 @@ class PoolBoard:
         """Remember what a pool has just said."""
         self._listed[view.record.name] = view.record
         self._note(view)
-        return self._item(view.record, view.active_jobs)
+        return self._item(view.record, view.active_jobs, view.price)
 
     def _note(self, view: PoolView) -> None:
         self._answers[view.record.name] = _noted(
@@ -136,7 +142,7 @@ class PoolBoard:
         # Detached and attached anew, a pool of that name is another one.
         return answer if answer is not None and answer.record == record else None
 
-    def _item(self, record: PoolRecord, active_jobs: int) -> PoolItem:
+    def _item(self, record: PoolRecord, active_jobs: int, price: PoolPrice | None) -> PoolItem:
         answer = self._answer(record)
         return PoolItem(
             name=record.name,
@@ -150,6 +156,7 @@ class PoolBoard:
             checked_at=answer.checked_at if answer else None,
             nodes=answer.nodes if answer else None,
             leases=answer.leases if answer else None,
+            price=price_item(price),
         )
 
     def _ask(self, name: str) -> asyncio.Task[PoolItem]:
@@ -162,7 +169,7 @@ class PoolBoard:
         view = await self._engine.run(lambda engine: _view(engine, name))
         if self._asking.get(name) is asyncio.current_task():
             self._note(view)
-        return self._item(view.record, view.active_jobs)
+        return self._item(view.record, view.active_jobs, view.price)
 
     def _asked(self, name: str, task: asyncio.Task[PoolItem]) -> None:
         if self._asking.get(name) is task:
@@ -225,8 +232,11 @@ def _dated(node: Node, before: Node | None, now: float) -> Node:
     return dataclasses.replace(node, since=before.since if before and same else now)
 
 
-def _recorded(engine: Engine) -> tuple[list[PoolRecord], Mapping[str, int]]:
-    return list(engine.store.list_pools()), engine.store.count_active()
+def _recorded(
+    engine: Engine,
+) -> tuple[list[PoolRecord], Mapping[str, int], Mapping[str, PoolPrice]]:
+    prices = {row.pool: pool_price(row) for row in engine.store.prices()}  # the newest is the last
+    return list(engine.store.list_pools()), engine.store.count_active(), prices
 
 
 async def _view(engine: Engine, name: str) -> PoolView:

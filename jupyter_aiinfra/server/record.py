@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.errors import AiInfraError, JobNotFound
 from jupyter_aiinfra.model import Event, Job, JobState
+from jupyter_aiinfra.server.costwire import job_cost_item
 from jupyter_aiinfra.server.events import EventBus
 from jupyter_aiinfra.server.feeds import NEWEST
 from jupyter_aiinfra.server.hub import JOBS, Hub
@@ -285,4 +286,5 @@ def _detail(engine: Engine, topic: Topic) -> Any:
     if job is None:
         return GoneNews(id=job_id)
     events = engine.store.events(subject=job_id, limit=_TIMELINE)
-    return JobNews(detail=job_detail(job, events))
+    cost = job_cost_item(engine.costing.now([job])[job.id])
+    return JobNews(detail=job_detail(job, events, cost=cost))

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node
+from jupyter_aiinfra.server.costwire import JobCostItem, PriceItem
 from jupyter_aiinfra.telemetry import GpusDelta, GpusFrame, Range
 
 __all__ = [
@@ -108,7 +109,8 @@ class PoolItem:
 
     ``since`` is when it came to that status, as far as this server knows. ``nodes`` are as last
     known: of a pool that does not answer, none of them does. ``leases`` tell which jobs its GPUs
-    are leased to; ``None`` where the pool gives them out itself.
+    are leased to; ``None`` where the pool gives them out itself. ``price`` is what it costs now,
+    ``None`` where nobody has said.
     """
 
     name: str
@@ -122,6 +124,7 @@ class PoolItem:
     checked_at: float | None = None
     nodes: tuple[Node, ...] | None = None
     leases: tuple[Lease, ...] | None = None
+    price: PriceItem | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +197,8 @@ class JobDetail:
     ``header``, ``ranks`` and ``manifest`` are the traits of the cell's widget
     (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
     its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
-    where MLflow has a web address. ``silence`` is there while the job's pool does not answer this
+    where MLflow has a web address. ``cost`` is as of when this was read; ``tags`` say who pays.
+    ``silence`` is there while the job's pool does not answer this
     server.
     """
 
@@ -208,6 +212,8 @@ class JobDetail:
     fetch: tuple[str, ...]
     tracking_url: str | None = None
     silence: Silence | None = None
+    cost: JobCostItem | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,20 +7,10 @@ given, in the transaction that gives it.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    Connection,
-    and_,
-    delete,
-    exists,
-    insert,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, tuple_, update
 
 from jupyter_aiinfra.model import Job, JobState, Placement
 from jupyter_aiinfra.store.database import Database
@@ -222,26 +212,14 @@ class ChargeRecords:
 
     def allocations_beside(self, job_ids: Collection[str]) -> Mapping[str, list[AllocationRow]]:
         """Return, by pool, what these jobs were given, and all that others had of the same."""
-        columns = [allocations.c[name] for name in AllocationRow._fields]
-        found: dict[str, list[AllocationRow]] = {}
-        other = allocations.alias("other")
-        meets = and_(
-            other.c.pool == allocations.c.pool,
-            other.c.node == allocations.c.node,
-            other.c.slot == allocations.c.slot,
-            or_(other.c.until.is_(None), other.c.until > allocations.c.since),
-            or_(allocations.c.until.is_(None), allocations.c.until > other.c.since),
-        )
+        found: dict[str, set[AllocationRow]] = {}
         wanted = list(dict.fromkeys(job_ids))
         with self._database.read() as connection:
             for first in range(0, len(wanted), _AT_ONCE):
-                mine = other.c.job.in_(wanted[first : first + _AT_ONCE])
-                query = select(allocations.c.pool, *columns).where(
-                    exists(select(literal(1)).where(meets, mine))
-                )
-                for pool, *row in connection.execute(query):
-                    found.setdefault(str(pool), []).append(AllocationRow(*row))
-        return {pool: list(dict.fromkeys(rows)) for pool, rows in found.items()}
+                mine = allocations.c.job.in_(wanted[first : first + _AT_ONCE])
+                for pool, rows in _given(connection, [mine]).items():
+                    found.setdefault(pool, set()).update(rows, _beside(connection, pool, rows))
+        return {pool: sorted(rows, key=lambda row: row[:4]) for pool, rows in found.items()}
 
 
 # --- in the transactions of others ---------------------------------------------------------------
@@ -306,6 +284,32 @@ def end_capacity(connection: Connection, pool: str) -> None:
     connection.execute(update(capacity).where(*later).values(until=capacity.c.since))
     connection.execute(update(capacity).where(*open_ones).values(until=now))
     touch(connection, pool, now)
+
+
+def _given(
+    connection: Connection, where: Sequence[ColumnElement[bool]]
+) -> Mapping[str, list[AllocationRow]]:
+    columns = [allocations.c[name] for name in AllocationRow._fields]
+    found: dict[str, list[AllocationRow]] = {}
+    for pool, *row in connection.execute(select(allocations.c.pool, *columns).where(*where)):
+        found.setdefault(str(pool), []).append(AllocationRow(*row))
+    return found
+
+
+def _beside(
+    connection: Connection, pool: str, rows: Sequence[AllocationRow]
+) -> Iterator[AllocationRow]:
+    """Yield what was given of the same slots in the time of these rows."""
+    since = min(row.since for row in rows)
+    untils = [row.until for row in rows if row.until is not None]
+    overlap = [or_(allocations.c.until.is_(None), allocations.c.until > since)]
+    if len(untils) == len(rows):
+        overlap.append(allocations.c.since < max(untils))
+    slots = sorted({(row.node, row.slot) for row in rows})
+    for first in range(0, len(slots), _AT_ONCE):
+        some = slots[first : first + _AT_ONCE]
+        same = tuple_(allocations.c.node, allocations.c.slot).in_(some)
+        yield from _given(connection, [allocations.c.pool == pool, same, *overlap]).get(pool, ())
 
 
 def _tagged(tags: Mapping[str, str]) -> Mapping[str, Any]:

@@ -40,6 +40,12 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.store.charging import charge, end_capacity
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.governing import (
+    GovernanceRecords,
+    add_budget,
+    budget_of,
+    forget_budget_of,
+)
 from jupyter_aiinfra.store.leasing import LeaseRecords, hold, let_go
 from jupyter_aiinfra.store.meters import touch
 from jupyter_aiinfra.store.readings import ReadingRecords
@@ -66,7 +72,7 @@ _CANDIDATES_SHOWN: Final = 5
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
 
 
-class Store(LeaseRecords, ReadingRecords, UsageRecords):
+class Store(LeaseRecords, ReadingRecords, UsageRecords, GovernanceRecords):
     """What is known of pools and jobs, shared by every process that opens the same database.
 
     May be used from any thread and on both sides of a fork. Nothing is cached: each call sees
@@ -181,6 +187,13 @@ class Store(LeaseRecords, ReadingRecords, UsageRecords):
         if row is None:
             raise JobNotFound(job_id)
         return read_record(row, Job, f"job {row.id!r}")
+
+    def jobs_by_id(self, ids: Collection[str]) -> Sequence[Job]:
+        """Return the jobs of exactly these ids, newest first; one that is not there is left out."""
+        query = select(jobs).where(jobs.c.id.in_(list(ids))).order_by(jobs.c.created_at.desc())
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [read_record(row, Job, f"job {row.id!r}") for row in rows]
 
     def list_jobs(
         self,
@@ -298,6 +311,7 @@ class Store(LeaseRecords, ReadingRecords, UsageRecords):
                     hint=f"wait for it, or stop it with %jobs cancel {job_id}",
                 )
             connection.execute(delete(jobs).where(jobs.c.id == job_id))
+            forget_budget_of(connection, job_id)
             add_event(connection, "job.removed", job_id, {"state": row.state})
 
     # --- events --------------------------------------------------------------------------------
@@ -340,6 +354,9 @@ def _insert_job(connection: Connection, job: Job) -> None:
         raise Conflict(f"there is a job {job.id!r} already", hint="each job needs a new id")
     connection.execute(insert(jobs).values(values))
     charge(connection, job)
+    budget = budget_of(job)
+    if budget is not None:
+        add_budget(connection, budget)
     detail = {"pool": job.pool, "name": job.spec.name, "state": job.state.value}
     add_event(connection, "job.added", job.id, detail)
 

@@ -530,7 +530,15 @@ class TestKinds:
         assert list(ssh["schema"]["properties"])[:2] == ["hosts", "hosts_from"]
         local = kinds["local"]
         assert (local["kind"], local["title"]) == ("local", "Local")
-        assert local["schema"] == {
+        # What it costs is asked of every kind, below its own options.
+        own, price = list(local["schema"]["properties"])[:-5], ["sku", "region", "spot"]
+        assert [*own, *price] == list(local["schema"]["properties"])[:-2]
+        assert local["schema"]["properties"]["spot"]["type"] == "boolean"
+        shown = {**local["schema"]["properties"]}
+        assert {
+            **local["schema"],
+            "properties": {name: shown[name] for name in own},
+        } == {
             "type": "object",
             "properties": {
                 "python": {

@@ -71,6 +71,7 @@ def _add_facts() -> None:
         sa.PrimaryKeyConstraint("job", "node", "slot", "since", name="pk_allocations"),
     )
     op.create_index("ix_allocations_pool_until", "allocations", ["pool", "until"])
+    op.create_index("ix_allocations_slot", "allocations", ["pool", "node", "slot"])
     op.create_table(
         "charged_jobs",
         sa.Column("job", sa.Text, nullable=False),

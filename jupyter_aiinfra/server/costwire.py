@@ -1,0 +1,283 @@
+"""What crosses between server and browser of cost; see ``wire.py``.
+
+Amounts are decimal numbers in text, of nine places at most: exact, which a number of JavaScript is
+not. What is not known is ``null`` or an empty list, and never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jupyter_aiinfra.cost.bill import PoolPrice
+from jupyter_aiinfra.cost.catalog import OLD_DAYS, Terms, price_age
+from jupyter_aiinfra.cost.money import Money
+from jupyter_aiinfra.engine.costing import CostNow
+
+__all__ = [
+    "Amount",
+    "CatalogItem",
+    "CostLine",
+    "CostReport",
+    "CostSummary",
+    "JobCostItem",
+    "PoolRate",
+    "PriceItem",
+    "PriceRequest",
+    "TagRequest",
+    "WhatIfItem",
+    "WhatIfReport",
+    "amount",
+    "amounts",
+    "job_cost_item",
+    "price_item",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amount:
+    """An amount of money; ``text`` is how to show it."""
+
+    amount: str
+    currency: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceItem:
+    """What an hour of ``unit`` (``gpu-hour``, ``node-hour``) costs on a pool, and who says so.
+
+    ``age_days`` is counted from ``as_of``; ``old`` where that is long ago. ``text`` says all of it.
+    """
+
+    price: Amount | None
+    unit: str
+    text: str
+    since: float | None
+    sku: str | None = None
+    region: str | None = None
+    spot: bool = False
+    source: str = ""
+    as_of: str | None = None
+    age_days: int | None = None
+    old: bool = False
+    confidence: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceRequest:
+    """What a pool costs from now on, or since an earlier time; as ``%pool price`` takes it."""
+
+    price: str | None = None
+    sku: str | None = None
+    region: str | None = None
+    spot: bool = False
+    currency: str | None = None
+    since: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobCostItem:
+    """What a job has cost up to ``at``; while it runs add ``hourly`` for the time since then.
+
+    Parameters
+    ----------
+    cost
+        So far, one a currency; empty where it is not known, and ``reason`` says why.
+    hourly
+        What it holds now; ``null`` once it is over.
+    step_cost
+        Of a step, where it reports them.
+    projected, finish_at
+        In all, and when it will be done, where it has said how many steps there will be.
+    allocated_seconds, used_seconds, idle_seconds
+        Of GPUs; of the rest it is not known. ``node_seconds`` are of nodes without GPUs.
+    unpriced_seconds
+        What of it has no price, and is in no amount.
+    """
+
+    job: str
+    at: float
+    cost: tuple[Amount, ...]
+    hourly: Amount | None
+    step_cost: Amount | None
+    projected: Amount | None
+    finish_at: float | None
+    allocated_seconds: float
+    used_seconds: float
+    idle_seconds: float
+    node_seconds: float
+    unpriced_seconds: float
+    price: PriceItem | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostLine:
+    """What one thing came to; ``unallocated`` is what nobody was given. See :class:`JobCostItem`.
+
+    ``key`` is ``null`` for jobs that have no such thing; of a day it is its date (UTC).
+    """
+
+    key: str | None
+    name: str | None
+    unallocated: bool
+    allocated_seconds: float
+    used_seconds: float
+    idle_seconds: float
+    node_seconds: float
+    unpriced_seconds: float
+    cost: tuple[Amount, ...]
+    used_cost: tuple[Amount, ...]
+    idle_cost: tuple[Amount, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostReport:
+    """What a time has cost, from a full hour to a full hour."""
+
+    start: float
+    end: float
+    by: str
+    lines: tuple[CostLine, ...]
+    total: CostLine
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolRate:
+    """What the jobs on a pool cost an hour now."""
+
+    pool: str
+    hourly: tuple[Amount, ...]
+    jobs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostSummary:
+    """What is spent now: ``hourly`` by all jobs that hold anything, ``today`` and this ``month``.
+
+    ``unpriced_jobs`` hold something that has no price. Days are those of the server's time zone.
+    """
+
+    at: float
+    hourly: tuple[Amount, ...]
+    today: tuple[Amount, ...]
+    month: tuple[Amount, ...]
+    pools: tuple[PoolRate, ...]
+    unpriced_jobs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatIfItem:
+    """What another shape would come to; ``measured`` is the job as it is."""
+
+    pool: str
+    ranks: int
+    nodes: int
+    gpu: str | None
+    spot: bool
+    bf16: bool
+    measured: bool
+    hourly: Amount | None
+    step_seconds: float | None
+    seconds: float | None
+    cost: Amount | None
+    assumes: tuple[str, ...]
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatIfReport:
+    """Other shapes of a job, of its measured steps; ``notes`` say what is missing."""
+
+    job: str
+    steps: int
+    step_seconds: float
+    overhead_seconds: float
+    options: tuple[WhatIfItem, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogItem:
+    """A known price of a sku, on demand or spot: of a GPU of it, and of the whole machine."""
+
+    sku: str
+    gpu: str
+    gpus: int
+    region: str
+    spot: bool
+    price: Amount
+    unit: str
+    machine: Amount
+    source: str
+    as_of: str
+    age_days: int | None
+    old: bool
+    confidence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagRequest:
+    """The tags of a job, all of them: who pays for it."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def amount(value: Money | None) -> Amount | None:
+    """Return an amount as it crosses; the unknown stays unknown."""
+    if value is None:
+        return None
+    return Amount(amount=value.wire, currency=value.currency, text=value.text)
+
+
+def amounts(values: tuple[Money, ...]) -> tuple[Amount, ...]:
+    """Return amounts, one a currency."""
+    return tuple(
+        Amount(amount=each.wire, currency=each.currency, text=each.text) for each in values
+    )
+
+
+def price_item(price: PoolPrice | None) -> PriceItem | None:
+    """Return what a pool costs; ``None`` where nobody has said."""
+    return None if price is None else _terms_item(price.terms, price.since)
+
+
+def _terms_item(terms: Terms, since: float | None) -> PriceItem:
+    age = price_age(terms.as_of)
+    rate = terms.rate
+    return PriceItem(
+        price=None if rate is None else amount(rate.money),
+        unit=terms.unit,
+        text=terms.text(),
+        since=since,
+        sku=terms.sku,
+        region=terms.region,
+        spot=terms.spot,
+        source=terms.source,
+        as_of=terms.as_of,
+        age_days=age,
+        old=age is not None and age > OLD_DAYS and terms.confidence != "owner",
+        confidence=terms.confidence,
+    )
+
+
+def job_cost_item(now: CostNow) -> JobCostItem:
+    """Return what a job has cost as it crosses."""
+    cost, rest = now.cost, now.projection
+    return JobCostItem(
+        job=cost.job,
+        at=cost.at,
+        cost=amounts(cost.cost),
+        hourly=amount(cost.rate),
+        step_cost=amount(rest.step_cost),
+        projected=amount(rest.total),
+        finish_at=rest.finish_at,
+        allocated_seconds=cost.allocated_seconds,
+        used_seconds=cost.used_seconds,
+        idle_seconds=cost.idle_seconds,
+        node_seconds=cost.node_seconds,
+        unpriced_seconds=cost.unpriced_seconds,
+        price=None if cost.terms is None else _terms_item(cost.terms, None),
+        reason=now.reason,
+    )
