@@ -51,6 +51,7 @@ __all__ = [
     "SPOOLED_SAMPLES",
     "Companion",
     "Gpus",
+    "Meter",
     "Outcome",
     "Pace",
     "Point",
@@ -70,6 +71,7 @@ __all__ = [
     "is_permanent",
     "log",
     "main",
+    "make_meter",
     "make_sampler",
     "only_one",
     "optional",
@@ -707,6 +709,27 @@ def outcome(status: dict[str, Any], *, now: float) -> Outcome | None:
     )
 
 
+class Meter:
+    """What the job has cost since its run directory was made, at the price of its launch."""
+
+    def __init__(self, hourly: float, currency: str, since: float) -> None:
+        self.key = f"aiinfra/cost_{currency.lower()}"
+        self._hourly = hourly
+        self._since = since
+
+    def read(self, now: float) -> float:
+        """Return the cost up to a moment."""
+        return self._hourly * max(0.0, now - self._since) / 3600
+
+
+def make_meter(request: dict[str, Any], since: float) -> Meter | None:
+    """Return a meter as the launch asked for it; without a price there is none."""
+    hourly, currency = request.get("hourly"), request.get("currency")
+    if not hourly or not currency:
+        return None
+    return Meter(float(hourly), str(currency), since)
+
+
 class Vigil:
     """Knows when the job is over: the supervisor's pipe ends, or its record appears.
 
@@ -749,7 +772,9 @@ class Companion:
         *,
         pace: Pace,
         store: Callable[[str], Any] = Store,
+        meter: Meter | None = None,
     ) -> None:
+        self.meter = meter
         self.run = run
         self.request = request
         self.pace = pace
@@ -878,6 +903,8 @@ class Companion:
         except Exception:  # a driver or a /proc that fails once must not end the whole vigil
             log.exception("the system metrics cannot be read just now")
             return []
+        if self.meter is not None:
+            values[self.meter.key] = self.meter.read(now)
         return [Point(key, value, now, step) for key, value in values.items()]
 
     def _send(self, points: Sequence[Point]) -> None:
@@ -888,7 +915,13 @@ class Companion:
         status, _, tags = self._store.known(self.run_id)
         if status == end.status and tags.get("aiinfra.state") == end.state:
             return
-        self._store.log_points(self.run_id, end.points, end.tags)
+        points = end.points
+        if self.meter is not None:
+            # What has the greatest step is MLflow's latest: this is the last word.
+            step = round(max(0.0, end.ended_at - self.begun) / self.pace.sample) + 1
+            cost = self.meter.read(end.ended_at)
+            points = [*points, Point(self.meter.key, cost, end.ended_at, step)]
+        self._store.log_points(self.run_id, points, end.tags)
         # Rank 0's own MLflow may have called the run FINISHED when it left: ours is the last word.
         self._store.finish(self.run_id, end.status, end.ended_at)
 
@@ -1018,7 +1051,8 @@ def main(argv: Sequence[str]) -> int:
         sampler = None
         if system_metrics_wanted(environ):
             sampler = make_sampler(spec, environ)
-        companion = Companion(run, request, pace=pace)
+        meter = make_meter(request, os.path.getmtime(run.path("track.json")))
+        companion = Companion(run, request, pace=pace, meter=meter)
         if not companion.open():
             return 1
         with contextlib.suppress(OSError):

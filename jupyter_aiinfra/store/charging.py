@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, tuple_, update
 
 from jupyter_aiinfra.model import Job, JobState, Placement
 from jupyter_aiinfra.store.database import Database
@@ -267,13 +267,17 @@ def deallocate(connection: Connection, job_id: str, *, at: float | None = None) 
     now = round(time.time() * _US)
     until = now if at is None else min(now, round(at * _US))
     open_ones = [allocations.c.job == job_id, allocations.c.until.is_(None)]
-    pools = connection.scalars(select(allocations.c.pool).where(*open_ones).distinct()).all()
+    begun = connection.execute(
+        select(allocations.c.pool, func.min(allocations.c.since))
+        .where(*open_ones)
+        .group_by(allocations.c.pool)
+    ).all()
     # A clock may have been set back: nothing ends before it begins.
     later = [*open_ones, allocations.c.since > until]
     connection.execute(update(allocations).where(*later).values(until=allocations.c.since))
     connection.execute(update(allocations).where(*open_ones).values(until=until))
-    for pool in pools:
-        touch(connection, pool, until)
+    for pool, since in begun:
+        touch(connection, pool, max(until, since))
 
 
 def end_capacity(connection: Connection, pool: str) -> None:

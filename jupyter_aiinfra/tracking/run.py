@@ -104,6 +104,8 @@ def track_request(
         "tags": dict(spec.tags),
         "artifacts": list(artifacts),
         "sample_seconds": sample_seconds,
+        "hourly": spec.hourly,
+        "currency": spec.currency,
     }
 
 

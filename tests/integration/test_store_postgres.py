@@ -18,6 +18,7 @@ from jupyter_aiinfra.store import Store, database, open_store
 from jupyter_aiinfra.store.database import Database
 from jupyter_aiinfra.store.opening import migration_config
 from jupyter_aiinfra.store.schema import HEAD, metadata
+from tests.cost_suite import CostSuite
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.store_suite import StoreSuite
 
@@ -43,6 +44,10 @@ def open_again(where: Settings) -> Iterator[Callable[[], Store]]:
 
 
 class TestOnPostgres(StoreSuite):
+    pass
+
+
+class TestCostOnPostgres(CostSuite):
     pass
 
 
@@ -177,7 +182,7 @@ def test_migrations_lead_to_the_tables_of_the_code(
 def test_migrations_go_down_and_up_again(open_again: Callable[[], Store]) -> None:
     kept = open_again()._database
     before = schema(kept)
-    assert sorted(before) == ["events", "jobs", "leases", "pools", "readings"]
+    assert sorted(before) == sorted(metadata.tables)
     with kept.write() as connection:
         command.downgrade(migration_config(connection), "base")
     assert schema(kept) == {}

@@ -127,7 +127,8 @@ def fake_kind(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake_kind")
 def test_pools_are_attached_listed_shown_and_detached(desk: Desk) -> None:
     desk("pool attach gpus --kind fake")
-    assert desk.said.startswith("attached\npool gpus: fake\n  node fake0")
+    assert desk.said.startswith("attached\npool gpus: fake\n  price   unknown: ")
+    assert "  node fake0" in desk.said
     assert desk.value["record"]["name"] == "gpus"
     desk("pool list")
     ((_, rows, _),) = desk.surface.tables
