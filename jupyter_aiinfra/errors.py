@@ -9,6 +9,7 @@
       Conflict                   409
         PoolExists               409
         PoolInUse                409
+        BudgetSpent              409   a launch that a budget does not let begin
       CaptureError               422   a name that cannot travel; nothing was started
       PreflightError             412   a launch that cannot work; nothing was started
       PoolError                  502   the pool answered, and said no
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AiInfraError",
     "AuthenticationFailed",
+    "BudgetSpent",
     "CaptureError",
     "Conflict",
     "ConnectionLost",
@@ -171,6 +173,17 @@ class PoolExists(Conflict):
 
 class PoolInUse(Conflict):
     """The pool still has jobs that are not over."""
+
+
+class BudgetSpent(Conflict):
+    """A budget is spent, and lets nothing that it counts begin.
+
+    ``asks`` where somebody who says so may let it begin all the same.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", asks: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.asks = asks
 
 
 class CaptureError(AiInfraError):

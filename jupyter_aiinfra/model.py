@@ -274,6 +274,8 @@ class TrackingSpec:
     """The MLflow run to keep around a job. The URI must not carry a password.
 
     ``experiment_id`` goes before ``experiment``, its name; with neither it is MLflow's default.
+    ``hourly`` is what an hour of the job costs, a decimal number in text, in ``currency``; without
+    it no cost is logged.
     """
 
     uri: str
@@ -282,6 +284,8 @@ class TrackingSpec:
     run_name: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    hourly: str | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,7 @@ def settled(seen: Observation) -> Observation:
         )
         for rank in seen.ranks
     )
-    return dataclasses.replace(seen, ranks=ranks)
+    return dataclasses.replace(seen, ranks=ranks, said_at=None, worked_at=None)
 
 
 def steadied(seen: Observation, before: Observation | None) -> Observation:

@@ -25,6 +25,7 @@ from jupyter_aiinfra.environments import PYTHON, read_environment
 from jupyter_aiinfra.errors import PoolError, UsageError
 from jupyter_aiinfra.model import (
     FileRef,
+    IdleRule,
     Interpreter,
     JobKind,
     JobSpec,
@@ -82,6 +83,8 @@ class LaunchLine:
     cwd: str | None = None
     grace_seconds: float | None = None
     time_limit_seconds: float | None = None
+    budget: str | None = None
+    idle: IdleRule | None = None
     share: bool = False
     priority: int = 0
     detach: bool = False
@@ -223,6 +226,8 @@ def compose(
         companion=tracker if tracking else (),
         manifest=code.manifest,
         tags=dict(line.tags),
+        budget=line.budget,
+        idle=line.idle,
         origin=Origin(code=code.text, line=code.line, notebook=code.notebook, git=dict(git or {})),
     )
     return spec, bundle

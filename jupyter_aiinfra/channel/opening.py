@@ -16,7 +16,7 @@ __all__ = ["argv", "explain", "opening", "payload"]
 
 # Where the far end begins; what these import of their neighbours goes with them.
 # `supervise` asks for `step` by name, when it tells of ranks.
-_MODULES: Final = ("channel", "verbs", "describe", "probe", "step")
+_MODULES: Final = ("channel", "verbs", "describe", "probe", "step", "pulse")
 _NEIGHBOUR: Final = re.compile(r"^ {4}(?:import|from) (\w+)", re.MULTILINE)
 _NOT_FOUND: Final = 127
 _OLD: Final = re.compile(r"aiinfra: python (\S+) (.*)")

@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from jupyter_aiinfra.cli.serve import serve
+from jupyter_aiinfra.commands.budgetverbs import budget, idle
 from jupyter_aiinfra.commands.context import Context, Surface
 from jupyter_aiinfra.commands.costverbs import cost
 from jupyter_aiinfra.commands.gpus import gpus
@@ -56,6 +57,8 @@ cli.add_command(pool)
 cli.add_command(jobs)
 cli.add_command(gpus)
 cli.add_command(cost)
+cli.add_command(budget)
+cli.add_command(idle)
 cli.add_command(serve)
 
 
@@ -124,7 +127,7 @@ def _run(context: Context, words: tuple[str, ...]) -> Job | None:
         surface.text(launching.dry_run_text(prepared))
         surface.value(launching.dry_run_value(prepared))
         return None
-    job = launching.launch(context.session, prepared, tell=surface.text)
+    job = launching.launch(context.session, prepared, tell=surface.text, ask=surface.ask)
     if asked.detach:
         surface.text(launched_text(job))
     else:

@@ -18,6 +18,7 @@ __all__ = [
     "SETTINGS",
     "TAKES_CONTEXT",
     "Verbs",
+    "complete_budget",
     "complete_job",
     "complete_pool",
     "complete_pool_or_job",
@@ -53,6 +54,11 @@ def complete_pool(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 def complete_job(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the ids of jobs that begin so."""
     return _begin(incomplete, lambda store: [job.id for job in store.list_jobs(limit=50)])
+
+
+def complete_budget(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the ids of budgets that begin so."""
+    return _begin(incomplete, lambda store: [each.id for each in store.budgets()])
 
 
 def complete_pool_or_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

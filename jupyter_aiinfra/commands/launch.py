@@ -19,9 +19,10 @@ from jupyter_aiinfra.commands.costshow import estimate_value
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import bytes_text
 from jupyter_aiinfra.commands.tags import job_tags
-from jupyter_aiinfra.cost.estimate import Estimate
+from jupyter_aiinfra.cost.estimate import Estimate, hourly
 from jupyter_aiinfra.environments import BuildStep, Locked, locked_packages
-from jupyter_aiinfra.errors import JobFailed, NotFound, Unreachable, UsageError
+from jupyter_aiinfra.errors import BudgetSpent, JobFailed, NotFound, Unreachable, UsageError
+from jupyter_aiinfra.governance import BUDGET_CHECK
 from jupyter_aiinfra.model import (
     CaptureKind,
     Finding,
@@ -122,6 +123,10 @@ def prepare(
     )
     plan = session.run(session.engine.plan(name, spec))
     findings = _findings(session, spec, bundle, code, nodes, cpu=line.cpu, elsewhere=elsewhere)
+    charged = dataclasses.replace(
+        spec, origin=dataclasses.replace(spec.origin, user=getpass.getuser())
+    )
+    findings += session.engine.governor.findings(charged, pool=name)
     estimate = session.engine.costing.estimate(name, spec, nodes)
     return Prepared(
         pool=name,
@@ -135,20 +140,52 @@ def prepare(
 
 
 def launch(
-    session: Session, prepared: Prepared, *, tell: Callable[[str], None] = lambda _text: None
+    session: Session,
+    prepared: Prepared,
+    *,
+    tell: Callable[[str], None] = lambda _text: None,
+    ask: Callable[[str], bool | None] = lambda _question: None,
 ) -> Job:
-    """Start what was prepared; `tell` is given lines on how far its environment is.
+    """Start what was prepared.
+
+    Parameters
+    ----------
+    tell
+        Is given lines: what budgets have to say, and how far its environment is.
+    ask
+        Asks a person whether it may begin although a budget that asks is spent.
 
     Raises
     ------
     PreflightError
         It cannot work; every reason with its fix. Nothing was started.
+    BudgetSpent
+        A budget does not let it begin. Nothing was started.
     SubmitError, StorageFull
         The pool did not take it. Nothing is left running.
     JobFailed
         An interrupt came before the pool had answered. The job is told to end.
     """
-    preflight.verdict(prepared.findings)
+    # Those of budgets are told here, and decided by the engine, which writes that down.
+    preflight.verdict([each for each in prepared.findings if each.check != BUDGET_CHECK])
+    for each in prepared.findings:
+        if each.check == BUDGET_CHECK and each.severity is Severity.WARNING:
+            tell(f"budget: {each.message}" + (f" ({each.hint})" if each.hint else ""))
+    try:
+        return _launched(session, prepared, tell)
+    except BudgetSpent as error:
+        if not error.asks or not ask(f"{error.message}. Let this one begin all the same?"):
+            raise
+    return _launched(session, prepared, tell, over_budget=True)
+
+
+def _launched(
+    session: Session,
+    prepared: Prepared,
+    tell: Callable[[str], None],
+    *,
+    over_budget: bool = False,
+) -> Job:
     engine, job_id = session.engine, prepared.plan.job.id
     launching = engine.launch(
         prepared.pool,
@@ -157,6 +194,7 @@ def launch(
         secrets=prepared.secrets,
         job_id=job_id,
         report=(news := BuildNews(tell)).hear,
+        over_budget=over_budget,
     )
     try:
         if prepared.spec.environment is None:
@@ -255,7 +293,7 @@ def _tracking(
         user=getpass.getuser(),
         git=git,
     )
-    return tracking_spec(
+    found = tracking_spec(
         asked=line.mlflow,
         settings=session.settings,
         job_name=line.name or job_name(code),
@@ -263,6 +301,28 @@ def _tracking(
         params=params,
         tags=tags,
     )
+    return None if found is None else _with_price(session, line, node, found)
+
+
+def _with_price(session: Session, line: LaunchLine, node: Node, tracking: Tracking) -> Tracking:
+    """Have the MLflow run say what the job costs, where that is known."""
+    price = session.engine.ledger.price(line.pool or "")
+    gpus = 0 if line.cpu or not node.gpus else choose_procs(line, node)
+    rate, _ = hourly(
+        None if price is None else price.rate,
+        nodes=line.nodes,
+        gpus=gpus,
+        node_gpus=len(node.gpus),
+    )
+    if rate is None or price is None:
+        return tracking
+    spec = dataclasses.replace(
+        tracking.spec,
+        hourly=rate.wire,
+        currency=rate.currency,
+        tags={**tracking.spec.tags, "aiinfra.price": price.terms.text()},
+    )
+    return dataclasses.replace(tracking, spec=spec)
 
 
 def _findings(

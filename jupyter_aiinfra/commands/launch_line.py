@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from jupyter_aiinfra.accelerate import option_table, parse_passed
 from jupyter_aiinfra.commands.tags import parse_tag
+from jupyter_aiinfra.cost.money import parse_money
 from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.model import IdleRule
 from jupyter_aiinfra.training import LaunchLine
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "LaunchProblem",
     "Option",
     "help_text",
+    "idle_rule",
     "launch_problems",
     "parse_launch",
     "parse_seconds",
@@ -104,6 +107,16 @@ def _patterns(flag: str, text: str) -> tuple[str, ...]:
     return patterns
 
 
+def _amount(flag: str, text: str) -> str:
+    try:
+        amount = parse_money(text)
+    except UsageError as error:
+        raise UsageError(f"{flag} {error.message}", hint=error.hint) from None
+    if not amount.amount:
+        raise UsageError(f"{flag} {text}: a budget is more than nothing", hint="such as 20usd")
+    return f"{amount.wire_exact} {amount.currency}"
+
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -128,6 +141,25 @@ def _some_seconds(flag: str, text: str) -> float:
     if seconds <= 0:
         raise UsageError(f"{flag} {text}: a job cannot end before it begins", hint="such as 30m")
     return seconds
+
+
+def idle_rule(flag: str, text: str) -> IdleRule:
+    """Read ``30m``, ``warn`` (say so, and stop nothing) or ``never`` (do not even look).
+
+    Raises
+    ------
+    UsageError
+        Anything else, or a time too short to tell.
+    """
+    if text in ("warn", "never"):
+        return IdleRule(watch=text == "warn")
+    seconds = parse_seconds(flag, text)
+    if seconds < _SHORTEST_IDLE:
+        raise UsageError(
+            f"{flag} {text}: in less than {_SHORTEST_IDLE // 60} min a job may just be waiting",
+            hint="such as 30m; warn says so and stops nothing, never does not look",
+        )
+    return IdleRule(stop_seconds=seconds)
 
 
 def _names(flag: str, text: str) -> tuple[str, ...]:
@@ -161,6 +193,7 @@ def _environment(flag: str, text: str) -> str:
     return text
 
 
+_SHORTEST_IDLE = 300
 _ENVIRONMENT_FILES = (".txt", ".in", ".lock", ".toml", ".yml", ".yaml")
 
 
@@ -280,7 +313,21 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAME=VALUE",
         convert=_tag,
         many=True,
-        help="who pays: project=…, team=…, cost-centre=…, or what else cost is told by",
+        help="who pays: project=…, team=…, cost-centre=…, or another word",
+    ),
+    Option(
+        name="--budget",
+        field="budget",
+        metavar="AMOUNT",
+        convert=_amount,
+        help="stop the job, with time to save, once it has cost this: 20usd, 0.50eur",
+    ),
+    Option(
+        name="--idle-stop",
+        field="idle",
+        metavar="TIME|warn",
+        convert=idle_rule,
+        help="stop it after this long without use of its GPUs; warn, or never",
     ),
     Option(
         name="--share",

@@ -225,6 +225,8 @@ def job_lines(job: Job) -> list[str]:
         lines.append(f"  queue   {waits_text(job)}")
     elif seen is not None and seen.reason:
         lines.append(f"  because {seen.reason}")
+    if job.notice is not None and not (seen is not None and seen.reason == job.notice.text):
+        lines.append(f"  {job.notice.kind:<7} {job.notice.text}")
     lines += _attempt_lines(job)
     lines += [f"  gpus    {', '.join(on.gpus)} on {on.node}" for on in job.placement if on.gpus]
     if seen is not None and seen.ended_by:

@@ -33,6 +33,7 @@ from jupyter_aiinfra.errors import (
     Unreachable,
     UsageError,
 )
+from jupyter_aiinfra.governance import Governor
 from jupyter_aiinfra.leases import Turn
 from jupyter_aiinfra.model import (
     Desired,

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Completion"]
 
-_OURS = re.compile(r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus|%cost)\s+(.*)$", re.DOTALL)
+_OURS = re.compile(
+    r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus|%cost|%budget|%idle)\s+(.*)$", re.DOTALL
+)
 
 
 class Completion:
@@ -82,10 +84,12 @@ class Completion:
 
     def _verb_words(self, magic: str, words: list[str]) -> Iterable[str]:
         from jupyter_aiinfra.commands import tree  # noqa: PLC0415
+        from jupyter_aiinfra.commands.budgetverbs import budget, idle  # noqa: PLC0415
         from jupyter_aiinfra.commands.costverbs import cost  # noqa: PLC0415
         from jupyter_aiinfra.commands.periods import PERIODS  # noqa: PLC0415
 
-        group = {"pool": tree.pool, "cost": cost}.get(magic, tree.jobs)
+        own = {"pool": tree.pool, "cost": cost, "budget": budget, "idle": idle}
+        group = own.get(magic, tree.jobs)
         if not words:
             return [*group.commands, *(PERIODS if magic == "cost" else ())]
         command = group.commands.get(words[0])
@@ -102,13 +106,20 @@ class Completion:
         options = [flag for p in command.get_params(click.Context(command)) for flag in p.opts]
         flags = [flag for flag in options if flag.startswith("--")]
         named = self._pools() if magic == "pool" else self._jobs()
+        if magic in ("budget", "idle"):
+            named = self._budgets() if magic == "budget" else [*self._pools(), *named]
         takes_name = words[0] not in ("list", "attach", "kinds") or magic == "jobs"
+        if magic in ("budget", "idle"):
+            takes_name = words[0] not in ("list", "rules")
         if magic == "cost":
             takes_name = words[0] in ("whatif", "tag")
         return [*(named if takes_name and len(words) == 1 else ()), *flags]
 
     def _pools(self) -> list[str]:
         return [record.name for record in self._magics.session.engine.store.list_pools()]
+
+    def _budgets(self) -> list[str]:
+        return [each.id for each in self._magics.session.engine.store.budgets()]
 
     def _jobs(self) -> list[str]:
         return [job.id for job in self._magics.session.engine.store.list_jobs(limit=50)]

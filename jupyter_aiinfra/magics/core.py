@@ -30,7 +30,7 @@ _EXAMPLES = (
 
 @magics_class
 class AiInfraMagics(Magics):
-    """``%pool``, ``%jobs``, ``%gpus``, ``%cost``, ``%%accelerate`` over one session."""
+    """``%pool``, ``%jobs``, ``%gpus``, ``%cost``, ``%budget``, ``%idle``, ``%%accelerate``."""
 
     shell: InteractiveShell  # ours always have one
 
@@ -101,6 +101,20 @@ class AiInfraMagics(Magics):
         from jupyter_aiinfra.commands.costverbs import cost  # noqa: PLC0415
 
         self._run(cost, line, "%cost")
+
+    @line_magic
+    def budget(self, line: str) -> None:
+        """Say what may be spent, and what is done once it is: ``%budget --help``."""
+        from jupyter_aiinfra.commands.budgetverbs import budget  # noqa: PLC0415
+
+        self._run(budget, line, "%budget")
+
+    @line_magic
+    def idle(self, line: str) -> None:
+        """See who holds GPUs without using them: ``%idle --help``."""
+        from jupyter_aiinfra.commands.budgetverbs import idle  # noqa: PLC0415
+
+        self._run(idle, line, "%idle")
 
     def _run(self, command: Any, line: str, name: str) -> None:
         from jupyter_aiinfra.commands.context import Context  # noqa: PLC0415

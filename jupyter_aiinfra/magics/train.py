@@ -62,7 +62,7 @@ def train(magics: AiInfraMagics, asked: LaunchLine, *, line: str, cell: str) -> 
     for item in captured.manifest.items:
         if item.kind is CaptureKind.MISSING:
             surface.text(f"note: {item.reason}" + (f"; {item.hint}" if item.hint else ""))
-    job = launch(session, prepared, tell=surface.text)
+    job = launch(session, prepared, tell=surface.text, ask=surface.ask)
     if asked.detach:
         surface.text(launched_text(job))
         return

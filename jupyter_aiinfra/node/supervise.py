@@ -445,6 +445,7 @@ def status(folder: str) -> Json:
     known["supervised"] = supervised(run)
     known["started_at"] = _begun_at(run)
     known["stalled_since"] = (run.json("stall.json") or {}).get("since")
+    known.update(_neighbour("pulse").signs(run))
     if known["supervised"]:
         known["state"] = _phase(run)
         return known
@@ -773,6 +774,7 @@ class Supervisor:
         self.begun = time.monotonic()
         self.last_beat = 0.0
         self.watch: Any = None
+        self.pulse: Any = None
         reader, writer = os.pipe()
         for end in (reader, writer):
             os.set_blocking(end, False)
@@ -828,7 +830,7 @@ class Supervisor:
         return tagged(self.spec["job"])
 
     def beat(self) -> None:
-        """Touch the heartbeat file now and then, and look whether the ranks make progress."""
+        """Touch the heartbeat file now and then, and look whether the ranks work and get on."""
         now = time.monotonic()
         if now - self.last_beat < _HEARTBEAT_SECONDS and self.last_beat:
             return
@@ -842,6 +844,9 @@ class Supervisor:
             if self.watch is None:
                 self.watch = _neighbour("stall").StallWatch(self.run, self.spec)
             self.watch.look()
+        if self.pulse is None:
+            self.pulse = _neighbour("pulse").PulseWatch(self.run, self.processes)
+        self.pulse.look()
 
     def verify_world(self) -> None:
         """Let the ranks begin once as many distinct ones as asked have reported, or abort."""

@@ -50,6 +50,8 @@ def merged_observation(
         or all(word.get("supervised", True) for word in said.values()),
         "stop": next((word["stop"] for word in said.values() if word.get("stop")), None),
         "stalled_since": _stalled(said),
+        "said_ago": None if silent else _latest(said, "said_ago"),
+        "worked_ago": None if silent else _latest(said, "worked_ago"),
         "nodes": _health(voice, silent, names),
     }
     return observation_from_status(status, seen_at=seen_at)
@@ -82,6 +84,13 @@ def _stalled(said: Mapping[int, Mapping[str, Any]]) -> float | None:
     times = [word.get("stalled_since") for word in going]
     known = [at for at in times if at is not None]
     return max(known) if known and len(known) == len(times) else None
+
+
+def _latest(said: Mapping[int, Mapping[str, Any]], name: str) -> float | None:
+    """Return how long ago the last sign of life of any node was; each of them must know its own."""
+    ago = [word.get(name) for word in said.values() if word["state"] not in _FINAL]
+    known = [seconds for seconds in ago if seconds is not None]
+    return min(known) if known and len(known) == len(ago) else None
 
 
 def _never_began(word: Mapping[str, Any]) -> bool:

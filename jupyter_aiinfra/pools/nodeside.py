@@ -21,6 +21,7 @@ _NODE_FILES: Final = {
     "link.py": "link.py",
     "parcel.py": "parcel.py",
     "peers.py": "peers.py",
+    "pulse.py": "pulse.py",
     "rank.py": "rank.py",
     "stall.py": "stall.py",
     "step.py": "step.py",

@@ -24,10 +24,13 @@ __all__ = [
     "HEAD",
     "VERSION_TABLE",
     "allocations",
+    "budgets",
     "capacity",
     "catalog",
     "charged_jobs",
+    "decisions",
     "events",
+    "idle_rules",
     "jobs",
     "leases",
     "metadata",
@@ -39,7 +42,7 @@ __all__ = [
     "usage_days",
 ]
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The revision this code is written for: that of the newest file in ``migrations/versions``.
 
 Said here as well, so that opening a database that is up to date need not import Alembic.
@@ -81,6 +84,7 @@ jobs = Table(
     Column("ended_at", Double),
     Column("placement", _JSON, nullable=False, server_default=text("'[]'")),
     Column("submitter", _JSON),
+    Column("notice", _JSON),
     PrimaryKeyConstraint("id", name="pk_jobs"),
     Index("ix_jobs_created_at", "created_at"),
     Index("ix_jobs_pool_state", "pool", "state"),
@@ -197,6 +201,7 @@ allocations = Table(
     Column("pool", Text, nullable=False),
     PrimaryKeyConstraint("job", "node", "slot", "since", name="pk_allocations"),
     Index("ix_allocations_pool_until", "pool", "until"),
+    Index("ix_allocations_slot", "pool", "node", "slot"),
 )
 
 # Who pays for a job: it outlives the record of the job.
@@ -263,4 +268,58 @@ meters = Table(
     Column("version", BigInteger, nullable=False),
     Column("looked_at", Double, nullable=False),
     PrimaryKeyConstraint("pool", name="pk_meters"),
+)
+
+# --- governance: in seconds ---------------------------------------------------------------------
+
+# One budget a scope, subject and period. `amount` is exact, in text.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("warn_share", Double, nullable=False),
+    Column("grace_seconds", Double),
+    Column("ask_seconds", Double, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text),
+    Column("snoozed_until", Double),
+    Column("snoozed_by", Text),
+    PrimaryKeyConstraint("id", name="pk_budgets"),
+    Index("ux_budgets_scope", "scope", "subject", "period", unique=True),
+)
+
+# Who writes the row acts: what is decided is decided once. `job` is no foreign key: what was
+# decided of a job outlives its record.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("key", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("job", Text),
+    Column("until", Double),
+    Column("grace_seconds", Double),
+    PrimaryKeyConstraint("key", name="pk_decisions"),
+    Index("ix_decisions_by_at", "by", "at"),
+    Index("ix_decisions_job", "job"),
+)
+
+# What is done about jobs of a pool that do not use their GPUs.
+idle_rules = Table(
+    "idle_rules",
+    metadata,
+    Column("pool", Text, nullable=False),
+    Column("stop_seconds", Double),
+    Column("warn_seconds", Double),
+    Column("watch", Boolean, nullable=False),
+    PrimaryKeyConstraint("pool", name="pk_idle_rules"),
 )

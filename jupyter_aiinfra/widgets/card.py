@@ -128,7 +128,7 @@ def describe(
         world=job.spec.world,
         elapsed_seconds=max(0.0, until - (job.started_at or job.created_at)),
         ticking=not job.state.final,
-        message=redact("; ".join(filter(None, (_message(job, seen), note)))),
+        message=redact("; ".join(filter(None, (_message(job, seen), _notice(job), note)))),
         progress=redact(far.text) if far else "",
         log=log_path or f"%jobs logs {job.id}",
         tracking=_tracking(seen),
@@ -251,6 +251,15 @@ def _message(job: Job, seen: Observation | None) -> str:
         left = "1 process was" if seen.strays == 1 else f"{seen.strays:,} processes were"
         said.append(f"{left} left behind and ended")
     return "; ".join(filter(None, said))
+
+
+def _notice(job: Job) -> str:
+    """Return what a budget or the idle policy has to say of a job, as long as that matters."""
+    if job.notice is None or (job.state.final and job.notice.kind != "stop"):
+        return ""
+    if job.state is JobState.CANCELLED and job.seen and job.seen.reason == job.notice.text:
+        return job.notice.text if _ended_by(job.seen.ended_by) else ""
+    return job.notice.text
 
 
 def _ended_by(ended_by: Mapping[str, tuple[int, ...]]) -> str:
