@@ -19,6 +19,7 @@ __all__ = ["TOPICS", "CannotMeasure", "Measure", "Run", "Topic", "in_turn", "loa
 
 TOPICS = {
     "cell": "benchmarks.cell",
+    "cost": "benchmarks.cost",
     "gpus": "benchmarks.gpus",
     "lab": "benchmarks.lab",
     "ssh": "benchmarks.ssh",

@@ -261,15 +261,13 @@ class Ledger:
         for pool, rows in self.store.allocations_beside(job_ids).items():
             given = [Allocation(**row._asdict()) for row in rows]
             start = min(each.since for each in given)
-            facts = self.store.facts(pool, start=start, end=end)
+            # What else a node has decides how its price is shared.
+            nodes = {each.node for each in given}
+            facts = self.store.facts(pool, start=start, end=end, nodes=nodes)
             if facts is None or start >= end:
                 continue
             prices = {row.id: pool_price(row) for row in facts.prices}
-            mine = {(each.node, each.slot) for each in given}
-            # What else the node has decides how a node's price is shared.
-            nodes = {node for node, _slot in mine}
-            had = [each for each in facts_of(facts).capacity if each.node in nodes]
-            known = replace(facts_of(facts), capacity=had, allocations=given)
+            known = replace(facts_of(facts), allocations=given)
             found |= job_costs_of(wanted, known, prices, window=(start, end), settled=settled)
         return found
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from jupyter_aiinfra.cost.meter import GAP, HOUR
 from jupyter_aiinfra.store.readings import ChunkKey
-from jupyter_aiinfra.telemetry.packing import columns
+from jupyter_aiinfra.telemetry.packing import Columns, columns
 from jupyter_aiinfra.telemetry.rollup import MINUTE, RESOLUTIONS, ReadingStore, chunk_start
 
 __all__ = ["read_load"]
@@ -43,9 +43,15 @@ def _minutes(key: ChunkKey, data: bytes) -> dict[tuple[str, str, int], Sequence[
     """Return a chunk of minutes, which is an hour."""
     found: dict[tuple[str, str, int], Sequence[int]] = {}
     for column in _columns(data):
-        minutes = [GAP] * _MINUTES
-        for place, mean in zip(column.places, column.means, strict=True):
-            minutes[place] = min(mean, _PERCENT)
+        means = column.means
+        if max(means, default=0) > _PERCENT:
+            means = [min(mean, _PERCENT) for mean in means]
+        minutes: Sequence[int] = means
+        if len(means) < _MINUTES:
+            gaps = [GAP] * _MINUTES
+            for place, mean in zip(column.places, means, strict=True):
+                gaps[place] = mean
+            minutes = gaps
         found[key.node, column.gpu, key.start] = minutes
     return found
 
@@ -59,7 +65,7 @@ def _hours(key: ChunkKey, data: bytes) -> dict[tuple[str, str, int], Sequence[in
     return found
 
 
-def _columns(data: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _columns(data: bytes) -> Sequence[Columns]:
     try:
         return columns(data, series=(_SERIES,))
     except ValueError:  # damaged, or of a version to come: not known

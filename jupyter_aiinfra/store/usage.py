@@ -113,8 +113,13 @@ class UsageRecords(ChargeRecords):
         with self._database.read() as connection:
             return [MeterRow(*row) for row in connection.execute(query)]
 
-    def facts(self, pool: str, *, start: int, end: int) -> PoolFacts | None:
-        """Return what is on record of a pool between two times in microseconds."""
+    def facts(
+        self, pool: str, *, start: int, end: int, nodes: Collection[str] | None = None
+    ) -> PoolFacts | None:
+        """Return what is on record of a pool, or of some of its nodes, between two times.
+
+        These are in microseconds.
+        """
         with self._database.read() as connection:
             # Its version first: what is written in between makes the settlement be refused.
             found = read_meter(connection, pool)
@@ -122,12 +127,12 @@ class UsageRecords(ChargeRecords):
                 return None
             had = connection.execute(
                 select(*(capacity.c[name] for name in CapacityRow._fields)).where(
-                    capacity.c.pool == pool, *_between(capacity, start, end)
+                    capacity.c.pool == pool, *_between(capacity, start, end, nodes)
                 )
             )
             given = connection.execute(
                 select(*(allocations.c[name] for name in AllocationRow._fields)).where(
-                    allocations.c.pool == pool, *_between(allocations, start, end)
+                    allocations.c.pool == pool, *_between(allocations, start, end, nodes)
                 )
             )
             rows = [CapacityRow(*row) for row in had], [AllocationRow(*row) for row in given]
@@ -246,8 +251,11 @@ class UsageRecords(ChargeRecords):
         return found  # type: ignore[return-value]
 
 
-def _between(table: Any, start: int, end: int) -> list[ColumnElement[bool]]:
-    return [table.c.since < end, or_(table.c.until.is_(None), table.c.until > start)]
+def _between(
+    table: Any, start: int, end: int, nodes: Collection[str] | None
+) -> list[ColumnElement[bool]]:
+    overlap = [table.c.since < end, or_(table.c.until.is_(None), table.c.until > start)]
+    return overlap if nodes is None else [*overlap, table.c.node.in_(sorted(nodes))]
 
 
 def _add_up_days(connection: Connection, pool: str, start: int, end: int) -> None:

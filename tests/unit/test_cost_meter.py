@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -44,7 +45,9 @@ def us(seconds: float) -> int:
 TICK = 20  # nothing of a random history happens within one
 
 
-def reference(facts: Facts, start: int, end: int) -> Mapping[tuple[str, int], list[Fraction]]:
+def reference(  # noqa: C901 - as plain as can be, rather than short
+    facts: Facts, start: int, end: int
+) -> Mapping[tuple[str, int], list[Fraction]]:
     """Return by job and price: machine time in seconds, used, idle, and an hour's share of it."""
     found: dict[tuple[str, int], list[Fraction]] = defaultdict(lambda: [Fraction(0)] * 4)
     nodes = {each.node for each in (*facts.capacity, *facts.allocations)}
@@ -107,7 +110,9 @@ slots = st.sampled_from([("n0", "a"), ("n0", "b"), ("n0", "c"), ("n1", "d"), ("n
 def intervals(draw: st.DrawFn) -> tuple[int, int | None]:
     since = draw(moments)
     # Also one that ends before it begins: a clock was set back in between.
-    return us(since), draw(st.none() | st.integers(-30, SPAN // TICK).map(lambda n: us(since + n * TICK)))
+    return us(since), draw(
+        st.none() | st.integers(-30, SPAN // TICK).map(lambda n: us(since + n * TICK))
+    )
 
 
 @st.composite
@@ -185,7 +190,7 @@ def test_it_does_not_matter_when_and_how_often_it_is_asked(facts: Facts, cuts: l
     bounds = [0, *sorted(set(cuts)), SPAN]
     parts = [
         row
-        for first, last in zip(bounds, bounds[1:], strict=False)
+        for first, last in itertools.pairwise(bounds)
         for row in meter(facts, start=us(first), end=us(last))
     ]
     assert_alike(metered(parts), whole, within=Fraction(len(bounds) * 5, 10**4))
@@ -206,12 +211,8 @@ def test_jobs_and_what_nobody_had_are_the_pools_bill(facts: Facts) -> None:
         assert row.used + row.idle <= row.allocated
         assert row.start % HOUR == 0
     # The bill, of what is there and of prices alone: a GPU costs whether anybody has it or not.
-    alone = meter(
-        Facts(capacity=facts.capacity, prices=facts.prices), start=us(0), end=us(SPAN)
-    )
-    given_beside = [
-        row for row in meter(facts, start=us(0), end=us(SPAN)) if row.job != NOBODY
-    ]
+    alone = meter(Facts(capacity=facts.capacity, prices=facts.prices), start=us(0), end=us(SPAN))
+    given_beside = [row for row in meter(facts, start=us(0), end=us(SPAN)) if row.job != NOBODY]
     listed = _cost(alone)
     everything = _cost(rows)
     # A job may have been given what is listed nowhere: that comes on top.
