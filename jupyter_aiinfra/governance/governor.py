@@ -189,6 +189,11 @@ class Governor(Admission):
             spent_at = now + float(left.amount / rate) * _HOUR
             if window.end is not None and spent_at > window.end:
                 spent_at = None
+        asks_until = None
+        if budget.action == "ask" and verdict.reach == "spent" and not verdict.snoozed and jobs:
+            key = f"{budget.id}/{budget.revision}/{window.name}/asked"
+            asked = self._store.claimed([key]).get(key)
+            asks_until = None if asked is None else asked.until
         return BudgetView(
             budget=budget,
             name=name_of(budget),
@@ -197,6 +202,7 @@ class Governor(Admission):
             jobs=tuple(job.id for job in jobs),
             rate=Money(rate, budget.currency) if len(known) == len(jobs) else None,
             spent_at=spent_at,
+            asks_until=asks_until,
         )
 
     def _spend(
@@ -240,12 +246,10 @@ class Governor(Admission):
         if view.verdict.reach == "within":
             mine = (job for job in jobs if job.notice is not None and job.notice.by == budget.id)
             over = [(job.id, budget.id) for job in mine]
-        asked = claimed.get(f"{begin}/asked")
-        until = asked.until if asked is not None else None
         return _Found(
             decisions=[(each, budget.revision) for each in found],
             over=over,
-            due=_due(view, now, until=until),
+            due=_due(view, now),
         )
 
     async def stop_jobs(self, name: str, *, by: str) -> Sequence[str]:
@@ -358,9 +362,9 @@ class Governor(Admission):
         return found, ""
 
 
-def _due(view: BudgetView, now: float, *, until: float | None) -> float:
+def _due(view: BudgetView, now: float) -> float:
     """Return how soon the next limit of a budget may be reached."""
-    times = [until] if until is not None and view.verdict.reach == "spent" else []
+    times = [] if view.asks_until is None else [view.asks_until]
     spent, rate = view.verdict.spent, view.rate
     if spent is not None and view.spent_at is not None:
         times.append(view.spent_at)

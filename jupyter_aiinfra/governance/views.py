@@ -28,6 +28,8 @@ class BudgetView:
         What these cost an hour, in its currency; ``None`` where that is not known.
     spent_at
         When it is spent, if nothing changes.
+    asks_until
+        While it asks whether its jobs may go on: when they are stopped if nobody answers.
     """
 
     budget: Budget
@@ -37,6 +39,7 @@ class BudgetView:
     jobs: tuple[str, ...] = ()
     rate: Money | None = None
     spent_at: float | None = None
+    asks_until: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

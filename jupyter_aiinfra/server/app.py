@@ -11,6 +11,7 @@ from traitlets import Bool, Callable, Type, Unicode
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.server import (
+    budgets,
     cost,
     files,
     gpus,
@@ -47,6 +48,7 @@ ROUTES: tuple[Route, ...] = (
     *logs.ROUTES,
     *gpus.ROUTES,
     *cost.ROUTES,
+    *budgets.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )

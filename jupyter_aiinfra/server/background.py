@@ -17,9 +17,10 @@ from traitlets.config import LoggingConfigurable
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.errors import AiInfraError, JobNotFound, PoolError, PoolNotFound
 from jupyter_aiinfra.model import Desired, JobState
+from jupyter_aiinfra.server.budgets import all_budgets
 from jupyter_aiinfra.server.events import EventBus
 from jupyter_aiinfra.server.gpuwatch import GpuWatch
-from jupyter_aiinfra.server.hub import POOLS, Hub
+from jupyter_aiinfra.server.hub import BUDGETS, POOLS, Hub
 from jupyter_aiinfra.server.jobs import job_item
 from jupyter_aiinfra.server.pace import Alarm, Pace, Paces
 from jupyter_aiinfra.server.record import RecordWatch, StoreFile
@@ -48,6 +49,8 @@ _REFRESH_SHARE = 0.01
 _LOG_ROWS = 200
 _LEAKS = "! leaks"  # no name of a pool begins so
 _GPUS_SECONDS = 1.0
+_GOVERN_SECONDS = 1.0
+_BUDGETS_SECONDS = 60.0
 _ON_NODES = (JobState.STARTING, JobState.RUNNING)
 
 
@@ -122,6 +125,9 @@ class Background(LoggingConfigurable):
     pool_longest_seconds = Float(
         300.0, help="How often a pool is asked at least that does not answer, while watched."
     ).tag(config=True)
+    budget_seconds = Float(
+        5.0, help="How often who watches budgets is told how far they are spent."
+    ).tag(config=True)
     cost_seconds = Float(
         60.0, help="How often what jobs cost is brought up to date, while jobs are active."
     ).tag(config=True)
@@ -158,6 +164,7 @@ class Background(LoggingConfigurable):
         self._file: StoreFile | None = None
         self._looked_at = float("-inf")
         self._leaks_told = False
+        self._governed_at = float("-inf")
         self._sure_pause = 0.0
         self._stale_pools = False
         self._jobs = Paces()
@@ -169,7 +176,7 @@ class Background(LoggingConfigurable):
         self._gpus = GpuWatch(engine, hub, fails=self._fails)
         self._recorded: frozenset[str] = frozenset()
         self._alarms = {
-            name: Alarm() for name in ("record", "jobs", "pools", "logs", "gpus", "cost")
+            name: Alarm() for name in ("record", "jobs", "pools", "logs", "gpus", "cost", "budgets")
         }
 
     # --- its life ------------------------------------------------------------------------------
@@ -189,6 +196,7 @@ class Background(LoggingConfigurable):
             "logs": (self._read_logs, _REST_SECONDS),
             "gpus": (self._read_gpus, self.idle_seconds),
             "cost": (self._settle_cost, self.idle_seconds),
+            "budgets": (self._govern, self.idle_seconds),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, step, pause), name=f"aiinfra-{name}")
@@ -218,6 +226,7 @@ class Background(LoggingConfigurable):
         self._alarms["jobs"].ring()
         self._alarms["gpus"].ring()
         self._alarms["cost"].ring()
+        self._alarms["budgets"].ring()
 
     def _on_pools(self) -> None:
         self._stale_pools = True
@@ -485,6 +494,31 @@ class Background(LoggingConfigurable):
             return _REST_SECONDS
         await self._engine.run(lambda engine: engine.settle(older_than=self.cost_seconds / 2))
         return self.cost_seconds if self.record.active else _REST_SECONDS
+
+    # --- budgets -------------------------------------------------------------------------------
+
+    async def _govern(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Have budgets and the idle policy act, and tell how far budgets are spent."""
+        watched = self.hub.watches(BUDGETS)
+        if self._file is None or (self._file.missing and not watched):
+            return _REST_SECONDS
+        # The record may change often, and each look takes a moment.
+        early = self._governed_at + _GOVERN_SECONDS - time.monotonic()
+        if early > 0:
+            return early
+        self._governed_at = time.monotonic()
+        pause = _REST_SECONDS
+        if self.record.active:
+            pause = await self._engine.run(lambda engine: engine.govern())
+        if watched:
+            try:
+                self.hub.tell(BUDGETS, await self._engine.call(all_budgets))
+            except AiInfraError as error:
+                self.hub.fail(BUDGETS, _problem(error, BUDGETS))
+                raise
+            # Days and months begin anew, and a snooze ends, also while nothing runs.
+            pause = min(pause, self.budget_seconds if self.record.active else _BUDGETS_SECONDS)
+        return pause
 
 
 def _pool_names(engine: Engine) -> frozenset[str]:

@@ -16,15 +16,19 @@ from jupyter_aiinfra.server.wire import JobItem, PoolItem, PoolStatus
 if TYPE_CHECKING:
     from jupyter_events import EventLogger
 
-__all__ = ["JOB_STATE", "POOL", "POOL_REACHABILITY", "SCHEMAS", "EventBus"]
+__all__ = ["BUDGET", "JOB_NOTICE", "JOB_STATE", "POOL", "POOL_REACHABILITY", "SCHEMAS", "EventBus"]
 
 _BASE: Final = "https://schema.jupyter.org/jupyter_aiinfra"
+BUDGET: Final = f"{_BASE}/budget/v1"
+JOB_NOTICE: Final = f"{_BASE}/job_notice/v1"
 JOB_STATE: Final = f"{_BASE}/job_state/v1"
 POOL: Final = f"{_BASE}/pool/v1"
 POOL_REACHABILITY: Final = f"{_BASE}/pool_reachability/v1"
 
 _FOLDER: Final = Path(__file__).parent / "events"
 SCHEMAS: Final = {
+    BUDGET: _FOLDER / "budget.yaml",
+    JOB_NOTICE: _FOLDER / "job_notice.yaml",
     JOB_STATE: _FOLDER / "job_state.yaml",
     POOL: _FOLDER / "pool.yaml",
     POOL_REACHABILITY: _FOLDER / "pool_reachability.yaml",
@@ -59,6 +63,18 @@ class EventBus:
             known = {} if job is None else {"name": job.name, "pool": job.pool}
             moved = {"from": event.detail["from"], "to": event.detail["to"]}
             self._emit(JOB_STATE, {"job": event.subject, **known, **moved})
+        elif event.kind == "job.notice":
+            known = {} if job is None else {"name": job.name, "pool": job.pool}
+            by = event.detail["by"]
+            who = {"by": "idle"} if by == "idle" else {"by": "budget", "budget": by}
+            said = {"job": event.subject, **known, "kind": event.detail["kind"], **who}
+            self._emit(JOB_NOTICE, said)
+        elif event.kind.startswith("budget."):
+            action = event.kind.removeprefix("budget.")
+            if action == "decided":
+                action = event.detail["kind"]
+            about = {"job": event.detail["job"]} if event.detail.get("job") else {}
+            self._emit(BUDGET, {"budget": event.subject, "action": action, **about})
         elif event.kind in _POOL_ACTIONS:
             kind = {"kind": event.detail["kind"]} if "kind" in event.detail else {}
             action = _POOL_ACTIONS[event.kind]

@@ -10,8 +10,9 @@ from typing import Any
 from jupyter_aiinfra.server.feeds import Feed, GpusFeed, JobsFeed, StateFeed, encode
 from jupyter_aiinfra.server.wire import EndedNews, JobItem, ProblemNews, Topic
 
-__all__ = ["JOBS", "POOLS", "Hub", "Subscriber"]
+__all__ = ["BUDGETS", "JOBS", "POOLS", "Hub", "Subscriber"]
 
+BUDGETS = Topic(topic="budgets")
 JOBS = Topic(topic="jobs")
 POOLS = Topic(topic="pools")
 

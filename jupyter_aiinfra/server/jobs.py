@@ -128,6 +128,7 @@ def _item(job: Job, card: Card) -> JobItem:
         ended_at=job.ended_at,
         notebook=job.spec.origin.notebook,
         user=job.spec.origin.user,
+        notice=job.notice,
     )
 
 

@@ -172,7 +172,7 @@ def _topics(message: str | bytes) -> tuple[Topic, ...]:
 
 def _checked(topics: Iterable[Topic]) -> Iterable[Topic]:
     for topic in topics:
-        if topic.topic in {"pools", "jobs"}:
+        if topic.topic in {"pools", "jobs", "budgets"}:
             yield Topic(topic=topic.topic)
             continue
         if topic.topic == "gpus":

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node
+from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node, Notice
 from jupyter_aiinfra.server.costwire import JobCostItem, PriceItem
+from jupyter_aiinfra.server.governwire import BudgetsNews
 from jupyter_aiinfra.telemetry import GpusDelta, GpusFrame, Range
 
 __all__ = [
     "AttachRequest",
+    "BudgetsNews",
     "CancelRequest",
     "EndedNews",
     "FileItem",
@@ -146,7 +148,10 @@ class AttachRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class JobItem:
-    """One line of the list of jobs. ``message`` says what there is to say beside the state."""
+    """One line of the list of jobs. ``message`` says what there is to say beside the state.
+
+    ``notice`` is what a budget or the idle policy says of it; that is in the message too.
+    """
 
     id: str
     name: str
@@ -163,6 +168,7 @@ class JobItem:
     ended_at: float | None
     notebook: str | None = None
     user: str | None = None
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,13 +378,13 @@ class GpuPast:
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """Something to be watched: the pools, the jobs, one job, a rank's log of a job, or GPUs.
+    """Something to be watched: pools, jobs, one job, a rank's log of a job, GPUs, or budgets.
 
     ``gpus`` are those of ``pool``, of its ``node`` alone, or of the job ``id``; with ``detail``
     ``nodes`` it is an overview with a row a node.
     """
 
-    topic: Literal["pools", "jobs", "job", "log", "gpus"]
+    topic: Literal["pools", "jobs", "job", "log", "gpus", "budgets"]
     id: str | None = None
     rank: int | None = None
     pool: str | None = None

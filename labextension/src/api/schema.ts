@@ -1075,6 +1075,812 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/aiinfra/cost": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a time has cost, by one thing */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description today, month, 2026-11, DATE or DATE..DATE */
+                    period?: string;
+                    /** @description or from when, in seconds since the epoch */
+                    start?: number;
+                    /** @description and to when */
+                    end?: number;
+                    /** @description job, notebook, user, pool, project, team, cost_centre, day; job */
+                    by?: string;
+                    /** @description of this job alone */
+                    job?: string;
+                    /** @description of this notebook alone */
+                    notebook?: string;
+                    /** @description of this user alone */
+                    user?: string;
+                    /** @description of this pool alone */
+                    pool?: string;
+                    /** @description of this project alone */
+                    project?: string;
+                    /** @description of this team alone */
+                    team?: string;
+                    /** @description of this cost centre alone */
+                    cost_centre?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CostReport"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/cost/now": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an hour costs now, and what today and this month have cost */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CostSummary"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/cost/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What jobs have cost up to now */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description ids of jobs with commas between, 500 at most */
+                    ids?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["JobCostItem"][];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/cost/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Usage by the hour as CSV, under the names of FOCUS */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description today, month, 2026-11, DATE or DATE..DATE */
+                    period?: string;
+                    /** @description or from when, in seconds since the epoch */
+                    start?: number;
+                    /** @description and to when */
+                    end?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": unknown;
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/cost/prices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Prices that are known, the cheapest GPU-hour first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description a text in sku or GPU */
+                    search?: string;
+                    /** @description at most so many: 1 to 1000, or 100 */
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CatalogItem"][];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/pools/{name}/price": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        /** What a pool costs and did, the newest first */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PriceItem"][];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Say what a pool costs from now on */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PriceRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PriceItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/jobs/{id}/whatif": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** How long a job would take, and cost, in other shapes */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WhatIfReport"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/jobs/{id}/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Say who pays for a job: all of its tags */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["TagRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["TagRequest"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All budgets, and how far they are spent */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["BudgetsNews"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Set a budget, or change it */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["BudgetRequest"];
+                };
+            };
+            responses: {
+                /** @description Created */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["BudgetItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/budgets/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** A budget, and what was decided by it */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["BudgetDetail"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Forget a budget */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description No Content */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/budgets/{id}/snooze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a budget do nothing for a while, or wake it up */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SnoozeRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["BudgetItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/budgets/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop the jobs that a budget counts, with time to save */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["StoppedItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/idle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who holds GPUs without using them, and what that costs */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description of this pool alone */
+                    pool?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IdleItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/idle/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Say what is done about idle GPUs of a pool or a job */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["IdleRequest"];
+                };
+            };
+            responses: {
+                /** @description No Content */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/aiinfra/launch-line": {
         parameters: {
             query?: never;
@@ -1182,6 +1988,86 @@ export interface components {
             line: string;
         };
         /**
+         * BudgetsNews
+         * @description All budgets, as they are now.
+         */
+        BudgetsNews: {
+            budgets: components["schemas"]["BudgetItem"][];
+            /**
+             * @default budgets
+             * @enum {unknown}
+             */
+            type: "budgets";
+        };
+        /**
+         * BudgetItem
+         * @description A budget, and how far it is spent.
+         *
+         *         Parameters
+         *         ----------
+         *         name
+         *             What it is called: ``$200.00 a month for user anna``.
+         *         subject
+         *             Whose cost counts: a job's id, a user's name; empty for the scope ``all``.
+         *         window, window_start, window_end
+         *             The period that is counted (``2026-11``, ``2026-11-25``, ``total``), in UTC.
+         *         spent, share
+         *             So far, and as a part of the limit; ``null`` where it is not known.
+         *         reach
+         *             ``within``, ``warned`` (the part at which is warned is spent), ``spent``, ``unknown``.
+         *         snoozed, snoozed_until, snoozed_by
+         *             Whether it does nothing just now, up to when, and who said so.
+         *         problem
+         *             What of the cost is not in it and why; empty where all is.
+         *         hourly, spent_at
+         *             What its jobs cost now, and when it is spent at that.
+         *         jobs
+         *             Those that it counts and that are not over.
+         *         asks_until
+         *             While it asks whether its jobs may go on: when they are stopped if nobody answers.
+         */
+        BudgetItem: {
+            id: string;
+            name: string;
+            /** @enum {unknown} */
+            scope: "all" | "cost-centre" | "job" | "notebook" | "pool" | "project" | "team" | "user";
+            subject: string;
+            /** @enum {unknown} */
+            period: "day" | "month" | "total";
+            /** @enum {unknown} */
+            action: "ask" | "refuse" | "stop" | "warn";
+            limit: components["schemas"]["Amount"];
+            warn_share: number;
+            grace_seconds: number | null;
+            ask_seconds: number;
+            window: string;
+            window_start: number;
+            window_end: number | null;
+            spent: components["schemas"]["Amount"] | null;
+            share: number | null;
+            /** @enum {unknown} */
+            reach: "spent" | "unknown" | "warned" | "within";
+            snoozed: boolean;
+            snoozed_until: number | null;
+            snoozed_by: string | null;
+            problem: string;
+            hourly: components["schemas"]["Amount"] | null;
+            spent_at: number | null;
+            jobs: string[];
+            asks_until: number | null;
+            created_at: number;
+            created_by: string | null;
+        };
+        /**
+         * Amount
+         * @description An amount of money; ``text`` is how to show it.
+         */
+        Amount: {
+            amount: string;
+            currency: string;
+            text: string;
+        };
+        /**
          * CancelRequest
          * @description How long the job may take to end by itself; without it, what it was launched with.
          */
@@ -1204,6 +2090,8 @@ export interface components {
         /**
          * JobItem
          * @description One line of the list of jobs. ``message`` says what there is to say beside the state.
+         *
+         *         ``notice`` is what a budget or the idle policy says of it; that is in the message too.
          */
         JobItem: {
             id: string;
@@ -1223,6 +2111,8 @@ export interface components {
             notebook: string | null;
             /** @default null */
             user: string | null;
+            /** @default null */
+            notice: components["schemas"]["Notice"] | null;
         };
         /**
          * JobKind
@@ -1246,6 +2136,24 @@ export interface components {
          * @enum {unknown}
          */
         Desired: "run" | "stop";
+        /**
+         * Notice
+         * @description What a budget (``by`` its id) or the idle policy (``by`` ``idle``) says of a job, the newest.
+         *
+         *         A ``stop`` ends the job, with ``grace_seconds`` to save in. A ``question`` waits for an answer
+         *         up to ``until``.
+         */
+        Notice: {
+            /** @enum {unknown} */
+            kind: "question" | "stop" | "warning";
+            text: string;
+            by: string;
+            at: number;
+            /** @default null */
+            until: number | null;
+            /** @default null */
+            grace_seconds: number | null;
+        };
         /**
          * FileItem
          * @description One file of a job's run directory, by its path in there.
@@ -1465,7 +2373,8 @@ export interface components {
          *         ``header``, ``ranks`` and ``manifest`` are the traits of the cell's widget
          *         (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
          *         its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
-         *         where MLflow has a web address. ``silence`` is there while the job's pool does not answer this
+         *         where MLflow has a web address. ``cost`` is as of when this was read; ``tags`` say who pays.
+         *         ``silence`` is there while the job's pool does not answer this
          *         server.
          */
         JobDetail: {
@@ -1481,6 +2390,11 @@ export interface components {
             tracking_url: string | null;
             /** @default null */
             silence: components["schemas"]["Silence"] | null;
+            /** @default null */
+            cost: components["schemas"]["JobCostItem"] | null;
+            tags: {
+                [key: string]: string;
+            };
         };
         /**
          * TimelineEntry
@@ -1498,6 +2412,70 @@ export interface components {
         Silence: {
             message: string;
             heard_at: number | null;
+        };
+        /**
+         * JobCostItem
+         * @description What a job has cost up to ``at``; while it runs add ``hourly`` for the time since then.
+         *
+         *         Parameters
+         *         ----------
+         *         cost
+         *             So far, one a currency; empty where it is not known, and ``reason`` says why.
+         *         hourly
+         *             What it holds now; ``null`` once it is over.
+         *         step_cost
+         *             Of a step, where it reports them.
+         *         projected, finish_at
+         *             In all, and when it will be done, where it has said how many steps there will be.
+         *         allocated_seconds, used_seconds, idle_seconds
+         *             Of GPUs; of the rest it is not known. ``node_seconds`` are of nodes without GPUs.
+         *         unpriced_seconds
+         *             What of it has no price, and is in no amount.
+         */
+        JobCostItem: {
+            job: string;
+            at: number;
+            cost: components["schemas"]["Amount"][];
+            hourly: components["schemas"]["Amount"] | null;
+            step_cost: components["schemas"]["Amount"] | null;
+            projected: components["schemas"]["Amount"] | null;
+            finish_at: number | null;
+            allocated_seconds: number;
+            used_seconds: number;
+            idle_seconds: number;
+            node_seconds: number;
+            unpriced_seconds: number;
+            price: components["schemas"]["PriceItem"] | null;
+            /** @default  */
+            reason: string;
+        };
+        /**
+         * PriceItem
+         * @description What an hour of ``unit`` (``gpu-hour``, ``node-hour``) costs on a pool, and who says so.
+         *
+         *         ``age_days`` is counted from ``as_of``; ``old`` where that is long ago. ``text`` says all of it.
+         */
+        PriceItem: {
+            price: components["schemas"]["Amount"] | null;
+            unit: string;
+            text: string;
+            since: number | null;
+            /** @default null */
+            sku: string | null;
+            /** @default null */
+            region: string | null;
+            /** @default false */
+            spot: boolean;
+            /** @default  */
+            source: string;
+            /** @default null */
+            as_of: string | null;
+            /** @default null */
+            age_days: number | null;
+            /** @default false */
+            old: boolean;
+            /** @default null */
+            confidence: string | null;
         };
         /**
          * JobNews
@@ -1674,7 +2652,8 @@ export interface components {
          *
          *         ``since`` is when it came to that status, as far as this server knows. ``nodes`` are as last
          *         known: of a pool that does not answer, none of them does. ``leases`` tell which jobs its GPUs
-         *         are leased to; ``None`` where the pool gives them out itself.
+         *         are leased to; ``None`` where the pool gives them out itself. ``price`` is what it costs now,
+         *         ``None`` where nobody has said.
          */
         PoolItem: {
             name: string;
@@ -1694,6 +2673,8 @@ export interface components {
             nodes: components["schemas"]["Node"][] | null;
             /** @default null */
             leases: components["schemas"]["Lease"][] | null;
+            /** @default null */
+            price: components["schemas"]["PriceItem"] | null;
         };
         /**
          * PoolStatus
@@ -1852,14 +2833,14 @@ export interface components {
         };
         /**
          * Topic
-         * @description Something to be watched: the pools, the jobs, one job, a rank's log of a job, or GPUs.
+         * @description Something to be watched: pools, jobs, one job, a rank's log of a job, GPUs, or budgets.
          *
          *         ``gpus`` are those of ``pool``, of its ``node`` alone, or of the job ``id``; with ``detail``
          *         ``nodes`` it is an overview with a row a node.
          */
         Topic: {
             /** @enum {unknown} */
-            topic: "gpus" | "job" | "jobs" | "log" | "pools";
+            topic: "budgets" | "gpus" | "job" | "jobs" | "log" | "pools";
             /** @default null */
             id: string | null;
             /** @default null */
@@ -1933,6 +2914,296 @@ export interface components {
         JobCounts: {
             active: number | null;
         };
+        /**
+         * CostReport
+         * @description What a time has cost, from a full hour to a full hour.
+         */
+        CostReport: {
+            start: number;
+            end: number;
+            by: string;
+            lines: components["schemas"]["CostLine"][];
+            total: components["schemas"]["CostLine"];
+        };
+        /**
+         * CostLine
+         * @description What one thing came to; ``unallocated`` is what nobody was given. See :class:`JobCostItem`.
+         *
+         *         ``key`` is ``null`` for jobs that have no such thing; of a day it is its date (UTC).
+         */
+        CostLine: {
+            key: string | null;
+            name: string | null;
+            unallocated: boolean;
+            allocated_seconds: number;
+            used_seconds: number;
+            idle_seconds: number;
+            node_seconds: number;
+            unpriced_seconds: number;
+            cost: components["schemas"]["Amount"][];
+            used_cost: components["schemas"]["Amount"][];
+            idle_cost: components["schemas"]["Amount"][];
+        };
+        /**
+         * CostSummary
+         * @description What is spent now: ``hourly`` by all jobs that hold anything, ``today`` and this ``month``.
+         *
+         *         ``unpriced_jobs`` hold something that has no price. Days are those of the server's time zone.
+         */
+        CostSummary: {
+            at: number;
+            hourly: components["schemas"]["Amount"][];
+            today: components["schemas"]["Amount"][];
+            month: components["schemas"]["Amount"][];
+            pools: components["schemas"]["PoolRate"][];
+            unpriced_jobs: number;
+        };
+        /**
+         * PoolRate
+         * @description What the jobs on a pool cost an hour now.
+         */
+        PoolRate: {
+            pool: string;
+            hourly: components["schemas"]["Amount"][];
+            jobs: number;
+        };
+        /**
+         * CatalogItem
+         * @description A known price of a sku, on demand or spot: of a GPU of it, and of the whole machine.
+         */
+        CatalogItem: {
+            sku: string;
+            gpu: string;
+            gpus: number;
+            region: string;
+            spot: boolean;
+            price: components["schemas"]["Amount"];
+            unit: string;
+            machine: components["schemas"]["Amount"];
+            source: string;
+            as_of: string;
+            age_days: number | null;
+            old: boolean;
+            confidence: string;
+        };
+        /**
+         * PriceRequest
+         * @description What a pool costs from now on, or since an earlier time; as ``%pool price`` takes it.
+         */
+        PriceRequest: {
+            /** @default null */
+            price: string | null;
+            /** @default null */
+            sku: string | null;
+            /** @default null */
+            region: string | null;
+            /** @default false */
+            spot: boolean;
+            /** @default null */
+            currency: string | null;
+            /** @default null */
+            since: number | null;
+        };
+        /**
+         * WhatIfReport
+         * @description Other shapes of a job, of its measured steps; ``notes`` say what is missing.
+         */
+        WhatIfReport: {
+            job: string;
+            steps: number;
+            step_seconds: number;
+            overhead_seconds: number;
+            options: components["schemas"]["WhatIfItem"][];
+            notes: string[];
+        };
+        /**
+         * WhatIfItem
+         * @description What another shape would come to; ``measured`` is the job as it is.
+         */
+        WhatIfItem: {
+            pool: string;
+            ranks: number;
+            nodes: number;
+            gpu: string | null;
+            spot: boolean;
+            bf16: boolean;
+            measured: boolean;
+            hourly: components["schemas"]["Amount"] | null;
+            step_seconds: number | null;
+            seconds: number | null;
+            cost: components["schemas"]["Amount"] | null;
+            assumes: string[];
+            problem: string;
+        };
+        /**
+         * TagRequest
+         * @description The tags of a job, all of them: who pays for it.
+         */
+        TagRequest: {
+            tags?: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * BudgetRequest
+         * @description Set a budget; one of the same scope, subject and period is changed and keeps its id.
+         *
+         *         ``amount`` is as a person writes it: ``200usd``, ``0.50 eur``, ``$20``. Without a period it is a
+         *         month's, or all of a job's.
+         */
+        BudgetRequest: {
+            amount: string;
+            /** @enum {unknown} */
+            scope: "all" | "cost-centre" | "job" | "notebook" | "pool" | "project" | "team" | "user";
+            /** @default  */
+            subject: string;
+            /** @default null */
+            period: ("day" | "month" | "total") | null;
+            /**
+             * @default stop
+             * @enum {unknown}
+             */
+            action: "ask" | "refuse" | "stop" | "warn";
+            /** @default 0.8 */
+            warn_share: number;
+            /** @default null */
+            grace_seconds: number | null;
+            /** @default null */
+            ask_seconds: number | null;
+        };
+        /**
+         * BudgetDetail
+         * @description A budget, and what was decided by it, newest first.
+         */
+        BudgetDetail: {
+            item: components["schemas"]["BudgetItem"];
+            decisions: components["schemas"]["Decision"][];
+        };
+        /**
+         * Decision
+         * @description Something decided once, by one process of many: whoever writes down its ``key`` acts on it.
+         *
+         *         ``by`` is as in :class:`Notice`; ``job`` whom it is about, if it is about one. ``kind`` of
+         *         ``refusal`` kept a job from being launched.
+         */
+        Decision: {
+            key: string;
+            by: string;
+            /** @enum {unknown} */
+            kind: "question" | "refusal" | "stop" | "warning";
+            text: string;
+            at: number;
+            /** @default null */
+            job: string | null;
+            /** @default null */
+            until: number | null;
+            /** @default null */
+            grace_seconds: number | null;
+        };
+        /**
+         * SnoozeRequest
+         * @description For how long a budget is to do nothing; ``null`` wakes it up.
+         */
+        SnoozeRequest: {
+            /** @default 3600 */
+            seconds: number | null;
+        };
+        /**
+         * StoppedItem
+         * @description The jobs that were told to end, with time to save.
+         */
+        StoppedItem: {
+            stopped: string[];
+        };
+        /**
+         * IdleItem
+         * @description Who holds GPUs without using them, and what is done about it where that was said.
+         */
+        IdleItem: {
+            at: number;
+            jobs: components["schemas"]["IdleJobItem"][];
+            kernels: components["schemas"]["IdleKernelItem"][];
+            silent: components["schemas"]["SilentPool"][];
+            rules: components["schemas"]["IdleRuleItem"][];
+        };
+        /**
+         * IdleJobItem
+         * @description A job that does not use its GPUs.
+         *
+         *         ``waits`` is one that is alive all the same, ``idle`` one in which nothing moves, ``hung`` one
+         *         whose GPUs spin and nothing comes of it; ``why`` says how that is known. ``cost`` is what it has
+         *         cost since then; ``stops_at`` when it is stopped, if it is.
+         */
+        IdleJobItem: {
+            job: string;
+            name: string;
+            pool: string;
+            gpus: number;
+            /** @enum {unknown} */
+            state: "hung" | "idle" | "waits";
+            why: string;
+            since: number | null;
+            stops_at: number | null;
+            hourly: components["schemas"]["Amount"] | null;
+            cost: components["schemas"]["Amount"] | null;
+            rule: components["schemas"]["IdleRule"];
+        };
+        /**
+         * IdleRule
+         * @description What is done about GPUs that a job holds and does not use.
+         *
+         *         It is said after ``warn_seconds``, and the job is stopped after ``stop_seconds``; ``None`` never
+         *         stops it. ``watch`` false never even looks.
+         */
+        IdleRule: {
+            /** @default null */
+            stop_seconds: number | null;
+            /** @default null */
+            warn_seconds: number | null;
+            /** @default true */
+            watch: boolean;
+        };
+        /**
+         * IdleKernelItem
+         * @description A notebook's kernel that holds memory of a GPU which computes nothing.
+         */
+        IdleKernelItem: {
+            pool: string;
+            node: string;
+            gpu: string;
+            index: number | null;
+            pid: number;
+            user: string | null;
+            command: string;
+            memory_bytes: number | null;
+            since: number | null;
+            hourly: components["schemas"]["Amount"] | null;
+            cost: components["schemas"]["Amount"] | null;
+        };
+        /**
+         * SilentPool
+         * @description A pool whose GPUs could not be read, and why.
+         */
+        SilentPool: {
+            pool: string;
+            problem: string;
+        };
+        /**
+         * IdleRuleItem
+         * @description What is done about idle GPUs of a pool or a job.
+         */
+        IdleRuleItem: {
+            name: string;
+            rule: components["schemas"]["IdleRule"];
+        };
+        /**
+         * IdleRequest
+         * @description What is to be done about idle GPUs of a pool or a job; ``null`` is what the settings say.
+         */
+        IdleRequest: {
+            /** @default null */
+            rule: components["schemas"]["IdleRule"] | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -1942,12 +3213,16 @@ export interface components {
 }
 export type SchemaAttachRequest = components['schemas']['AttachRequest'];
 export type SchemaHostKey = components['schemas']['HostKey'];
+export type SchemaBudgetsNews = components['schemas']['BudgetsNews'];
+export type SchemaBudgetItem = components['schemas']['BudgetItem'];
+export type SchemaAmount = components['schemas']['Amount'];
 export type SchemaCancelRequest = components['schemas']['CancelRequest'];
 export type SchemaEndedNews = components['schemas']['EndedNews'];
 export type SchemaJobItem = components['schemas']['JobItem'];
 export type SchemaJobKind = components['schemas']['JobKind'];
 export type SchemaJobState = components['schemas']['JobState'];
 export type SchemaDesired = components['schemas']['Desired'];
+export type SchemaNotice = components['schemas']['Notice'];
 export type SchemaFileItem = components['schemas']['FileItem'];
 export type SchemaGoneNews = components['schemas']['GoneNews'];
 export type SchemaGpuPast = components['schemas']['GpuPast'];
@@ -1964,6 +3239,8 @@ export type SchemaHelloNews = components['schemas']['HelloNews'];
 export type SchemaJobDetail = components['schemas']['JobDetail'];
 export type SchemaTimelineEntry = components['schemas']['TimelineEntry'];
 export type SchemaSilence = components['schemas']['Silence'];
+export type SchemaJobCostItem = components['schemas']['JobCostItem'];
+export type SchemaPriceItem = components['schemas']['PriceItem'];
 export type SchemaJobNews = components['schemas']['JobNews'];
 export type SchemaJobPage = components['schemas']['JobPage'];
 export type SchemaJobsNews = components['schemas']['JobsNews'];
@@ -1996,5 +3273,26 @@ export type SchemaWatchRequest = components['schemas']['WatchRequest'];
 export type SchemaJupyterAiinfraServerHealthHealth = components['schemas']['jupyter_aiinfra.server.health.Health'];
 export type SchemaStoreHealth = components['schemas']['StoreHealth'];
 export type SchemaJobCounts = components['schemas']['JobCounts'];
+export type SchemaCostReport = components['schemas']['CostReport'];
+export type SchemaCostLine = components['schemas']['CostLine'];
+export type SchemaCostSummary = components['schemas']['CostSummary'];
+export type SchemaPoolRate = components['schemas']['PoolRate'];
+export type SchemaCatalogItem = components['schemas']['CatalogItem'];
+export type SchemaPriceRequest = components['schemas']['PriceRequest'];
+export type SchemaWhatIfReport = components['schemas']['WhatIfReport'];
+export type SchemaWhatIfItem = components['schemas']['WhatIfItem'];
+export type SchemaTagRequest = components['schemas']['TagRequest'];
+export type SchemaBudgetRequest = components['schemas']['BudgetRequest'];
+export type SchemaBudgetDetail = components['schemas']['BudgetDetail'];
+export type SchemaDecision = components['schemas']['Decision'];
+export type SchemaSnoozeRequest = components['schemas']['SnoozeRequest'];
+export type SchemaStoppedItem = components['schemas']['StoppedItem'];
+export type SchemaIdleItem = components['schemas']['IdleItem'];
+export type SchemaIdleJobItem = components['schemas']['IdleJobItem'];
+export type SchemaIdleRule = components['schemas']['IdleRule'];
+export type SchemaIdleKernelItem = components['schemas']['IdleKernelItem'];
+export type SchemaSilentPool = components['schemas']['SilentPool'];
+export type SchemaIdleRuleItem = components['schemas']['IdleRuleItem'];
+export type SchemaIdleRequest = components['schemas']['IdleRequest'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
