@@ -88,6 +88,7 @@ def job_detail(job: Job, events: Sequence[Event]) -> JobDetail:
         line=_hidden(job.spec.origin.line, redact),
         fetch=_hidden(job.spec.fetch, redact),
         tracking_url=_tracking_url(job.seen),
+        placement=job.placement,
     )
 
 

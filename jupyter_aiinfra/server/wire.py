@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node
+from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node, Placement
 from jupyter_aiinfra.telemetry import GpusDelta, GpusFrame, Range
 
 __all__ = [
@@ -195,7 +195,8 @@ class JobDetail:
     (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
     its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
     where MLflow has a web address. ``silence`` is there while the job's pool does not answer this
-    server.
+    server. ``placement`` is which GPUs of which nodes are or were its own, each node's in the order
+    of its ranks; empty where the pool gives them out itself.
     """
 
     item: JobItem
@@ -208,6 +209,7 @@ class JobDetail:
     fetch: tuple[str, ...]
     tracking_url: str | None = None
     silence: Silence | None = None
+    placement: tuple[Placement, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

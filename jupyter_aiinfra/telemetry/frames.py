@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
+from jupyter_aiinfra.telemetry.alerts import GpuAlert
 from jupyter_aiinfra.telemetry.deltas import changes
 from jupyter_aiinfra.telemetry.sample import GpuReading, Sample
 from jupyter_aiinfra.telemetry.sampler import NodeState
@@ -87,7 +88,8 @@ class NodeView:
     """A node, less its series.
 
     ``problems`` are what its probe cannot read; ``gpus`` is how many GPUs it has, ``None`` while
-    that is unknown.
+    that is unknown. ``jobs`` are those that have GPUs of it, also while it is not live, and
+    ``alerts`` says which GPUs somebody should look at.
     """
 
     name: str
@@ -97,6 +99,8 @@ class NodeView:
     gpus: int | None = None
     cpu_count: int | None = None
     memory_total_bytes: int | None = None
+    jobs: tuple[str, ...] = ()
+    alerts: tuple[GpuAlert, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1315,7 +1315,8 @@ export interface components {
          * @description A node, less its series.
          *
          *         ``problems`` are what its probe cannot read; ``gpus`` is how many GPUs it has, ``None`` while
-         *         that is unknown.
+         *         that is unknown. ``jobs`` are those that have GPUs of it, also while it is not live, and
+         *         ``alerts`` says which GPUs somebody should look at.
          */
         NodeView: {
             name: string;
@@ -1330,6 +1331,10 @@ export interface components {
             cpu_count: number | null;
             /** @default null */
             memory_total_bytes: number | null;
+            /** @default [] */
+            jobs: string[];
+            /** @default [] */
+            alerts: components["schemas"]["GpuAlert"][];
         };
         /**
          * NodeState
@@ -1340,6 +1345,19 @@ export interface components {
          * @enum {unknown}
          */
         NodeState: "live" | "stale" | "unreachable" | "waiting";
+        /**
+         * GpuAlert
+         * @description A GPU to be looked at. ``idle`` is of ``job``, which holds it; ``since`` is when it began.
+         */
+        GpuAlert: {
+            /** @enum {unknown} */
+            kind: "hot" | "idle" | "lost";
+            uuid: string;
+            index: number | null;
+            since: number;
+            /** @default null */
+            job: string | null;
+        };
         /**
          * GpuView
          * @description A GPU, or a slice of one, less its series. ``node`` is the number of its node.
@@ -1466,7 +1484,8 @@ export interface components {
          *         (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
          *         its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
          *         where MLflow has a web address. ``silence`` is there while the job's pool does not answer this
-         *         server.
+         *         server. ``placement`` is which GPUs of which nodes are or were its own, each node's in the order
+         *         of its ranks; empty where the pool gives them out itself.
          */
         JobDetail: {
             item: components["schemas"]["JobItem"];
@@ -1481,6 +1500,8 @@ export interface components {
             tracking_url: string | null;
             /** @default null */
             silence: components["schemas"]["Silence"] | null;
+            /** @default [] */
+            placement: components["schemas"]["Placement"][];
         };
         /**
          * TimelineEntry
@@ -1498,6 +1519,15 @@ export interface components {
         Silence: {
             message: string;
             heard_at: number | null;
+        };
+        /**
+         * Placement
+         * @description One node that was chosen for a job, with the GPUs (UUIDs) that are leased to it there.
+         */
+        Placement: {
+            node: string;
+            /** @default [] */
+            gpus: string[];
         };
         /**
          * JobNews
@@ -1954,6 +1984,7 @@ export type SchemaGpuPast = components['schemas']['GpuPast'];
 export type SchemaGpusDelta = components['schemas']['GpusDelta'];
 export type SchemaNodeView = components['schemas']['NodeView'];
 export type SchemaNodeState = components['schemas']['NodeState'];
+export type SchemaGpuAlert = components['schemas']['GpuAlert'];
 export type SchemaGpuView = components['schemas']['GpuView'];
 export type SchemaGpuHolder = components['schemas']['GpuHolder'];
 export type SchemaGpuProcessView = components['schemas']['GpuProcessView'];
@@ -1964,6 +1995,7 @@ export type SchemaHelloNews = components['schemas']['HelloNews'];
 export type SchemaJobDetail = components['schemas']['JobDetail'];
 export type SchemaTimelineEntry = components['schemas']['TimelineEntry'];
 export type SchemaSilence = components['schemas']['Silence'];
+export type SchemaPlacement = components['schemas']['Placement'];
 export type SchemaJobNews = components['schemas']['JobNews'];
 export type SchemaJobPage = components['schemas']['JobPage'];
 export type SchemaJobsNews = components['schemas']['JobsNews'];
