@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.group import complete_pool_or_job
+from jupyter_aiinfra.commands.recording import seconds_of, write_trace
 from jupyter_aiinfra.errors import (
     AiInfraError,
     JobNotFound,
@@ -191,8 +193,19 @@ def _plain(reading: GpuReading | None) -> dict[str, Any]:
 @click.command("gpus", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("what", metavar="[POOL|JOB]", required=False, shell_complete=complete_pool_or_job)
 @click.option("--watch", "-w", is_flag=True, help="draw it again every second, until Ctrl+C")
+@click.option("--record", metavar="FILE", help="keep what the nodes of POOL say, as a trace")
+@click.option("--for", "length", metavar="TIME", help="for so long: 60s, 5m, 1h (until Ctrl+C)")
+@click.option("--anonymous", is_flag=True, help="with other names of users, commands and nodes")
 @click.pass_obj
-def gpus(context: Context, what: str | None, *, watch: bool) -> None:
+def gpus(
+    context: Context,
+    what: str | None,
+    *,
+    watch: bool,
+    record: str | None,
+    length: str | None,
+    anonymous: bool,
+) -> None:
     """Show what GPUs do now: of all pools, of one, or of those of a job.
 
     \b
@@ -200,13 +213,19 @@ def gpus(context: Context, what: str | None, *, watch: bool) -> None:
       gpus
       gpus here --watch
       gpus 1mz4k
+      gpus lab --record lab.jsonl.gz --for 60s
     """  # noqa: D301 - click keeps the lines below its \b
+    if record is None and (length is not None or anonymous):
+        raise UsageError("--for and --anonymous are of --record FILE", option="--record")
     engine = context.session.engine
     scopes = _scopes(engine, what)
     if not scopes:
         raise UsageError(
             "no pool is attached yet", hint="attach this machine: %pool attach here --kind local"
         )
+    if record is not None:
+        _record(context, scopes, record, length=length, anonymous=anonymous)
+        return
     if watch:
         _watch(context, scopes)
         return
@@ -243,6 +262,22 @@ async def _look(
             return name, error.message
 
     return list(await asyncio.gather(*(one(name, scope) for name, scope in scopes)))
+
+
+def _record(
+    context: Context,
+    scopes: Sequence[tuple[str, Scope]],
+    path: str,
+    *,
+    length: str | None,
+    anonymous: bool,
+) -> None:
+    if len(scopes) != 1 or scopes[0][1].pool is None:
+        names = ", ".join(name for name, _ in scopes)
+        raise UsageError("a trace is of one pool", hint=f"name it: {names}", option="--record")
+    seconds = None if length is None else seconds_of(length)
+    target = Path(path).expanduser()
+    write_trace(context, scopes[0][0], target, seconds=seconds, anonymous=anonymous)
 
 
 def _watch(context: Context, scopes: Sequence[tuple[str, Scope]]) -> None:

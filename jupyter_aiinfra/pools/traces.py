@@ -107,6 +107,8 @@ class Trace:
         times = self._times[node]
         position = self._start + at % self.duration
         place = bisect_right(times, position) - 1
+        if place < 0 and times and times[0] - position <= self.interval:
+            place = 0  # nodes do not begin at the same instant
         if place < 0 or position - times[place] > reach:
             return None
         return self._lines[node][place]
@@ -252,6 +254,7 @@ class TraceWriter:
     ) -> None:
         self.path = path
         self.lines = 0
+        self.nodes: set[str] = set()
         self._names = _Names() if anonymous else None
         try:
             self._raw = path.open("xb")
@@ -285,6 +288,7 @@ class TraceWriter:
             told["gpus"] = [self._unnamed(gpu, names) for gpu in told.get("gpus", ())]
         self._write({"node": node, "at": round(at, 3), **told})
         self.lines += 1
+        self.nodes.add(node)
 
     def close(self) -> None:
         """Write what is left. Idempotent."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from jupyter_aiinfra.errors import AiInfraError, UsageError
 from jupyter_aiinfra.model import Job
@@ -21,13 +22,23 @@ from jupyter_aiinfra.telemetry.frames import Frame, Scope
 from jupyter_aiinfra.telemetry.history import Past
 from jupyter_aiinfra.telemetry.ranges import By, Range, read_range
 from jupyter_aiinfra.telemetry.rollup import Rollups
-from jupyter_aiinfra.telemetry.sampler import NodeSampler
+from jupyter_aiinfra.telemetry.sample import Sample
+from jupyter_aiinfra.telemetry.sampler import Listener, NodeSampler, Rows
 
-__all__ = ["Telemetry"]
+__all__ = ["NodeSample", "Telemetry"]
 
 _FRESH_SECONDS: Final = 2.5
 _WRITE_SECONDS: Final = 60.0
 _SWEEP_SECONDS: Final = 3600.0
+_MOST_WAITING: Final = 4096
+
+
+class NodeSample(NamedTuple):
+    """A sample of a node, and when it was taken by our clock."""
+
+    node: str
+    at: float
+    sample: Sample
 
 
 class Telemetry:
@@ -113,6 +124,45 @@ class Telemetry:
         finally:
             for sampler in samplers:
                 sampler.release(linger=linger)
+
+    async def samples(self, scope: Scope) -> AsyncGenerator[Sequence[NodeSample], None]:
+        """Yield every sample of the nodes of a scope as it comes: some at a time, none twice.
+
+        Close the generator to read no more. Who does not keep up misses the oldest.
+
+        Raises
+        ------
+        PoolNotFound, JobNotFound, UsageError, Unreachable
+            As :meth:`subscribe`.
+        """
+        samplers, _ = self._resolved(scope)
+        waiting: deque[NodeSample] = deque(maxlen=_MOST_WAITING)
+        news = asyncio.Event()
+
+        def listener(sampler: NodeSampler) -> Listener:
+            def hear(at: float, rows: Rows) -> None:
+                del rows
+                if sampler.latest is not None:
+                    waiting.append(NodeSample(sampler.name, at, sampler.latest))
+                news.set()
+
+            return hear
+
+        listeners = [listener(sampler) for sampler in samplers]
+        for sampler, hear in zip(samplers, listeners, strict=True):
+            sampler.listeners.append(hear)
+            sampler.hold()
+        try:
+            while True:
+                await news.wait()
+                news.clear()
+                found = list(waiting)
+                waiting.clear()
+                yield found
+        finally:
+            for sampler, hear in zip(samplers, listeners, strict=True):
+                sampler.listeners.remove(hear)
+                sampler.release()
 
     def history(self, scope: Scope, *, since: float) -> Mapping[str, Past]:
         """Return, by node, the samples after a time, as far as an hour is kept.
