@@ -103,7 +103,7 @@ def sources_hash() -> str:
 def _sources() -> Iterator[Path]:
     for name in (*LOCK_FILES, "tsconfig.json"):
         yield ROOT / name
-    yield PACKAGE / "widgets" / "job.css"
+    yield from sorted((PACKAGE / "widgets").glob("*.css"))
     for folder in ("src", "style", "schema"):
         for path in sorted((ROOT / "labextension" / folder).rglob("*")):
             tested = "__tests__" in path.parts or path.name.endswith(TEST_FILES)

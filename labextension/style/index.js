@@ -1,4 +1,5 @@
 import '../../jupyter_aiinfra/widgets/job.css';
+import '../../jupyter_aiinfra/widgets/gpus.css';
 import './base.css';
 import './panel.css';
 import './pools.css';

@@ -6,6 +6,7 @@ the numbers that it has to come to there.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def frames() -> list[Frame]:
 def messages() -> list[dict[str, Any]]:
     """Return each message beside the numbers, in steps, that are so after it."""
     told = frames()
-    deltas = [delta_frame(old, new, key=KEY) for old, new in zip(told, told[1:], strict=False)]
+    deltas = [delta_frame(old, new, key=KEY) for old, new in itertools.pairwise(told)]
     return [
         {
             "message": json.loads(encode(message)),

@@ -1,8 +1,9 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 
-// Others ask for this token as they start, and it is small.
+// Others ask for this token as they start, and they are small.
 // eslint-disable-next-line jupyter/prefer-lazy-imports
 import { GpusModel } from '../gpus/live';
+// eslint-disable-next-line jupyter/prefer-lazy-imports
 import { JobsModel } from '../models/jobs';
 import { PoolsModel } from '../models/pools';
 import { JobSelection } from '../models/selection';

@@ -10,7 +10,11 @@ function told(values: Int16Array): (number | null)[] {
 }
 
 function stepsOf(board: Board): { node_values: unknown[]; gpu_values: unknown[] } {
-  const of = (rows: number, series: number, read: (row: number, series: number) => number) =>
+  const of = (
+    rows: number,
+    series: number,
+    read: (row: number, series: number) => number
+  ): unknown[] =>
     Array.from({ length: rows * series }, (_, place) => {
       const value = read(place % rows, Math.floor(place / rows));
       return value === UNKNOWN ? null : value;
