@@ -125,10 +125,21 @@ class Kernel:
         self._client.load_connection_file(path)
         self._client.start_channels()
         try:
-            self._client.wait_for_ready(timeout=60)
+            self._wait_for_ready(seconds=120)
         except BaseException:
             self.kill()
             raise
+
+    def _wait_for_ready(self, *, seconds: float) -> None:
+        # The client holds a kernel for dead that is silent for a second, which a busy machine does
+        # to living ones; whether it lives is known here.
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self._client.wait_for_ready(timeout=deadline - time.monotonic())
+            except RuntimeError:  # noqa: PERF203 - it waits
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise
 
     def run(self, code: str, *, seconds: float = 90) -> Cell:
         """Run a cell to its end."""
