@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.context import Context, FollowsGpus
+from jupyter_aiinfra.commands.gpufollow import follow, readings_of
 from jupyter_aiinfra.commands.group import complete_pool_or_job
 from jupyter_aiinfra.commands.recording import seconds_of, write_trace
 from jupyter_aiinfra.errors import (
@@ -32,10 +32,8 @@ GPU_COLUMNS: Final = ("node", "GPU", "model", "util", "memory", "power", "temp",
 _NAME_LENGTH: Final = 18
 _GONE: Final = "lost"
 _UNKNOWN: Final = "n/a"
-_AGAIN_SECONDS: Final = 5.0
-_TOGETHER_SECONDS: Final = 0.1
 
-_Frames = AsyncGenerator[list[tuple[str, Frame | str]], None]
+_Readings = AsyncGenerator[list[tuple[str, Frame | str]], None]
 
 
 def gpu_rows(pools: Sequence[tuple[str, Frame | str]]) -> list[tuple[str, ...]]:
@@ -206,7 +204,7 @@ def gpus(
     length: str | None,
     anonymous: bool,
 ) -> None:
-    """Show what GPUs do now: of all pools, of one, or of those of a job.
+    """Show what GPUs do now: of all pools, of one, or those of a job; in a notebook, live.
 
     \b
     Examples:
@@ -228,6 +226,15 @@ def gpus(
         return
     if watch:
         _watch(context, scopes)
+        return
+    if isinstance(context.surface, FollowsGpus) and follow(
+        context.session,
+        context.surface,
+        scopes,
+        columns=GPU_COLUMNS,
+        rows=gpu_rows,
+        note=gpus_note,
+    ):
         return
     pools = context.session.run(_look(engine, scopes))
     context.surface.table(GPU_COLUMNS, gpu_rows(pools), empty="no GPU")
@@ -282,7 +289,7 @@ def _record(
 
 def _watch(context: Context, scopes: Sequence[tuple[str, Scope]]) -> None:
     session = context.session
-    frames = _frames(session.engine, scopes)
+    frames = readings_of(session.engine, scopes)
     with context.surface.live() as live:
         try:
             while True:
@@ -296,40 +303,9 @@ def _watch(context: Context, scopes: Sequence[tuple[str, Scope]]) -> None:
             session.run(_close(frames))
 
 
-async def _next(frames: _Frames) -> list[tuple[str, Frame | str]]:
+async def _next(frames: _Readings) -> list[tuple[str, Frame | str]]:
     return await frames.__anext__()
 
 
-async def _close(frames: _Frames) -> None:
+async def _close(frames: _Readings) -> None:
     await frames.aclose()
-
-
-async def _frames(engine: Engine, scopes: Sequence[tuple[str, Scope]]) -> _Frames:
-    """Yield the newest of all scopes each second, and what became of those that cannot be read."""
-    newest: dict[str, Frame | str] = {}
-    news = asyncio.Event()
-
-    async def follow(name: str, scope: Scope) -> None:
-        while True:
-            try:
-                async with contextlib.aclosing(engine.telemetry.subscribe(scope)) as frames:
-                    async for frame in frames:
-                        newest[name] = frame
-                        news.set()
-            except AiInfraError as error:
-                newest[name] = error.message
-                news.set()
-            await asyncio.sleep(_AGAIN_SECONDS)
-
-    tasks = [asyncio.create_task(follow(name, scope)) for name, scope in scopes]
-    try:
-        while True:
-            await news.wait()
-            # Those of the others come within the same moment.
-            await asyncio.sleep(_TOGETHER_SECONDS)
-            news.clear()
-            yield [(name, newest[name]) for name, _ in scopes if name in newest]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
