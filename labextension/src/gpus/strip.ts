@@ -22,6 +22,8 @@ export interface IStripOptions {
   onJob?: (id: string) => void;
   /** Whether each node has a head of its own: `several` where there are more than one. */
   heads?: 'always' | 'several' | 'never';
+  /** Whether memory and power have a curve too, where there is room. */
+  curves?: boolean;
   /** Seconds in the curve. */
   seconds?: number;
   trans?: ITrans;
@@ -137,8 +139,8 @@ export class GpuStrips {
     this._sight?.disconnect();
     this._inSight.clear();
     this._heads = [];
-    const { names, onJob } = this._options;
-    const how = { trans: this._trans, job, names, onJob };
+    const { names, onJob, curves = false } = this._options;
+    const how = { trans: this._trans, job, names, onJob, curves };
     this._rows = order.map(number => new StripRow(number, how));
     this._list.replaceChildren(...this._parts(board, order));
     this._rows.forEach(row => this._sight?.observe(row.node));

@@ -25,6 +25,8 @@ export interface IRowOptions {
   job: string | undefined;
   names: IJobNames | undefined;
   onJob: ((id: string) => void) | undefined;
+  /** Whether memory and power have a curve too. */
+  curves: boolean;
 }
 
 /** Text is written where it has changed, and nowhere else. */
@@ -32,7 +34,7 @@ export class StripRow {
   constructor(number: number, options: IRowOptions) {
     this._number = number;
     this._options = options;
-    const { trans } = options;
+    const { trans, curves } = options;
     const cell = (name: string, label: string, ...parts: Node[]): HTMLElement =>
       h(
         'span',
@@ -42,16 +44,23 @@ export class StripRow {
       );
     this.node.append(
       h('span', { class: 'aiinfra-Gpus-label' }, this._label, this._model),
-      h('span', { class: 'aiinfra-Gpus-curve', 'aria-hidden': 'true' }, this._canvas),
+      this._curves.util.node,
       cell('util', trans.__('utilization'), this._util),
-      cell('memory', trans.__('memory'), this._bar, this._memory),
-      cell('power', trans.__('power'), this._power),
+      cell(
+        'memory',
+        trans.__('memory'),
+        curves ? this._curves.memory.node : this._bar,
+        this._memory
+      ),
+      cell('power', trans.__('power'), ...(curves ? [this._curves.power.node] : []), this._power),
       cell('temperature', trans.__('temperature'), this._temperature),
       this._used
     );
+    const { util, memory, power } = this._curves;
+    this._drawn = curves ? [util, memory, power] : [util];
     // Asking a canvas for its size on each drawing would lay the whole page out anew.
-    this._sizes = new ResizeObserver(() => (this._size = null));
-    this._sizes.observe(this._canvas);
+    this._sizes = new ResizeObserver(() => this._drawn.forEach(curve => curve.measure()));
+    this._drawn.forEach(curve => this._sizes.observe(curve.canvas));
   }
 
   readonly node = h('li', { class: 'aiinfra-Gpus-row' });
@@ -93,12 +102,8 @@ export class StripRow {
     colours: { line: string; area: string }
   ): void {
     const gpu = board.gpus[this._number];
-    this._size ??= [this._canvas.clientWidth, this._canvas.clientHeight];
-    const surface = surfaceOf(this._canvas, ...this._size);
-    const node = gpu && board.nodes[gpu.node]?.name;
-    if (surface && gpu && node !== undefined) {
-      const { values } = trail.window(node, gpu.uuid, 'utilization', seconds);
-      drawSpark(surface, values, { most: 100, ...colours });
+    if (gpu) {
+      this._drawn.forEach(curve => curve.draw(board, gpu, trail, { seconds, ...colours }));
     }
   }
 
@@ -155,10 +160,14 @@ export class StripRow {
   private _gpu: GpuRow | null = null;
   private _state: string | undefined;
   private _sizes: ResizeObserver;
-  private _size: [number, number] | null = null;
   private _label = h('span', { class: 'aiinfra-Gpus-title' });
   private _model = h('span', { class: 'aiinfra-Gpus-model' });
-  private _canvas = h('canvas');
+  private _curves = {
+    util: new Curve('utilization', () => 100),
+    memory: new Curve('memory', gpu => gpu.memory_total_bytes),
+    power: new Curve('power', gpu => gpu.power_limit_watts)
+  };
+  private _drawn: Curve[];
   private _util = h('span');
   private _fill = h('span', { class: 'aiinfra-Gpus-fill' });
   private _bar = h('span', { class: 'aiinfra-Gpus-bar', 'aria-hidden': 'true' }, this._fill);
@@ -166,6 +175,43 @@ export class StripRow {
   private _power = h('span');
   private _temperature = h('span');
   private _used = h('span', { class: 'aiinfra-Gpus-users' });
+}
+
+/** The last minute of one series. */
+class Curve {
+  /** `most` says what the height stands for; where that is unknown it is the most there was. */
+  constructor(series: string, most: (gpu: GpuRow) => number | null) {
+    this._series = series;
+    this._most = most;
+  }
+
+  readonly canvas = h('canvas');
+  readonly node = h('span', { class: 'aiinfra-Gpus-curve', 'aria-hidden': 'true' }, this.canvas);
+
+  /** Ask for the size anew when it is drawn next. */
+  measure(): void {
+    this._size = null;
+  }
+
+  draw(
+    board: Board,
+    gpu: GpuRow,
+    trail: Trail,
+    { seconds, ...colours }: { seconds: number; line: string; area: string }
+  ): void {
+    this._size ??= [this.canvas.clientWidth, this.canvas.clientHeight];
+    const surface = surfaceOf(this.canvas, ...this._size);
+    const node = board.nodes[gpu.node]?.name;
+    if (surface && node !== undefined) {
+      const { values } = trail.window(node, gpu.uuid, this._series, seconds);
+      const most = this._most(gpu) ?? Math.max(1, ...values.map(value => value ?? 0));
+      drawSpark(surface, values, { most, ...colours });
+    }
+  }
+
+  private _series: string;
+  private _most: (gpu: GpuRow) => number | null;
+  private _size: [number, number] | null = null;
 }
 
 function write(node: HTMLElement, text: string): void {

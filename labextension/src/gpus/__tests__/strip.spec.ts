@@ -69,6 +69,21 @@ describe('GpuStrips', () => {
     ]);
   });
 
+  it('has a curve of the utilization, and of memory and power where that is asked for', () => {
+    show(after(3));
+    expect(all('.aiinfra-Gpus-row')[0]?.querySelectorAll('canvas')).toHaveLength(1);
+    strips.dispose();
+    document.body.replaceChildren();
+    show(after(3), { curves: true });
+    const cells = [...(all('.aiinfra-Gpus-row')[0]?.querySelectorAll('canvas') ?? [])];
+    expect(cells.map(canvas => canvas.parentElement?.parentElement?.className)).toEqual([
+      'aiinfra-Gpus-row',
+      'aiinfra-Gpus-memory',
+      'aiinfra-Gpus-power'
+    ]);
+    expect(all('.aiinfra-Gpus-bar')).toEqual([]);
+  });
+
   it('says in words what is lost and what is not told any more', () => {
     show(after(4));
     expect(rows()[0]).toContain('utilization n/a');
