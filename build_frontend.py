@@ -24,7 +24,10 @@ PACKAGE = ROOT / "jupyter_aiinfra"
 OUTPUTS = (
     PACKAGE / "labextension" / "package.json",
     PACKAGE / "labextension" / "static" / "style.js",
-    PACKAGE / "widgets" / "static" / "job.js",
+    *(
+        PACKAGE / "widgets" / "static" / name
+        for name in ("job.js", "job.css", "gpus.js", "gpus.css")
+    ),
 )
 SOURCES_HASH = PACKAGE / "labextension" / ".sources.sha256"
 LOCK_HASH = ROOT / "node_modules" / ".aiinfra-lock"
