@@ -82,15 +82,17 @@ export interface IGpuQuery {
 
 /** Times are in seconds since the epoch. */
 export interface IGpuRangeQuery extends IGpuQuery {
-  start: number;
-  end: number;
+  /** An hour before the end where it is left out; of a job its beginning. */
+  start?: number | undefined;
+  /** Now where it is left out; of a job its end. */
+  end?: number | undefined;
   /** Buckets at most. */
   points?: number;
   series?: readonly string[];
   /** Only these, by their UUIDs. */
   gpus?: readonly string[];
   /** What a curve is of. */
-  by?: 'gpu' | 'node' | 'pool' | 'user';
+  by?: 'gpu' | 'node' | 'pool' | 'user' | 'job' | 'rank';
 }
 
 /**
@@ -267,6 +269,7 @@ export interface ISettingValues {
   notifyWhenDone: boolean;
   notifyInBrowser: 'never' | 'when hidden' | 'always';
   showStatusBar: boolean;
+  showGpusInStatusBar: boolean;
   followLog: boolean;
   wrapLines: boolean;
   cellToolbar: boolean;

@@ -38,7 +38,9 @@ export function createPanel(options: IPanelOptions): Widget {
   const pools = new Section({
     label: trans.__('Pools'),
     watch: () => models.pools.watch(),
-    draw: () => <PoolsSection models={models} commands={commands} trans={trans} />
+    draw: isVisible => (
+      <PoolsSection models={models} commands={commands} trans={trans} isVisible={isVisible} />
+    )
   });
   const jobs = new Section({
     label: trans.__('Jobs'),
