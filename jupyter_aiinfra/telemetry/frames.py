@@ -224,6 +224,14 @@ def make_frame(
     )
 
 
+def _rounded(count: int | None) -> int | None:
+    """Return bytes in steps of about a thirtieth: a few more are no news of a whole row."""
+    if count is None:
+        return None
+    step = max(16 * _MIB, 1 << max(count.bit_length() - 6, 0))
+    return count // step * step
+
+
 def _gpu_view(node: int, gpu: GpuReading, leased: Sequence[str]) -> GpuView:
     ranks: dict[str, set[int]] = {job: set() for job in leased}
     for process in gpu.processes or ():
@@ -238,10 +246,7 @@ def _gpu_view(node: int, gpu: GpuReading, leased: Sequence[str]) -> GpuView:
                 pid=each.pid,
                 user=each.user,
                 command=(each.command or "")[:_COMMAND_LENGTH] or None,
-                # In steps, so that a few bytes more are no news.
-                memory_bytes=None
-                if each.memory_bytes is None
-                else each.memory_bytes // (16 * _MIB) * 16 * _MIB,
+                memory_bytes=_rounded(each.memory_bytes),
                 job=each.job,
                 rank=each.seat,
             )

@@ -983,18 +983,20 @@ export interface paths {
                     job?: string;
                     /** @description gpus (a row a GPU) or nodes (a row a node) */
                     detail?: string;
-                    /** @description seconds since the epoch */
+                    /** @description seconds since the epoch; an hour before the end, and of a job its beginning */
                     start?: number;
-                    /** @description seconds since the epoch; now */
+                    /** @description seconds since the epoch; now, and of a job its end */
                     end?: number;
                     /** @description buckets at most, up to 2,000 (300) */
                     points?: number;
-                    /** @description names of series with commas between (utilization) */
+                    /** @description names of series with commas between (utilization, or cpu) */
                     series?: string;
                     /** @description only these GPUs: UUIDs with commas between */
                     gpus?: string;
-                    /** @description a curve for each gpu, or the mean of each node or pool */
+                    /** @description a curve for each gpu, the mean of each node, pool, user or job, or a curve for each GPU of each rank */
                     by?: string;
+                    /** @description gpus, or the nodes themselves: cpu, memory, disk, network */
+                    of?: string;
                 };
                 header?: never;
                 path?: never;
@@ -1913,9 +1915,10 @@ export interface components {
         };
         /**
          * Curve
-         * @description One series of one GPU, or of all of a node or pool together, by buckets; ``None`` is a gap.
+         * @description One series of one GPU, or of all of a node, pool, user or job together, by buckets.
          *
-         *         In the unit of the series; of one without a spread, least and most are those of the means.
+         *         ``None`` is a gap. In the unit of the series; of one without a spread, least and most are those
+         *         of the means. Of a node itself, ``gpu`` is ``None``.
          */
         Curve: {
             pool: string;
@@ -1925,6 +1928,12 @@ export interface components {
             mean: (number | null)[];
             least: (number | null)[];
             most: (number | null)[];
+            /** @default null */
+            user: string | null;
+            /** @default null */
+            job: string | null;
+            /** @default null */
+            rank: number | null;
         };
         /**
          * WatchRequest
