@@ -179,7 +179,10 @@ export class StripRow {
 
 /** The last minute of one series. */
 class Curve {
-  /** `most` says what the height stands for; where that is unknown it is the most there was. */
+  /**
+   * `most` says what the height stands for. Where that is not told it is what it was, and where it
+   * never was the most there is.
+   */
   constructor(series: string, most: (gpu: GpuRow) => number | null) {
     this._series = series;
     this._most = most;
@@ -204,13 +207,15 @@ class Curve {
     const node = board.nodes[gpu.node]?.name;
     if (surface && node !== undefined) {
       const { values } = trail.window(node, gpu.uuid, this._series, seconds);
-      const most = this._most(gpu) ?? Math.max(1, ...values.map(value => value ?? 0));
+      this._top = this._most(gpu) ?? this._top;
+      const most = this._top ?? Math.max(1, ...values.map(value => value ?? 0));
       drawSpark(surface, values, { most, ...colours });
     }
   }
 
   private _series: string;
   private _most: (gpu: GpuRow) => number | null;
+  private _top: number | null = null;
   private _size: [number, number] | null = null;
 }
 
