@@ -3,6 +3,8 @@ import '../../jupyter_aiinfra/widgets/gpus.css';
 import './base.css';
 import './panel.css';
 import './pools.css';
+import './panelgpus.css';
 import './celltoolbar.css';
 import './cell.css';
 import './jobpage.css';
+import './gpuspage.css';

@@ -117,11 +117,30 @@ export class Trail {
   }
 
   /**
-   * Steps of a second, or `UNKNOWN`: for what draws many. `series` is the number of the series.
+   * Write the seconds from `from` on into `into`, in the unit of the series, a gap as NaN: for what
+   * draws many at once. Returns whether anything is known of the row.
    */
-  steps(node: string, uuid: string, series: number, second: number): number {
+  copy(node: string, uuid: string, series: string, from: number, into: Float32Array): boolean {
+    into.fill(NaN);
+    const known = uuid === '' ? this._nodeSeries : this._gpuSeries;
+    const number = known.findIndex(({ name }) => name === series);
     const row = this._rows.get(keyOf(node, uuid));
-    return row === undefined ? UNKNOWN : this._get(row, series, second);
+    const newest = this._newest;
+    if (row === undefined || number < 0 || newest === null) {
+      return false;
+    }
+    const step = known[number]?.step ?? 1;
+    const first = Math.max(0, newest - this.seconds + 1 - from);
+    const end = Math.min(into.length, newest + 1 - from);
+    const ring = number * this.seconds;
+    for (let place = first, at = (from + first) % this.seconds; place < end; place += 1) {
+      const steps = row.rings[ring + at] ?? UNKNOWN;
+      if (steps !== UNKNOWN) {
+        into[place] = steps * step;
+      }
+      at = at + 1 === this.seconds ? 0 : at + 1;
+    }
+    return true;
   }
 
   /** Series that are not those of before are another scope: nothing of it is kept. */

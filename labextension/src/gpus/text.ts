@@ -13,8 +13,11 @@ export const ENGLISH: ITrans = {
     text.replace(/%(\d)/g, (_, number: string) => String(values[Number(number) - 1] ?? ''))
 };
 
-const GIB = 2 ** 30;
 const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+const TIB = 2 ** 40;
+/** Of what is less than so many of a unit, the next smaller is easier to read. */
+const FEWEST_TIB = 10;
 const VENDORS = /^(NVIDIA|AMD|Tesla|GeForce)\s+/;
 const ID_LENGTH = 8;
 
@@ -42,12 +45,14 @@ export function ofText(
     : `${Math.round(value)}/${Math.round(limit)} ${unit}`;
 }
 
-/** `40.5/80 GiB`; in MiB where all of it is less than one. */
+/** `40.5/80 GiB`; in MiB where all of it is less than one, in TiB where it is very many. */
 export function memoryText(used: number | null, total: number | null, trans: ITrans): string {
   if (used === null && total === null) {
     return unknownText(trans);
   }
-  const [unit, name] = Math.max(used ?? 0, total ?? 0) >= GIB ? [GIB, 'GiB'] : [MIB, 'MiB'];
+  const most = Math.max(used ?? 0, total ?? 0);
+  const [unit, name] =
+    most >= FEWEST_TIB * TIB ? [TIB, 'TiB'] : most >= GIB ? [GIB, 'GiB'] : [MIB, 'MiB'];
   const number = (bytes: number): string => {
     const value = bytes / unit;
     return value < 100 ? String(Math.round(value * 10) / 10) : value.toFixed(0);
