@@ -10,6 +10,7 @@ const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
 const SAVED_MIMES = ['text/html', 'text/plain'];
 /** What the widget draws, as soon as it is there. */
 const DRAWN = '.aiinfra-GpuBoard';
+const LOOK_MILLISECONDS = 500;
 
 /**
  * Shows the saved table until the widget is drawn, and again when it is not any more.
@@ -18,6 +19,7 @@ const DRAWN = '.aiinfra-GpuBoard';
  * only while it is ours.
  */
 export class GpusOutput extends Panel implements IRenderMime.IRenderer {
+  /** `rendermime` is the registry of the page, which knows of no kernel. */
   constructor(rendermime: IRenderMimeRegistry) {
     super();
     this._rendermime = rendermime;
@@ -28,48 +30,64 @@ export class GpusOutput extends Panel implements IRenderMime.IRenderer {
 
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     this._model = model;
-    if (this.isAttached) {
-      await this._render();
-    }
-  }
-
-  protected override onAfterAttach(message: Message): void {
-    super.onAfterAttach(message);
-    void this._render();
+    this._saved?.dispose();
+    this._live?.dispose();
+    this._saved = this._live = null;
+    this._saved = this._pick(this._rendermime, SAVED_MIMES);
+    await this._saved?.renderModel(model);
+    this._lookForWidgets();
+    this._settle();
   }
 
   override dispose(): void {
     this._watch.disconnect();
+    clearInterval(this._timer);
     super.dispose();
   }
 
-  /** The registry that knows widgets is found only from within the notebook. */
-  private async _render(): Promise<void> {
-    const model = this._model;
-    if (model === null || model === this._rendered) {
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    if (this._live === null) {
+      this._timer = setInterval(() => this._lookForWidgets(), LOOK_MILLISECONDS);
+      this._lookForWidgets();
+    }
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    clearInterval(this._timer);
+    super.onBeforeDetach(message);
+  }
+
+  /**
+   * Draw the widget once the notebook knows its kernel's. Until then it has the page's renderer,
+   * which would wait for ever: the widgets' own extension gives a kernel only to those renderers
+   * that stand in an output by themselves, and tells nobody else.
+   */
+  private _lookForWidgets(): void {
+    const [registry, model] = [registryOf(this), this._model];
+    if (this._live !== null || model === null || registry === null || !model.trusted) {
       return;
     }
-    this._rendered = model;
-    const rendermime = registryOf(this) ?? this._rendermime;
-    [...this.widgets].forEach(widget => widget.dispose());
-    const pick = (mimes: string[]): IRenderMime.IRenderer | null => {
-      const data = Object.fromEntries(mimes.map(mime => [mime, model.data[mime]]));
-      const known = Object.fromEntries(Object.entries(data).filter(([, value]) => value != null));
-      const type = rendermime.preferredMimeType(known, model.trusted ? 'any' : 'ensure');
-      return type === undefined ? null : rendermime.createRenderer(type);
-    };
-    this._saved = pick(SAVED_MIMES);
-    this._live = model.trusted ? pick([WIDGET_MIME]) : null;
-    for (const part of [this._saved, this._live]) {
-      if (part !== null) {
-        this.addWidget(part);
-      }
+    const factory = registry.getFactory(WIDGET_MIME);
+    if (factory !== undefined && factory !== this._rendermime.getFactory(WIDGET_MIME)) {
+      clearInterval(this._timer);
+      this._live = this._pick(registry, [WIDGET_MIME]);
+      void this._live?.renderModel(model);
+      this._settle();
     }
-    this._settle();
-    await this._saved?.renderModel(model);
-    if (this._live !== null && !this._live.isDisposed) {
-      await this._live.renderModel(model);
+  }
+
+  private _pick(registry: IRenderMimeRegistry, mimes: string[]): IRenderMime.IRenderer | null {
+    const { data = {}, trusted } = this._model ?? {};
+    const known = mimes.filter(mime => data[mime] !== undefined).map(mime => [mime, data[mime]]);
+    const bundle = Object.fromEntries(known) as IRenderMime.IMimeModel['data'];
+    const type = registry.preferredMimeType(bundle, trusted ? 'any' : 'ensure');
+    if (type === undefined) {
+      return null;
     }
+    const renderer = registry.createRenderer(type);
+    this.addWidget(renderer);
+    return renderer;
   }
 
   private _settle(): void {
@@ -80,8 +98,8 @@ export class GpusOutput extends Panel implements IRenderMime.IRenderer {
 
   private _rendermime: IRenderMimeRegistry;
   private _watch: MutationObserver;
+  private _timer: ReturnType<typeof setInterval> | undefined;
   private _model: IRenderMime.IMimeModel | null = null;
-  private _rendered: IRenderMime.IMimeModel | null = null;
   private _saved: IRenderMime.IRenderer | null = null;
   private _live: IRenderMime.IRenderer | null = null;
 }
