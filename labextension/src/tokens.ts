@@ -93,6 +93,8 @@ export interface IGpuRangeQuery extends IGpuQuery {
   gpus?: readonly string[];
   /** What a curve is of. */
   by?: 'gpu' | 'node' | 'pool' | 'user' | 'job' | 'rank';
+  /** GPUs, or the nodes themselves. */
+  of?: 'gpus' | 'nodes';
 }
 
 /**

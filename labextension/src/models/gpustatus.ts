@@ -190,10 +190,12 @@ export class GpuStatus implements IDisposable {
 
   private _warningsOf(pool: string, row: NodeRow, at: number): IGpuWarning[] {
     const { name: node, state, jobs, problem, alerts } = row;
-    const found: IGpuWarning[] = alerts.map(({ kind, index, uuid, since, job }) => ({
-      ...{ kind, pool, node, index, uuid, since, reason: '' },
-      jobs: job === null ? [] : [job]
-    }));
+    const found: IGpuWarning[] = alerts
+      .filter(({ job }) => job === null || this._isOurs(job))
+      .map(({ kind, index, uuid, since, job }) => ({
+        ...{ kind, pool, node, index, uuid, since, reason: '' },
+        jobs: job === null ? [] : [job]
+      }));
     const since = this._silent.get(keyOf(pool, node)) ?? null;
     const isLong = since !== null && at - since >= LATE_SECONDS;
     const isAway = state === 'unreachable' || (state === 'stale' && isLong);
@@ -207,10 +209,10 @@ export class GpuStatus implements IDisposable {
     return found;
   }
 
-  /** Not one that is over: its lease may be let go of a moment later. */
+  /** Not one of somebody else, nor one that is over: its lease may be let go of a moment later. */
   private _isOurs(id: string): boolean {
     const job = this._models.jobs.find(id);
-    return job === undefined || ON_NODES.includes(job.state);
+    return job !== undefined && ON_NODES.includes(job.state);
   }
 
   /** By pool what is known of it without reading: as when it was last asked. */

@@ -89,7 +89,10 @@ function addJobs({ app, models, stream, statusBar, settings, trans }: IParts): (
 function addGpus(parts: IParts): () => void {
   const { app, statusBar, settings } = parts;
   const item = new StatusItem({
-    onClick: () => void app.commands.execute(CommandIDs.openGpus),
+    onClick: () => {
+      const { openGpus, showPanel } = CommandIDs;
+      void app.commands.execute(app.commands.hasCommand(openGpus) ? openGpus : showPanel);
+    },
     caption: ''
   });
   item.addClass('aiinfra-StatusItem-gpus');

@@ -57,7 +57,7 @@ export function createPanel(options: IPanelOptions): Widget {
   });
   panel.addWidget(pools);
   panel.addWidget(jobs);
-  (panel.content as AccordionPanel).setRelativeSizes([1, 2]);
+  (panel.content as AccordionPanel).setRelativeSizes([1, 1]);
   followSize(panel.content);
   return panel;
 }

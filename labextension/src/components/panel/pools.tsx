@@ -257,7 +257,7 @@ function PoolRow(props: IPoolRowProps): React.JSX.Element {
           <span className="aiinfra-PoolRow-name">{pool.name}</span>
           <span className="aiinfra-PoolRow-kind">{pool.kind}</span>
         </button>
-        {hasGpus && (
+        {hasGpus && commands.hasCommand(CommandIDs.openGpus) && (
           <IconButton
             icon={panelIcon}
             label={trans.__('Show the GPUs of %1', pool.name)}

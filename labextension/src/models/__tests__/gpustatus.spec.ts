@@ -201,6 +201,11 @@ describe('warnings', () => {
     expect(status.warnings).toEqual([]);
   });
 
+  it('not of a GPU that the job of somebody else does not use', () => {
+    stream.say(overview('lab', [{ alerts: [{ ...alert, kind: 'idle', job: 'theirs' }] }]));
+    expect(status.warnings).toEqual([]);
+  });
+
   it('of several are counted, the worst first, and not all told of when they are many', () => {
     const alerts = Array.from({ length: 10 }, (_, index) => ({
       ...alert,
