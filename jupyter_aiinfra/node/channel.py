@@ -54,7 +54,7 @@ _SILENCE_SECONDS = 60.0
 _LAST_SECONDS = 30.0
 
 # What changes something outside this process: it is not cut off in the middle.
-_ACTS = frozenset(("start", "adopt", "kill", "remove"))
+_ACTS = frozenset(("start", "meet", "adopt", "kill", "remove"))
 
 _Json = Dict[str, Any]
 

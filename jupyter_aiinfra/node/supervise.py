@@ -38,6 +38,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NoReturn, P
 __all__ = [
     "COMPANION_TAG",
     "FORMAT",
+    "MEET",
     "RESERVE",
     "RUN_TAG",
     "TAG",
@@ -82,9 +83,12 @@ TAG = "AIINFRA_JOB"
 RUN_TAG = "AIINFRA_RUN_DIR"
 COMPANION_TAG = "AIINFRA_COMPANION"
 RESERVE = ".reserve"
+# By which key, and where, the supervisor of the first node is found by the others.
+MEET = "meet.json"
 
 _HEARTBEAT_SECONDS = 2.0
-_STARTING_POLL_SECONDS = 0.01
+# A rank that reports says so with SIGUSR1; this is for one that cannot reach us with it.
+_STARTING_POLL_SECONDS = 0.1
 _RUNNING_POLL_SECONDS = 0.25
 _STOPPING_POLL_SECONDS = 0.05
 _YOUNG_SECONDS = 15.0
@@ -1205,7 +1209,8 @@ def _daemon(run: Run, body: Callable[[_Ready], None], writer: int) -> NoReturn:
     try:
         os.setsid()
         # A handler, not SIG_IGN: what is ignored stays ignored in the ranks, a handler does not.
-        for number in (signal.SIGHUP, signal.SIGINT):
+        # SIGUSR1 as well: it is sent to whom `supervisor.json` names, as soon as it does.
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, _ignore)
         if os.fork() != 0:
             os._exit(0)
