@@ -40,6 +40,11 @@ export class Trail {
     return this._newest;
   }
 
+  /** Grows when seconds before the newest ones have changed: something was filled in, or is gone. */
+  get pastRevision(): number {
+    return this._pastRevision;
+  }
+
   /** Grows with whatever is taken in. */
   get revision(): number {
     return this._revision;
@@ -54,6 +59,7 @@ export class Trail {
       // The clock of the server was put back: the old seconds would never go.
       this._rows.clear();
       this._newest = null;
+      this._pastRevision += 1;
     }
     this._advance(second);
     const follows = this._lastAt !== null && board.at - this._lastAt <= TOGETHER_SECONDS;
@@ -98,6 +104,7 @@ export class Trail {
         this._fillRow(this._row(node, uuid, series.length), at, told, series.length);
       }
     }
+    this._pastRevision += 1;
     this._revision += 1;
   }
 
@@ -150,6 +157,7 @@ export class Trail {
       this._names = names;
       [this._gpuSeries, this._nodeSeries] = [gpuSeries, nodeSeries];
       this._rows.clear();
+      this._pastRevision += 1;
     }
   }
 
@@ -232,6 +240,7 @@ export class Trail {
   private _newest: number | null = null;
   private _lastAt: number | null = null;
   private _revision = 0;
+  private _pastRevision = 0;
 }
 
 function keyOf(node: string, uuid: string): string {

@@ -12,6 +12,7 @@ import type { Board, NodeRow } from './wire';
 /** From one drawing to the next at least: less than a second, or every other would be too early. */
 const PAUSE_MILLISECONDS = 900;
 const SECONDS = 60;
+const UNSEEN_TURNS = 10;
 
 export interface IStripOptions {
   /** Rows in the order of the ranks of this job, and named after them. */
@@ -111,12 +112,16 @@ export class GpuStrips {
     this._heads.forEach(head => this._drawHead(head, board.nodes[head.number]));
     const colours = this._colours();
     const seconds = this._options.seconds ?? SECONDS;
-    for (const row of this._rows) {
-      row.update(board);
-      if (this._sight === null || this._inSight.has(row.node)) {
+    this._rows.forEach((row, place) => {
+      const isSeen = this._sight === null || this._inSight.has(row.node);
+      // The others are brought up to date in turns: they can be listened to.
+      if (isSeen || place % UNSEEN_TURNS === this._drawn % UNSEEN_TURNS) {
+        row.update(board);
+      }
+      if (isSeen) {
         row.drawCurve(board, trail, seconds, colours);
       }
-    }
+    });
   }
 
   /** Make the rows anew where others are to be shown, or in another order. */

@@ -45,13 +45,13 @@ export interface ISource {
   trail: Trail;
 }
 
-interface IMember {
+export interface IMember {
   trail: Trail;
   node: string;
   uuid: string;
 }
 
-interface IGroup {
+export interface IGroup {
   key: string;
   label: string;
   /** What it stands below in the map. */
@@ -73,6 +73,7 @@ export function emptyLines(): Record<SeriesName, ILine[]> {
 /** GPUs in groups, in the order of the boards. A slice is a part of its GPU, unless each stands alone. */
 export function groupsOf(sources: readonly ISource[], kind: Kind, names: INames): IGroup[] {
   const groups = new Map<string, IGroup>();
+  const isAlone = isOneNode(sources);
   for (const { pool, board, trail } of sources) {
     board?.gpus.forEach(gpu => {
       if (gpu.parent !== null && kind !== 'gpu') {
@@ -80,7 +81,8 @@ export function groupsOf(sources: readonly ISource[], kind: Kind, names: INames)
       }
       const node = board.nodes[gpu.node]?.name ?? '?';
       const member = { trail, node, uuid: gpu.uuid };
-      for (const { key, label } of whose(gpu, kind, { pool, node }, names, board.scope.job)) {
+      const place = { pool, node, isAlone };
+      for (const { key, label } of whose(gpu, kind, place, names, board.scope.job)) {
         const below = sources.length > 1 ? `${pool}/${node}` : node;
         const group = groups.get(key) ?? { key, label, below, members: [] };
         group.members.push(member);
@@ -95,7 +97,7 @@ export function groupsOf(sources: readonly ISource[], kind: Kind, names: INames)
 function whose(
   gpu: GpuRow,
   kind: Kind,
-  { pool, node }: { pool: string; node: string },
+  { pool, node, isAlone }: { pool: string; node: string; isAlone: boolean },
   names: INames,
   scope: string | null
 ): { key: string; label: string }[] {
@@ -105,7 +107,7 @@ function whose(
     case 'node':
       return [{ key: `${pool}\n${node}`, label: node }];
     case 'gpu':
-      return [{ key: `${pool}\n${node}\n${gpu.uuid}`, label: gpuLabel(node, gpu) }];
+      return [{ key: `${pool}\n${node}\n${gpu.uuid}`, label: gpuLabel(isAlone ? '' : node, gpu) }];
     case 'job':
       return gpu.holders.map(({ job }) => ({ key: job, label: names.nameOf(job) }));
     case 'rank': {
@@ -121,9 +123,15 @@ function whose(
   }
 }
 
+/** `n3:0`; `GPU 0` where there is only one node. */
 export function gpuLabel(node: string, gpu: Pick<GpuRow, 'index' | 'parent'>): string {
   const index = gpu.index ?? '?';
-  return gpu.parent === null ? `${node}:${index}` : `${node}:slice ${index}`;
+  const name = gpu.parent === null ? String(index) : `slice ${index}`;
+  return node === '' ? `${gpu.parent === null ? 'GPU ' : ''}${name}` : `${node}:${name}`;
+}
+
+export function isOneNode(sources: readonly ISource[]): boolean {
+  return sources.reduce((sum, { board }) => sum + (board?.nodes.length ?? 0), 0) === 1;
 }
 
 export interface ILiveOptions {
@@ -135,75 +143,13 @@ export interface ILiveOptions {
   names: INames;
 }
 
-/** Curves of the last seconds, of a number each. */
-export function liveCurves(sources: readonly ISource[], options: ILiveOptions): ICurves {
-  const { kind, heat, from, count, names } = options;
-  const wanted = groupsOf(sources, kind, names);
-  const isMany = wanted.length > MOST_LINES && isOrdered(kind);
-  const drawn = isMany ? groupsOf(sources, 'pool', names) : wanted;
-  const lines = emptyLines();
-  for (const series of SERIES) {
-    lines[series] = drawn.map(group => lineOf(group, series, from, count));
-  }
-  const each = isMany ? wanted : groupsOf(sources, 'gpu', names);
-  const rows = each.length < FEWEST_ROWS ? [] : each.map(group => rowOf(group, heat, from, count));
-  return { t0: from, width: 1, count, rows, ...fewest(lines) };
-}
-
 /** What has an order is drawn as a map where it is many; users and jobs are the largest first. */
-function isOrdered(kind: Kind): boolean {
+export function isOrdered(kind: Kind): boolean {
   return kind !== 'user' && kind !== 'job';
 }
 
-function lineOf(
-  { key, label, members }: IGroup,
-  series: SeriesName,
-  from: number,
-  count: number
-): ILine {
-  const values = new Float32Array(count);
-  const known = new Uint16Array(count);
-  const mean = new Float32Array(count);
-  const least = new Float32Array(count).fill(Infinity);
-  const most = new Float32Array(count).fill(-Infinity);
-  for (const { trail, node, uuid } of members) {
-    if (!trail.copy(node, uuid, series, from, values)) {
-      continue;
-    }
-    for (let place = 0; place < count; place += 1) {
-      const value = values[place] as number;
-      if (!Number.isNaN(value)) {
-        mean[place] = (mean[place] as number) + value;
-        known[place] = (known[place] as number) + 1;
-        least[place] = Math.min(least[place] as number, value);
-        most[place] = Math.max(most[place] as number, value);
-      }
-    }
-  }
-  for (let place = 0; place < count; place += 1) {
-    const parts = known[place] as number;
-    if (parts === 0) {
-      mean[place] = least[place] = most[place] = NaN;
-    } else {
-      mean[place] = (mean[place] as number) / parts;
-    }
-  }
-  return { key, label, mean, least, most };
-}
-
-function rowOf(group: IGroup, series: SeriesName, from: number, count: number): IHeatRow {
-  const { key, label, below, members } = group;
-  const [only] = members;
-  if (members.length === 1 && only) {
-    const values = new Float32Array(count);
-    only.trail.copy(only.node, only.uuid, series, from, values);
-    return { key, label, group: below, values };
-  }
-  return { key, label, group: below, values: lineOf(group, series, from, count).mean };
-}
-
 /** Only the lines that work most, where there are too many to be told from each other. */
-function fewest(lines: Record<SeriesName, ILine[]>): Pick<ICurves, 'lines' | 'hidden'> {
+export function fewest(lines: Record<SeriesName, ILine[]>): Pick<ICurves, 'lines' | 'hidden'> {
   const hidden = lines.utilization.length - MOST_LINES;
   if (hidden <= 0) {
     return { lines, hidden: 0 };

@@ -12,13 +12,14 @@ import {
   FEWEST_ROWS,
   gpuLabel,
   groupsOf,
-  liveCurves,
+  isOneNode,
   MOST_LINES,
   recordedCurves,
   type ICurves,
   type INames,
   type ISource
 } from './curves';
+import { LiveCurves } from './livecurves';
 import {
   FIRST_VIEW,
   isLive,
@@ -300,7 +301,7 @@ export class GpusPageModel implements IDisposable {
     }
     const { start, end } = this.shown();
     const from = Math.floor(start);
-    return liveCurves(sources, {
+    return this._liveCurves.make(sources, {
       kind: kindOf(this._view),
       heat: this._view.heat,
       from,
@@ -404,10 +405,11 @@ export class GpusPageModel implements IDisposable {
 
   private _labels(): Map<string, string> {
     const labels = new Map<string, string>();
+    const isAlone = isOneNode(this.sources);
     for (const { pool, board } of this.sources) {
       for (const gpu of board?.gpus ?? []) {
         const node = board?.nodes[gpu.node]?.name ?? '?';
-        labels.set(`${pool}\n${node}\n${gpu.uuid}`, gpuLabel(node, gpu));
+        labels.set(`${pool}\n${node}\n${gpu.uuid}`, gpuLabel(isAlone ? '' : node, gpu));
       }
     }
     return labels;
@@ -458,6 +460,7 @@ export class GpusPageModel implements IDisposable {
   private _lists: IDisposable[] = [];
   private _active = false;
   private _room = 0;
+  private _liveCurves = new LiveCurves();
   private _recorded: ICurves | null = null;
   private _hadBoards = false;
   private _nodesOf = new Map<string, string[]>();

@@ -105,7 +105,8 @@ export class GpusPage extends Widget {
   }
 
   protected override onActivateRequest(_message: Message): void {
-    this._plots.focus();
+    // Without a jump to where they are.
+    this._plots.focus({ preventScroll: true });
   }
 
   private _build(): void {
@@ -335,9 +336,10 @@ export class GpusPage extends Widget {
   /** The GPUs as they are, below their pools where there are several. */
   private _drawNow(): void {
     const { sources } = this.model;
-    const key = JSON.stringify(sources.map(({ pool }) => pool));
-    if (key !== this._nowKey) {
-      this._nowKey = key;
+    const isSame =
+      sources.length === this._strips.length &&
+      sources.every(({ live }, place) => live === this._strips[place]?.live);
+    if (!isSame) {
       this._strips.forEach(({ strips }) => strips.dispose());
       this._strips = sources.map(({ pool, live }) => {
         const node = h('div', {});
@@ -475,7 +477,6 @@ export class GpusPage extends Widget {
     node: HTMLElement;
     strips: GpuStrips;
   }[] = [];
-  private _nowKey = '';
   private _isTable = false;
   private _tableAt = -Infinity;
   private _curves: ICurves | null = null;
