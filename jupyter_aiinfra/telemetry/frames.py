@@ -46,7 +46,10 @@ OVERVIEW_SERIES: Final = (
     Series(name="power", unit="W", step=10),
     Series(name="busy", unit="GPUs", step=1),
 )
-"""The series of a node in an overview: the mean utilization of its GPUs, and sums."""
+"""The series of a node in an overview: the mean utilization of its GPUs, and sums.
+
+``busy`` are those that a job holds, that a process is on, or that compute.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,15 +287,17 @@ def _overview(
         used = [gpu.utilization_percent for gpu in whole if gpu.utilization_percent is not None]
         memory = [gpu.memory_used_bytes for gpu in whole if gpu.memory_used_bytes is not None]
         power = [gpu.power_watts for gpu in whole if gpu.power_watts is not None]
-        busy = sum(
-            1 for view, _ in mine if view.parent is None and (view.holders or view.processes)
-        )
+        busy = {
+            view.parent or view.uuid
+            for view, gpu in mine
+            if view.holders or view.processes or (gpu.utilization_percent or 0) > 0
+        }
         rows.append(
             [
                 sum(used) / len(used) if used else None,
                 sum(memory) if memory else None,
                 sum(power) if power else None,
-                busy if mine else None,
+                len(busy) if mine else None,
             ]
         )
     return tuple(

@@ -241,7 +241,8 @@ class TestScopes:
 
     async def test_an_overview_has_a_row_a_node(self, engine: Engine, cluster: FakeCluster) -> None:
         busy = a_gpu(0, util=90, procs=[{"pid": 1}])
-        cluster.read("n0", a_sample(busy, a_gpu(1, util=10), a_gpu(2, parent=busy["uuid"])))
+        part, free = a_gpu(2, parent=busy["uuid"], procs=[{"pid": 2}]), a_gpu(3, util=0)
+        cluster.read("n0", a_sample(busy, a_gpu(1, util=10), part, free))
         scope = Scope(pool=POOL, detail="nodes")
         frame = await first(engine, scope, live(1))
         assert frame.gpus == ()
@@ -250,7 +251,7 @@ class TestScopes:
             series.name: told.node_values[number * 2]
             for number, series in enumerate(told.node_series)
         }
-        assert values == {"utilization": 50, "memory": 160, "power": 70, "busy": 1}
+        assert values == {"utilization": 33, "memory": 240, "power": 105, "busy": 2}
         assert told.node_values[1::2] == (None,) * 4
 
 
