@@ -100,6 +100,7 @@ class GangSupervisor(supervise.Supervisor):
         self.silent_since: dict[int, float | None] = {}
         self.over_at: float | None = None
         self.written: Any = None
+        self.systems: Json = {}
         if self.key:
             self.remember()
 
@@ -190,8 +191,17 @@ class GangSupervisor(supervise.Supervisor):
                 self.ports[slot] = int(message["port"])
             if message["kind"] == "report":
                 self.reports[slot] = message
+                self.keep_system(slot, message.get("system"))
             elif message["kind"] == "orders":
                 self.obey(slot, message["orders"])
+
+    def keep_system(self, slot: int, said: Json | None) -> None:
+        """Write down what another node's processors and GPUs do, for the tracker beside us."""
+        if said is None or self.slot or said == self.systems.get(str(slot)):
+            return
+        self.systems[str(slot)] = said
+        with contextlib.suppress(OSError):  # on a full disk the job goes on
+            self.run.write(supervise.NODES_SYSTEM, self.systems, durable=False)
 
     def tell(self) -> None:
         """Send report or orders: when they have changed, and with each beat."""
@@ -361,6 +371,7 @@ class GangSupervisor(supervise.Supervisor):
             "ended_by": self.stopper.ended_by() if ended and self.stopper else {},
             "disk_full": ended and bool(self.rc) and supervise.disk_was_full(self.run),
             "over": self.over_at is not None,
+            "system": self.run.json(supervise.SYSTEM) if self.spec.get("tracker") else None,
         }
 
     # --- following -------------------------------------------------------------------------------
@@ -815,7 +826,8 @@ def begin(
     supervisor = GangSupervisor(run, spec, secrets)
     if given is None:
         supervisor.resume()
-    elif supervisor.slot == 0:
+    # The tracker of the first node lives on without us; on others it ends with its supervisor.
+    if given is not None or supervisor.slot:
         told = supervise.contract(spec, run, {"port": 1})
         supervisor.tracker = supervise.launch_tracker(run, spec, secrets or {}, told)
     ready("")

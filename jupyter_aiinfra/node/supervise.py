@@ -39,8 +39,10 @@ __all__ = [
     "COMPANION_TAG",
     "FORMAT",
     "MEET",
+    "NODES_SYSTEM",
     "RESERVE",
     "RUN_TAG",
+    "SYSTEM",
     "TAG",
     "Json",
     "Records",
@@ -82,6 +84,8 @@ FORMAT = 1
 TAG = "AIINFRA_JOB"
 RUN_TAG = "AIINFRA_RUN_DIR"
 COMPANION_TAG = "AIINFRA_COMPANION"
+# What a node's processors and GPUs do, and on the first node what those of the others do.
+SYSTEM, NODES_SYSTEM = "system.json", "system.nodes.json"
 RESERVE = ".reserve"
 # By which key, and where, the supervisor of the first node is found by the others.
 MEET = "meet.json"
