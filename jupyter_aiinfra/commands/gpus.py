@@ -132,7 +132,7 @@ def gpus_note(pools: Sequence[tuple[str, Frame | str]]) -> str:
     if not found:
         said = "no GPU"
     else:
-        busy = sum(1 for _, gpu in found if gpu.holders or gpu.processes)
+        busy = sum(1 for frame, gpu in found if _is_busy(gpu, frame.reading(gpu)))
         readings = [frame.reading(gpu) for frame, gpu in found if not gpu.lost]
         used = [
             each.utilization_percent
@@ -145,6 +145,12 @@ def gpus_note(pools: Sequence[tuple[str, Frame | str]]) -> str:
             said += f", {sum(used) / len(used):.0f} % busy"
         said += f", {_gib(memory)} of memory"
     return "; ".join([said, *problems])
+
+
+def _is_busy(gpu: GpuView, reading: GpuReading | None) -> bool:
+    if gpu.holders or gpu.processes:
+        return True
+    return reading is not None and not reading.lost and (reading.utilization_percent or 0) > 0
 
 
 def gpus_value(pools: Sequence[tuple[str, Frame | str]]) -> list[dict[str, Any]]:

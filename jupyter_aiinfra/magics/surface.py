@@ -234,8 +234,9 @@ class _Cell:
         self._last = state
         if self._widget is None:
             self._widget = self._open(news.job, snapshot)
-        else:
-            self._widget.update(news.job, snapshot, note=note, gpus=gpus)
+            if gpus is None:
+                return
+        self._widget.update(news.job, snapshot, note=note, gpus=gpus)
 
     def _open(self, job: Job, snapshot: LogSnapshot) -> JobView:
         from jupyter_aiinfra.widgets import JobView  # noqa: PLC0415 - needs ipywidgets
@@ -283,4 +284,5 @@ def _table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    # A notebook puts tables in the middle.
+    return f'<table style="margin:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

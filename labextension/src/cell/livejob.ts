@@ -26,8 +26,6 @@ export interface IJobContext {
 
 export interface ILiveJobOptions extends IJobContext {
   id: string;
-  /** What its ranks did with their GPUs, as the kernel has noted it. */
-  used?: readonly IGpuUse[];
   /** Further buttons, asked for whenever they are drawn. */
   tools?: () => ITool[];
 }
@@ -63,6 +61,14 @@ export class LiveJob extends Widget {
     this._settleGpus();
   }
 
+  /** Say what its ranks did with their GPUs, as the kernel has noted it, once the job is over. */
+  setUsed(used: readonly IGpuUse[]): void {
+    this._used = used;
+    if (this._isOver) {
+      this._view.endGpus(used);
+    }
+  }
+
   /** Draw the buttons anew. */
   refresh(): void {
     this._tools.draw([...(this._options.tools?.() ?? []), ...this._own()]);
@@ -80,7 +86,7 @@ export class LiveJob extends Widget {
 
   /** Watch the GPUs of a job that runs on some, while it is seen. */
   private _settleGpus(): void {
-    const { gpus, id, used } = this._options;
+    const { gpus, id } = this._options;
     const detail = this.model.detail;
     const runs =
       detail?.item.state === 'running' && detail.placement.some(each => each.gpus.length > 0);
@@ -98,7 +104,7 @@ export class LiveJob extends Widget {
     this._gpus = null;
     if (detail && !isActive(detail.item) && !this._isOver) {
       this._isOver = true;
-      this._view.endGpus(used ?? []);
+      this._view.endGpus(this._used);
     }
   }
 
@@ -141,5 +147,6 @@ export class LiveJob extends Widget {
   private _view: JobView;
   private _active = false;
   private _isOver = false;
+  private _used: readonly IGpuUse[] = [];
   private _gpus: { live: LiveGpus; watching: IDisposable } | null = null;
 }

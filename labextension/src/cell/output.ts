@@ -41,6 +41,7 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
       this._live = this._open(named);
       this._live.setActive(this._inSight === true);
     }
+    this._live?.setUsed(named?.used ?? []);
     this._live?.refresh();
     await this._settle();
   }
@@ -75,8 +76,8 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
     super.dispose();
   }
 
-  private _open({ id, used }: IJobReference): LiveJob {
-    const live = new LiveJob({ ...this._options, id, used, tools: () => this._tools() });
+  private _open({ id }: IJobReference): LiveJob {
+    const live = new LiveJob({ ...this._options, id, tools: () => this._tools() });
     live.model.changed.connect(this._onModelChanged, this);
     return live;
   }

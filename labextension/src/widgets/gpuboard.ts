@@ -145,7 +145,6 @@ export class GpuBoardView {
       }
     }
     this._processes.update(this._boards.pools);
-    this._processes.node.hidden = !this._boards.pools.some(({ board }) => board?.gpus.length);
     this._drawState();
   }
 

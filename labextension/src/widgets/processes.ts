@@ -37,6 +37,7 @@ export class ProcessTable {
       this.node.open = found.length <= FEW;
     }
     this._key = key;
+    this.node.hidden = found.length + hidden === 0;
     this._summary.textContent =
       (found.length === 1 ? '1 process' : `${count(found.length)} processes`) +
       (hidden > 0 ? `; of ${plural(hidden, 'GPU')} they cannot be told` : '');

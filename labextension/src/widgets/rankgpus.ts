@@ -57,7 +57,7 @@ export class RankGpus {
     this.dispose();
     this.node.hidden = uses.length === 0;
     if (uses.length > 0) {
-      this._say([plural(uses.length, 'rank')]);
+      this._say(usesText(uses));
       this._list.replaceChildren(useTable(uses.slice(0, MOST_ROWS)));
       if (uses.length > MOST_ROWS) {
         const more = `and ${plural(uses.length - MOST_ROWS, 'more rank')}`;
@@ -83,6 +83,22 @@ export class RankGpus {
   private _strips: GpuStrips | null = null;
 }
 
+/** All ranks in a line: the mean of what is known, and the most memory that one of them had. */
+function usesText(uses: readonly IGpuUse[]): string[] {
+  const means = uses.flatMap(({ mean_percent: mean }) => (mean === null ? [] : [mean]));
+  const mean = means.reduce((all, each) => all + each, 0) / means.length;
+  const [most] = [...uses].sort((a, b) => (b.peak_memory_bytes ?? 0) - (a.peak_memory_bytes ?? 0));
+  return [
+    plural(uses.length, 'rank'),
+    `${percent(means.length > 0 ? mean : null)} busy on average`,
+    `${most ? memory(most) : unknownText(ENGLISH)} at most`
+  ];
+}
+
+function memory({ peak_memory_bytes: peak, memory_total_bytes: total }: IGpuUse): string {
+  return peak === null ? unknownText(ENGLISH) : memoryText(peak, total, ENGLISH);
+}
+
 function useTable(uses: readonly IGpuUse[]): HTMLElement {
   const rows = uses.map(use => {
     const texts = [
@@ -90,9 +106,7 @@ function useTable(uses: readonly IGpuUse[]): HTMLElement {
       use.gpus.join(', '),
       percent(use.mean_percent),
       percent(use.peak_percent),
-      use.peak_memory_bytes === null
-        ? unknownText(ENGLISH)
-        : memoryText(use.peak_memory_bytes, use.memory_total_bytes, ENGLISH)
+      memory(use)
     ];
     return h('tr', {}, ...texts.map(text => h('td', {}, text)));
   });

@@ -430,6 +430,9 @@ describe('the GPUs of the ranks', () => {
     expect(fold()?.hidden).toBe(true);
     const use = { rank: 1, gpus: ['n0:3'], mean_percent: 41.2, peak_percent: null };
     view.endGpus([{ ...use, peak_memory_bytes: 3 * 2 ** 30, memory_total_bytes: 80 * 2 ** 30 }]);
+    expect(text('.aiinfra-gpus > summary')).toBe(
+      'GPUs · 1 rank · 41 % busy on average · 3/80 GiB at most'
+    );
     expect([...root.querySelectorAll('.aiinfra-used td')].map(cell => cell.textContent)).toEqual([
       'rank 1',
       'n0:3',
