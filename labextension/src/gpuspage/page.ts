@@ -421,7 +421,8 @@ export class GpusPage extends Widget {
     const side = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0;
     if (side !== 0 && event.shiftKey) {
       const width = this._curves?.width ?? 1;
-      const from = this._at ?? (side < 0 ? shown.end : shown.start) - width / 2;
+      // The first is the newest moment, or the oldest.
+      const from = this._at ?? (side < 0 ? shown.end + width / 2 : shown.start - width / 2);
       this._point(Math.min(shown.end - width / 2, Math.max(shown.start, from + side * width)));
     } else if (side !== 0) {
       this._zoomTo(panned(shown, side * PAN_SHARE, now));
