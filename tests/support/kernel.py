@@ -182,6 +182,12 @@ class Kernel:
             take(cell, message)
         return cell
 
+    def tell(self, comm: str, data: Mapping[str, Any]) -> None:
+        """Say something to the kernel's end of a widget, as a page does."""
+        content = {"comm_id": comm, "data": data}
+        message = self._client.session.msg("comm_msg", content)
+        self._client.shell_channel.send(message)
+
     def interrupt(self) -> None:
         """Interrupt as Jupyter does: the whole process group, not the kernel alone."""
         os.killpg(self.process.pid, signal.SIGINT)
