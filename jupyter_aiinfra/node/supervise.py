@@ -1300,4 +1300,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # What a neighbour imports by this name is this very module, which is compiled once then.
+    sys.modules.setdefault("supervise", sys.modules["__main__"])
     sys.exit(main(sys.argv))
