@@ -3,10 +3,12 @@
 #   VENV=folder     the virtual environment to use or make (default .venv)
 #   PYTHON=python3  what a new environment is made with
 #   PYTEST_ARGS=…   handed to every pytest, for example PYTEST_ARGS='-k store -x'
+#   WORKERS=4       processes that share the tests, which mostly wait; 0 for none
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+WORKERS ?= 4
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -17,6 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DEMO := example_notebooks/quickstart.ipynb
 DEMO_HOME := $(abspath build/demo-home)
 EXTRAS := $(abspath build/extras)
+SHARED := -n $(WORKERS) --dist loadfile
 NOTEBOOK_TESTS := $(wildcard tests/notebooks/test_*.py)
 
 .DEFAULT_GOAL := help
@@ -94,8 +97,8 @@ check-types: $(VENV)/.aiinfra-installed
 
 # Two processes: pytest-jupyter's event loop and pytest-asyncio's do not share one.
 check-tests: $(VENV)/.aiinfra-installed
-	$(PY) -m pytest -q $(PYTEST_ARGS)
-	$(PY) -m pytest -q tests/server $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(SHARED) $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(SHARED) tests/server $(PYTEST_ARGS)
 
 check-frontend: frontend
 	npm run --silent typecheck
@@ -114,7 +117,7 @@ $(EXTRAS)/.installed: $(VENV)/.aiinfra-installed
 	@touch $@
 
 integration: setup system extras ## The other half: real processes, databases, notebooks and packages
-	$(PY) -m pytest -q tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(SHARED) tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
 	$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
 screenshots: setup system ## Take the pictures of the documentation, from the real thing

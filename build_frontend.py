@@ -24,7 +24,10 @@ PACKAGE = ROOT / "jupyter_aiinfra"
 OUTPUTS = (
     PACKAGE / "labextension" / "package.json",
     PACKAGE / "labextension" / "static" / "style.js",
-    PACKAGE / "widgets" / "static" / "job.js",
+    *(
+        PACKAGE / "widgets" / "static" / name
+        for name in ("job.js", "job.css", "gpus.js", "gpus.css")
+    ),
 )
 SOURCES_HASH = PACKAGE / "labextension" / ".sources.sha256"
 LOCK_HASH = ROOT / "node_modules" / ".aiinfra-lock"
@@ -103,7 +106,7 @@ def sources_hash() -> str:
 def _sources() -> Iterator[Path]:
     for name in (*LOCK_FILES, "tsconfig.json"):
         yield ROOT / name
-    yield PACKAGE / "widgets" / "job.css"
+    yield from sorted((PACKAGE / "widgets").glob("*.css"))
     for folder in ("src", "style", "schema"):
         for path in sorted((ROOT / "labextension" / folder).rglob("*")):
             tested = "__tests__" in path.parts or path.name.endswith(TEST_FILES)

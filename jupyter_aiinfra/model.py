@@ -361,7 +361,8 @@ class JobSpec:
     ``argv`` is what each node runs; ``${AIINFRA_…}`` names of the rank contract in it are filled
     in on the node. ``env`` is recorded and holds no secret; ``secrets`` are names whose values
     are taken from the launching process and never written down. ``companion`` is a program that
-    runs beside the ranks of node 0 and outlives them by what it needs to note their end.
+    runs beside the ranks of node 0 and outlives them by what it needs to note their end; on other
+    nodes it is told ``meter`` as well, and only reads them.
 
     A job begins on ``nodes`` nodes. When one is lost, or a rank fails, it is begun again at most
     ``max_restarts`` times, on at least ``min_nodes`` of them (``None``: on all). A node that is

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.model import Job
 
-__all__ = ["Context", "Live", "Surface"]
+if TYPE_CHECKING:
+    from jupyter_aiinfra.widgets.gpuwire import GpusSource, Reading
+
+__all__ = ["Context", "FollowsGpus", "Live", "Surface"]
 
 
 class Live(Protocol):
@@ -65,6 +68,27 @@ class Surface(Protocol):
         `fetch` the names it saved are brought into the notebook; a surface without one says where
         they lie.
         """
+        ...
+
+
+@runtime_checkable
+class FollowsGpus(Protocol):
+    """A surface on which a table of GPUs may stay live while the user goes on."""
+
+    def follows(self) -> bool:
+        """Whether anybody is there to see it."""
+        ...
+
+    def follow(
+        self,
+        source: GpusSource,
+        first: Sequence[Reading],
+        *,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        below: str,
+    ) -> None:
+        """Show readings as they come; the table of the first ones is what stays on record."""
         ...
 
 

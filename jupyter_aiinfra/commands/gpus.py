@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.context import Context, FollowsGpus
+from jupyter_aiinfra.commands.gpufollow import follow, readings_of
 from jupyter_aiinfra.commands.group import complete_pool_or_job
+from jupyter_aiinfra.commands.recording import seconds_of, write_trace
 from jupyter_aiinfra.errors import (
     AiInfraError,
     JobNotFound,
@@ -30,10 +32,8 @@ GPU_COLUMNS: Final = ("node", "GPU", "model", "util", "memory", "power", "temp",
 _NAME_LENGTH: Final = 18
 _GONE: Final = "lost"
 _UNKNOWN: Final = "n/a"
-_AGAIN_SECONDS: Final = 5.0
-_TOGETHER_SECONDS: Final = 0.1
 
-_Frames = AsyncGenerator[list[tuple[str, Frame | str]], None]
+_Readings = AsyncGenerator[list[tuple[str, Frame | str]], None]
 
 
 def gpu_rows(pools: Sequence[tuple[str, Frame | str]]) -> list[tuple[str, ...]]:
@@ -132,7 +132,7 @@ def gpus_note(pools: Sequence[tuple[str, Frame | str]]) -> str:
     if not found:
         said = "no GPU"
     else:
-        busy = sum(1 for _, gpu in found if gpu.holders or gpu.processes)
+        busy = sum(1 for frame, gpu in found if _is_busy(gpu, frame.reading(gpu)))
         readings = [frame.reading(gpu) for frame, gpu in found if not gpu.lost]
         used = [
             each.utilization_percent
@@ -145,6 +145,12 @@ def gpus_note(pools: Sequence[tuple[str, Frame | str]]) -> str:
             said += f", {sum(used) / len(used):.0f} % busy"
         said += f", {_gib(memory)} of memory"
     return "; ".join([said, *problems])
+
+
+def _is_busy(gpu: GpuView, reading: GpuReading | None) -> bool:
+    if gpu.holders or gpu.processes:
+        return True
+    return reading is not None and not reading.lost and (reading.utilization_percent or 0) > 0
 
 
 def gpus_value(pools: Sequence[tuple[str, Frame | str]]) -> list[dict[str, Any]]:
@@ -191,24 +197,50 @@ def _plain(reading: GpuReading | None) -> dict[str, Any]:
 @click.command("gpus", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("what", metavar="[POOL|JOB]", required=False, shell_complete=complete_pool_or_job)
 @click.option("--watch", "-w", is_flag=True, help="draw it again every second, until Ctrl+C")
+@click.option("--record", metavar="FILE", help="keep what the nodes of POOL say, as a trace")
+@click.option("--for", "length", metavar="TIME", help="for so long: 60s, 5m, 1h (until Ctrl+C)")
+@click.option("--anonymous", is_flag=True, help="with other names of users, commands and nodes")
 @click.pass_obj
-def gpus(context: Context, what: str | None, *, watch: bool) -> None:
-    """Show what GPUs do now: of all pools, of one, or of those of a job.
+def gpus(
+    context: Context,
+    what: str | None,
+    *,
+    watch: bool,
+    record: str | None,
+    length: str | None,
+    anonymous: bool,
+) -> None:
+    """Show what GPUs do now: of all pools, of one, or those of a job; in a notebook, live.
 
     \b
     Examples:
       gpus
       gpus here --watch
       gpus 1mz4k
+      gpus lab --record lab.jsonl.gz --for 60s
     """  # noqa: D301 - click keeps the lines below its \b
+    if record is None and (length is not None or anonymous):
+        raise UsageError("--for and --anonymous are of --record FILE", option="--record")
     engine = context.session.engine
     scopes = _scopes(engine, what)
     if not scopes:
         raise UsageError(
             "no pool is attached yet", hint="attach this machine: %pool attach here --kind local"
         )
+    if record is not None:
+        _record(context, scopes, record, length=length, anonymous=anonymous)
+        return
     if watch:
         _watch(context, scopes)
+        return
+    if isinstance(context.surface, FollowsGpus) and follow(
+        context.session,
+        context.surface,
+        scopes,
+        columns=GPU_COLUMNS,
+        rows=gpu_rows,
+        note=gpus_note,
+    ):
         return
     pools = context.session.run(_look(engine, scopes))
     context.surface.table(GPU_COLUMNS, gpu_rows(pools), empty="no GPU")
@@ -245,9 +277,25 @@ async def _look(
     return list(await asyncio.gather(*(one(name, scope) for name, scope in scopes)))
 
 
+def _record(
+    context: Context,
+    scopes: Sequence[tuple[str, Scope]],
+    path: str,
+    *,
+    length: str | None,
+    anonymous: bool,
+) -> None:
+    if len(scopes) != 1 or scopes[0][1].pool is None:
+        names = ", ".join(name for name, _ in scopes)
+        raise UsageError("a trace is of one pool", hint=f"name it: {names}", option="--record")
+    seconds = None if length is None else seconds_of(length)
+    target = Path(path).expanduser()
+    write_trace(context, scopes[0][0], target, seconds=seconds, anonymous=anonymous)
+
+
 def _watch(context: Context, scopes: Sequence[tuple[str, Scope]]) -> None:
     session = context.session
-    frames = _frames(session.engine, scopes)
+    frames = readings_of(session.engine, scopes)
     with context.surface.live() as live:
         try:
             while True:
@@ -261,40 +309,9 @@ def _watch(context: Context, scopes: Sequence[tuple[str, Scope]]) -> None:
             session.run(_close(frames))
 
 
-async def _next(frames: _Frames) -> list[tuple[str, Frame | str]]:
+async def _next(frames: _Readings) -> list[tuple[str, Frame | str]]:
     return await frames.__anext__()
 
 
-async def _close(frames: _Frames) -> None:
+async def _close(frames: _Readings) -> None:
     await frames.aclose()
-
-
-async def _frames(engine: Engine, scopes: Sequence[tuple[str, Scope]]) -> _Frames:
-    """Yield the newest of all scopes each second, and what became of those that cannot be read."""
-    newest: dict[str, Frame | str] = {}
-    news = asyncio.Event()
-
-    async def follow(name: str, scope: Scope) -> None:
-        while True:
-            try:
-                async with contextlib.aclosing(engine.telemetry.subscribe(scope)) as frames:
-                    async for frame in frames:
-                        newest[name] = frame
-                        news.set()
-            except AiInfraError as error:
-                newest[name] = error.message
-                news.set()
-            await asyncio.sleep(_AGAIN_SECONDS)
-
-    tasks = [asyncio.create_task(follow(name, scope)) for name, scope in scopes]
-    try:
-        while True:
-            await news.wait()
-            # Those of the others come within the same moment.
-            await asyncio.sleep(_TOGETHER_SECONDS)
-            news.clear()
-            yield [(name, newest[name]) for name, _ in scopes if name in newest]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

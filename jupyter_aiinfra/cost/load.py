@@ -7,7 +7,7 @@ from typing import Final
 
 from jupyter_aiinfra.cost.meter import GAP, HOUR
 from jupyter_aiinfra.store.readings import ChunkKey
-from jupyter_aiinfra.telemetry.packing import Columns, columns
+from jupyter_aiinfra.telemetry.packing import Columns, opened
 from jupyter_aiinfra.telemetry.rollup import MINUTE, RESOLUTIONS, ReadingStore, chunk_start
 
 __all__ = ["read_load"]
@@ -67,6 +67,6 @@ def _hours(key: ChunkKey, data: bytes) -> dict[tuple[str, str, int], Sequence[in
 
 def _columns(data: bytes) -> Sequence[Columns]:
     try:
-        return columns(data, series=(_SERIES,))
+        return opened(data, series=(_SERIES,)).columns
     except ValueError:  # damaged, or of a version to come: not known
         return []

@@ -202,7 +202,8 @@ class Attached:
         try:
             pool = self.pool(name)
             return self._view(record, pool, tuple(await pool.nodes()))
-        except Unreachable as error:
+        except (Unreachable, UsageError) as error:
+            # A file that it was attached with may be another one by now.
             active = len(self.store.list_jobs(pool=name, active=True))
             return PoolView(
                 record=record,

@@ -12,6 +12,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.magics.gpuscreen import GpuScreens
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -50,6 +51,7 @@ class AiInfraMagics(Magics):
         """Stop listening and let go of the engine."""
         self.shell.events.unregister("post_run_cell", self._note)
         self._complete(on=False)
+        GpuScreens.forget(self.shell)
         self.session.close()
 
     def _note(self, result: Any) -> None:
@@ -90,7 +92,7 @@ class AiInfraMagics(Magics):
 
     @line_magic
     def gpus(self, line: str) -> None:
-        """Show what GPUs do now: ``%gpus --help``."""
+        """Show what GPUs do: ``%gpus --help``."""
         from jupyter_aiinfra.commands.gpus import gpus  # noqa: PLC0415
 
         self._run(gpus, line, "%gpus")

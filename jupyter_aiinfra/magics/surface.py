@@ -6,6 +6,7 @@ import html
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jupyter_aiinfra.commands.artifacts import bring_artifacts
@@ -18,6 +19,8 @@ from jupyter_aiinfra.commands.watch import check_outcome, watch
 from jupyter_aiinfra.errors import ResultError
 from jupyter_aiinfra.follow import News
 from jupyter_aiinfra.logview import LogSnapshot, LogView
+from jupyter_aiinfra.magics.gpuscreen import GpuScreens
+from jupyter_aiinfra.magics.jobgpus import JobGpus
 from jupyter_aiinfra.model import Job, JobState
 from jupyter_aiinfra.node import parcel
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from jupyter_aiinfra.widgets import JobView
+    from jupyter_aiinfra.widgets.gpuwire import GpusSource, Reading
 
 __all__ = ["NotebookSurface", "ShellSurface", "bring_results", "surface_for"]
 
@@ -116,6 +120,37 @@ class NotebookSurface:
         """Return a place in the cell's output that is drawn over."""
         return nullcontext(_CellTable())
 
+    def follows(self) -> bool:
+        """Whether a page shows the cell: one that can be asked; papermill and nbconvert cannot."""
+        kernel: Any = getattr(self._shell, "kernel", None)
+        asked = kernel.get_parent("shell") if hasattr(kernel, "get_parent") else {}
+        return bool(asked.get("content", {}).get("allow_stdin", False))
+
+    def follow(
+        self,
+        source: GpusSource,
+        first: Sequence[Reading],
+        *,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        below: str,
+    ) -> None:
+        """Show readings in the cell as they come, also when it is over; see FollowsGpus."""
+        from IPython.display import display  # noqa: PLC0415 - as above
+
+        from jupyter_aiinfra.widgets.gpus import GpusView  # noqa: PLC0415 - brings ipywidgets
+
+        note = f"{below}; as of {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}"
+        static = {
+            "text/plain": f"{table_text(columns, rows)}\n{note}",
+            "text/html": f"{_table_html(columns, rows)}<p>{html.escape(note)}</p>",
+        }
+        screens = GpuScreens.of(self._shell)
+        view = GpusView(source, first, static=static, attention=screens.attention())
+        screens.add(view)
+        display(view)  # type: ignore[no-untyped-call]
+        view.begin()
+
     def value(self, value: Any) -> None:
         """Show nothing: the text has said it."""
 
@@ -184,21 +219,24 @@ class _Cell:
         self._last: tuple[object, ...] | None = None
         self._job: Job | None = None
         self._note = ""
+        self._gpus = JobGpus(session)
 
     def show(self, news: News, note: str) -> None:
         """Hand what is new to the widget; send nothing where nothing is new."""
         for chunk in news.chunks:
             self._logs.feed(chunk.rank, chunk.offset, chunk.data)
         self._job, self._note = news.job, note
-        snapshot = self._logs.snapshot()
-        state = (news.job.version, snapshot.version, note)
+        self._gpus.follow(news.job)
+        snapshot, gpus = self._logs.snapshot(), self._gpus.newest
+        state = (news.job.version, snapshot.version, note, gpus and gpus.seq)
         if state == self._last:
             return
         self._last = state
         if self._widget is None:
             self._widget = self._open(news.job, snapshot)
-        else:
-            self._widget.update(news.job, snapshot, note=note)
+            if gpus is None:
+                return
+        self._widget.update(news.job, snapshot, note=note, gpus=gpus)
 
     def _open(self, job: Job, snapshot: LogSnapshot) -> JobView:
         from jupyter_aiinfra.widgets import JobView  # noqa: PLC0415 - needs ipywidgets
@@ -211,6 +249,7 @@ class _Cell:
 
     def close(self) -> None:
         """Replace the widget by what it last showed."""
+        self._gpus.close()
         if self._widget is not None and self._job is not None:
             self._widget.finish(self._job, self._logs.snapshot(), note=self._note)
 
@@ -245,4 +284,5 @@ def _table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    # A notebook puts tables in the middle.
+    return f'<table style="margin:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -26,8 +26,8 @@ writes, one follows all logs, some answer. None of them forks: what has to is a 
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import sys
 import threading
 import time
@@ -37,13 +37,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, NoReturn
 
 if TYPE_CHECKING or __package__:
-    from jupyter_aiinfra.node import frames
+    from jupyter_aiinfra.node import ends, frames
 else:  # its neighbours in the payload
+    import ends
     import frames
 
-__all__ = ["Call", "Cancelled", "Outlet", "Refusal", "Session", "Verbs", "main"]
+__all__ = ["Call", "Cancelled", "Refusal", "Session", "Verbs", "main"]
 
-_WAITING_BYTES = 1 << 20
+# What the client sends in frames as large as this is read into buffers that are used again.
+_LARGE_BYTES = 1 << 16
+_BUFFER_BYTES = 1 << 20
 _WORKERS = 16
 # A client that is not heard of for so long is gone, even if the connection does not say so.
 _SILENCE_SECONDS = 60.0
@@ -51,7 +54,7 @@ _SILENCE_SECONDS = 60.0
 _LAST_SECONDS = 30.0
 
 # What changes something outside this process: it is not cut off in the middle.
-_ACTS = frozenset(("start", "adopt", "kill", "remove"))
+_ACTS = frozenset(("start", "meet", "adopt", "kill", "remove"))
 
 _Json = Dict[str, Any]
 
@@ -69,77 +72,15 @@ class Cancelled(Exception):
     """The client does not wait for this any more."""
 
 
-class Outlet:
-    """Writes frames in a thread of its own: short answers before the bytes of streams.
-
-    Who brings more than is written waits, so that what is held here is bounded.
-    """
-
-    def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
-        self._descriptor = descriptor
-        self._gone = gone
-        self._ready = threading.Condition()
-        self._urgent: deque[bytes] = deque()
-        self._bulk: deque[list[bytes]] = deque()
-        self._waiting = 0
-        self._deaf = False
-        threading.Thread(target=self._run, name="outlet", daemon=True).start()
-
-    def say(self, header: _Json, *, patient: bool = False) -> None:
-        """Send a frame without bytes, ahead of those with; do not wait unless `patient`."""
-        line = frames.encode(header)
-        with self._ready:
-            while patient and self._waiting > _WAITING_BYTES and not self._deaf:
-                self._ready.wait()
-            self._urgent.append(line)
-            self._waiting += len(line)
-            self._ready.notify_all()
-
-    def send(self, header: _Json, data: bytes = b"") -> None:
-        """Send a frame in its turn; wait while too much is waiting."""
-        frame = [frames.encode(header, len(data)), data]
-        with self._ready:
-            while self._waiting > _WAITING_BYTES and not self._deaf:
-                self._ready.wait()
-            self._bulk.append(frame)
-            self._waiting += sum(len(part) for part in frame)
-            self._ready.notify_all()
-
-    def _run(self) -> None:
-        while True:
-            with self._ready:
-                while not self._urgent and not self._bulk:
-                    self._ready.wait()
-                frame = [self._urgent.popleft()] if self._urgent else self._bulk.popleft()
-                self._waiting -= sum(len(part) for part in frame)
-                self._ready.notify_all()
-            try:
-                self._write(frame)
-            except OSError:  # nobody reads: what was begun can still come to its end
-                with self._ready:
-                    self._deaf = True
-                    self._ready.notify_all()
-                self._gone()
-                return
-
-    def _write(self, buffers: list[bytes]) -> None:
-        views = [memoryview(buffer) for buffer in buffers if buffer]
-        while views:
-            written = os.writev(self._descriptor, views)
-            while views and written >= len(views[0]):
-                written -= len(views.pop(0))
-            if written:
-                views[0] = views[0][written:]
-
-
 class Call:
     """A request: its arguments, and the ways to answer it."""
 
     def __init__(
         self,
-        outlet: Outlet,
+        outlet: ends.Outlet,
         header: _Json,
         closed: Callable[[int], None],
+        used: Callable[[frames.Piece], None],
     ) -> None:
         self.args: _Json = header.get("args") or {}
         self.verb: str = header["verb"]
@@ -149,8 +90,10 @@ class Call:
         self._changed = threading.Condition()
         self._room = int(header.get("window", frames.WINDOW_BYTES))
         self._closed = closed
+        self._used = used
         self._cancelled = False
-        self._taken: deque[bytes] = deque()
+        self._taken: deque[frames.Piece] = deque()
+        self._last: frames.Piece = b""
         self._owed = 0
         self._unread = 0
         self._eof: _Json | None = None
@@ -182,7 +125,7 @@ class Call:
             self._changed.notify_all()
         self._wake()
 
-    def feed(self, data: bytes, left: int) -> None:
+    def feed(self, data: frames.Piece, left: int) -> None:
         """Take in what the client sends: a part of a frame of which `left` bytes are to come."""
         with self._changed:
             self._taken.append(data)
@@ -227,7 +170,7 @@ class Call:
         """Say what comes before the first byte."""
         self._outlet.send({"id": self.number, "head": value})
 
-    def data(self, at: int, data: bytes) -> None:
+    def data(self, at: int, data: ends.Part) -> None:
         """Send a part of a stream, for which there has to be room."""
         with self._changed:
             self._room -= len(data)
@@ -248,8 +191,13 @@ class Call:
             self._changed.wait_for(lambda: self._cancelled, seconds)
             return self._cancelled
 
-    def take(self) -> bytes | None:
-        """Return what the client sent next, ``None`` at its end, and make room for more."""
+    def take(self) -> frames.Piece | None:
+        """Return what the client sent next, ``None`` at its end, and make room for more.
+
+        It is there until the next call, and then no more.
+        """
+        self._used(self._last)
+        self._last = b""
         with self._changed:
             while not self._taken and self._eof is None and not self._cancelled:
                 self._changed.wait()
@@ -257,10 +205,10 @@ class Call:
                 raise Cancelled
             if not self._taken:
                 return None
-            data = self._taken.popleft()
+            data = self._last = self._taken.popleft()
         # Not for every little bit by itself: the window is many times as large.
         self._owed += len(data)
-        if self._owed >= frames.CHUNK_BYTES:
+        if self._owed >= _BUFFER_BYTES:
             self._outlet.say({"id": self.number, "more": self._owed})
             self._owed = 0
         return data
@@ -310,8 +258,9 @@ class Session:
         verbs: Verbs,
         silence_seconds: float = _SILENCE_SECONDS,
     ) -> None:
-        self.outlet = Outlet(target, self._gone)
-        self._source = source
+        self.outlet = ends.Outlet(target, self._gone)
+        self._inlet = ends.Inlet(source)
+        self._spare: deque[bytearray] = deque()
         self._verbs = verbs
         self._silence = silence_seconds
         self._open: dict[int, Call] = {}
@@ -320,22 +269,46 @@ class Session:
         self._left = threading.Event()
 
     def serve(self) -> None:
-        """Return when the client is gone."""
+        """Return when the client is gone; it is not heard any more then."""
+        with contextlib.closing(self._inlet):
+            self._serve()
+
+    def _serve(self) -> None:
         decoder = frames.Decoder()
         heard = time.monotonic()
-        poll = select.poll()
-        poll.register(self._source, select.POLLIN | select.POLLHUP)
         while not self._left.is_set():
-            if not poll.poll(1000.0):
+            if not self._inlet.wait(1.0):
                 if time.monotonic() - heard > self._silence:
                     return
                 continue
-            data = os.read(self._source, frames.CHUNK_BYTES)
-            if not data:
+            if decoder.left >= _LARGE_BYTES:
+                came = self._read_large(decoder)
+            else:
+                data = self._inlet.read(frames.CHUNK_BYTES)
+                came = bool(data)
+                for header, piece, left in decoder.feed(data):
+                    self._take(header, piece, left)
+            if not came:
                 return
             heard = time.monotonic()
-            for header, piece, left in decoder.feed(data):
-                self._take(header, piece, left)
+
+    def _read_large(self, decoder: frames.Decoder) -> bool:
+        """Read what is to come of a frame, or a large piece of that; return whether any came."""
+        buffer = self._spare.popleft() if self._spare else bytearray(_BUFFER_BYTES)
+        piece = memoryview(buffer)[: decoder.left]
+        piece = piece[: self._inlet.fill(piece)]
+        came: frames.Piece = piece
+        if len(piece) < _BUFFER_BYTES // 2:  # what comes slowly must not keep many buffers
+            came = bytes(piece)
+            self._reuse(piece)
+        if came:
+            self._take(*decoder.passed(came))
+        return bool(came)
+
+    def _reuse(self, piece: frames.Piece) -> None:
+        """Take back the buffer of a piece that nobody looks at any more."""
+        if isinstance(piece, memoryview) and isinstance(piece.obj, bytearray):
+            self._spare.append(piece.obj)
 
     def finish(self) -> None:
         """Cancel what streams, let what was begun come to its end, within some time."""
@@ -354,7 +327,7 @@ class Session:
     def _gone(self) -> None:
         self._left.set()
 
-    def _take(self, header: _Json, piece: bytes, left: int) -> None:
+    def _take(self, header: _Json, piece: frames.Piece, left: int) -> None:
         if "ping" in header:
             self.outlet.say({"pong": header["ping"]})
         elif "verb" in header:
@@ -363,6 +336,7 @@ class Session:
             with self._lock:
                 call = self._open.get(header.get("id", -1))
             if call is None:  # it has ended meanwhile
+                self._reuse(piece)
                 return
             if "more" in header:
                 call.grant(int(header["more"]))
@@ -374,7 +348,7 @@ class Session:
                 call.feed(piece, left)
 
     def _begin(self, header: _Json) -> None:
-        call = Call(self.outlet, header, self._forget)
+        call = Call(self.outlet, header, self._forget, self._reuse)
         with self._lock:
             self._open[call.number] = call
         if call.verb in self._verbs.calls:

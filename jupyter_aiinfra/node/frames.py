@@ -8,11 +8,12 @@ cut off in the middle nothing is lost and nothing has to be sent again.
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Union
 
 __all__ = ["CHUNK_BYTES", "PING_SECONDS", "PROTOCOL", "WINDOW_BYTES", "Decoder", "Header", "encode"]
 
 Header = Dict[str, Any]
+Piece = Union[bytes, memoryview]
 
 PROTOCOL = 1
 CHUNK_BYTES = 1 << 18
@@ -37,6 +38,16 @@ class Decoder:
         self._line = bytearray()
         self._header: Header = {}
         self._left = 0
+
+    @property
+    def left(self) -> int:
+        """How many bytes of the present frame are still to come."""
+        return self._left
+
+    def passed(self, piece: Piece) -> tuple[Header, Piece, int]:
+        """Return what `feed` would yield for `piece`, which is no more than what is `left`."""
+        self._left -= len(piece)
+        return self._header, piece, self._left
 
     def feed(self, data: bytes) -> Iterator[tuple[Header, bytes, int]]:
         """Yield header, piece, and how many bytes of this frame are still to come.

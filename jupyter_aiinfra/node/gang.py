@@ -45,6 +45,8 @@ _SETTLE_SECONDS = 1.0
 # Ranks of an attempt that has failed hang in a collective: nothing is gained by patience.
 _HALT_GRACE_SECONDS = 1.0
 _BUSY_POLL_SECONDS = 0.02
+# A rank that reports says so with a signal; this is for one that cannot reach us with it.
+_STARTING_POLL_SECONDS = 0.1
 _CALM_POLL_SECONDS = 0.25
 _FORMAT = 1
 _VANISHED = "every process of the job was killed there; no exit status is known"
@@ -74,7 +76,7 @@ class GangSupervisor(supervise.Supervisor):
         self.beat_seconds = min(_LONGEST_BEAT_SECONDS, self.dead_seconds / 5)
         self.fewest = int(spec.get("min_nodes") or spec["node_count"])
         self.known = run.json("gang.json") or {}
-        self.key = bytes.fromhex(self.known["key"])
+        self.key = bytes.fromhex(self.known.get("key", ""))
         self.listener = _listen(self.addresses[self.slot], self.known.get("port"))
         self.peers = peers_module.Peers(self.slot, self.key, self.listener)
         self.known["port"] = self.listener.getsockname()[1]
@@ -98,7 +100,9 @@ class GangSupervisor(supervise.Supervisor):
         self.silent_since: dict[int, float | None] = {}
         self.over_at: float | None = None
         self.written: Any = None
-        self.remember()
+        self.systems: Json = {}
+        if self.key:
+            self.remember()
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -119,6 +123,39 @@ class GangSupervisor(supervise.Supervisor):
         self.peers.close()
         self.end_tracker()
 
+    def meet(self) -> bool:
+        """Wait until the pool has said by which key, and where, the head is found.
+
+        All supervisors start at once, and the head's own says both. Return whether they came; if
+        not, the end of this node's part is written down.
+        """
+        while True:
+            told = self.run.json(supervise.MEET)
+            if told is not None:
+                self.known["key"] = told["key"]
+                self.key = bytes.fromhex(told["key"])
+                self.peers = peers_module.Peers(self.slot, self.key, self.listener)
+                self.ports.setdefault(0, int(told["head_port"]))
+                self.led_at = time.monotonic()
+                self.remember()
+                os.unlink(self.run.path(supervise.MEET))
+                return True
+            stop = self.run.json("stop.json")
+            late = time.monotonic() - self.led_at > self.join_seconds
+            if stop is not None or late:
+                state = stop.get("state", "cancelled") if stop else "failed"
+                reason = stop["reason"] if stop else "the launch ended before the nodes had met"
+                # The others may have begun without this one.
+                self.conclude(state, reason, certain=False)
+                assert self.ending is not None  # noqa: S101 - that was said just now
+                self.run.write("exit.json", {**self.ending, "attempt": 1, "led": False})
+                self.give_back()
+                self.listener.close()
+                return False
+            self.beat()
+            if select.select([self.wake], [], [], _STARTING_POLL_SECONDS)[0]:
+                os.read(self.wake, 4096)
+
     @property
     def leads(self) -> bool:
         """Whether this supervisor leads."""
@@ -136,8 +173,11 @@ class GangSupervisor(supervise.Supervisor):
 
     def wait(self) -> None:
         """Sleep until something comes, or until it is time to look again."""
-        busy = self.stopper is not None or (self.phase == "running" and not self.orders["go"])
-        pause = _BUSY_POLL_SECONDS if busy else min(_CALM_POLL_SECONDS, self.beat_seconds / 2)
+        pause = min(_CALM_POLL_SECONDS, self.beat_seconds / 2)
+        if self.stopper is not None:
+            pause = _BUSY_POLL_SECONDS
+        elif self.phase == "running" and not self.orders["go"]:
+            pause = _STARTING_POLL_SECONDS
         readers = [self.wake, *self.peers.descriptors()]
         with contextlib.suppress(OSError, ValueError):
             ready, _, _ = select.select(readers, self.peers.writers(), [], pause)
@@ -151,8 +191,17 @@ class GangSupervisor(supervise.Supervisor):
                 self.ports[slot] = int(message["port"])
             if message["kind"] == "report":
                 self.reports[slot] = message
+                self.keep_system(slot, message.get("system"))
             elif message["kind"] == "orders":
                 self.obey(slot, message["orders"])
+
+    def keep_system(self, slot: int, said: Json | None) -> None:
+        """Write down what another node's processors and GPUs do, for the tracker beside us."""
+        if said is None or self.slot or said == self.systems.get(str(slot)):
+            return
+        self.systems[str(slot)] = said
+        with contextlib.suppress(OSError):  # on a full disk the job goes on
+            self.run.write(supervise.NODES_SYSTEM, self.systems, durable=False)
 
     def tell(self) -> None:
         """Send report or orders: when they have changed, and with each beat."""
@@ -322,6 +371,7 @@ class GangSupervisor(supervise.Supervisor):
             "ended_by": self.stopper.ended_by() if ended and self.stopper else {},
             "disk_full": ended and bool(self.rc) and supervise.disk_was_full(self.run),
             "over": self.over_at is not None,
+            "system": self.run.json(supervise.SYSTEM) if self.spec.get("tracker") else None,
         }
 
     # --- following -------------------------------------------------------------------------------
@@ -760,11 +810,13 @@ def begin(
     """Be the supervisor of this node until the job is over.
 
     `given` is what the pool says at the first start: the job's ``key``, and for all but the head
-    ``head_port``, where the head listens. ``None`` continues what a killed supervisor has left.
+    ``head_port``, where the head listens; without them all but the head wait to be told. ``None``
+    continues what a killed supervisor has left.
     """
+    late = given is not None and not given.get("key") and int(spec["node_rank"]) > 0
     old = run.json("supervisor.json") or {}
     wrapper = old.get("wrapper") if given is None else None
-    if given is not None:
+    if given is not None and not late:
         known: Json = {"key": given.get("key") or os.urandom(32).hex()}
         if given.get("head_port"):
             known["ports"] = {"0": given["head_port"]}
@@ -774,8 +826,12 @@ def begin(
     supervisor = GangSupervisor(run, spec, secrets)
     if given is None:
         supervisor.resume()
-    elif supervisor.slot == 0:
+    # The tracker of the first node lives on without us; on others it ends with its supervisor.
+    if given is not None or supervisor.slot:
         told = supervise.contract(spec, run, {"port": 1})
         supervisor.tracker = supervise.launch_tracker(run, spec, secrets or {}, told)
     ready("")
+    if late and not supervisor.meet():
+        supervisor.end_tracker()
+        return
     supervisor.main()

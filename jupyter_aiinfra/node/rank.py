@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import faulthandler
 import functools
+import importlib
 import importlib.machinery
 import mmap
 import os
@@ -30,10 +31,9 @@ from typing import TYPE_CHECKING, Any, Mapping, MutableMapping
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 if TYPE_CHECKING or __package__:
-    from jupyter_aiinfra.node import parcel, supervise
-else:  # its neighbours in the bundle
+    from jupyter_aiinfra.node import supervise
+else:  # its neighbour in the bundle
     sys.path.insert(0, _HERE)
-    import parcel
     import supervise
 
 __all__ = ["Code", "main"]
@@ -50,6 +50,15 @@ _SHORTEST_SECRET = 4  # hiding every "1" of a text would hide the text
 _SPAWNED = "aiinfra_spawned"
 _TEARDOWN = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+@functools.lru_cache(maxsize=None)
+def _parcel() -> Any:
+    """Import our neighbour that reads and writes variables, which many jobs have none of.
+
+    Before the user's code can put a module of the same name in its way.
+    """
+    return importlib.import_module(f"{__package__}.parcel" if __package__ else "parcel")
 
 
 class _Place:
@@ -217,6 +226,8 @@ def _report(place: _Place) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place.file(ending))
     place.write(".json", record)
+    # It need not look for us all the time. Should it not be there, the next one will look.
+    supervise.send(place.run.json("supervisor.json"), signal.SIGUSR1)
 
 
 def _wait_for_all(place: _Place, spec: supervise.Json) -> None:
@@ -270,6 +281,7 @@ class Code:
         self.variables: dict[str, supervise.Json] = {}
         self.entry = run.path(task["entry"])
         if task.get("variables"):
+            parcel = _parcel()
             manifest = run.json(task["variables"])
             if manifest is None:
                 raise parcel.Incompatible(f"{task['variables']} is gone from the run directory")
@@ -294,7 +306,7 @@ class Code:
             entry = self.variables[name]
             names = entry.get("names")
             self.loaded.update(names or [name])
-            value = parcel.unpack(entry, self._blob, main=namespace)
+            value = _parcel().unpack(entry, self._blob, main=namespace)
             namespace.update(zip(names, value) if names else [(name, value)])
 
     def _blob(self, digest: str) -> bytes | mmap.mmap:
@@ -421,7 +433,7 @@ def _save_results(place: _Place, task: supervise.Json, namespace: Mapping[str, A
     values = {name: namespace[name] for name in task["fetch"] if name in namespace}
     missing = [name for name in task["fetch"] if name not in namespace]
     try:
-        parcel.write_results(place.run.path("results"), values, missing=missing)
+        _parcel().write_results(place.run.path("results"), values, missing=missing)
     except OSError as error:
         _say(f"aiinfra: the results could not be saved: {error}")
         _record_error(place, error, None)
@@ -485,6 +497,8 @@ def main() -> int:
         print(f"aiinfra: no spec.json and task.json in {place.run.folder}", file=sys.stderr)
         return _EXIT_REFUSED
     _redirect(place)
+    if task.get("variables") or task.get("fetch"):
+        _parcel()
     for ending in (".error.json", ".exit.json"):
         supervise.set_aside(place.file(ending))
     _guard(place)

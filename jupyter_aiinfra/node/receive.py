@@ -325,16 +325,17 @@ class _Frame:
         self._offset = offset
         self._left = length
 
-    def source(self, have: int) -> Iterator[bytes] | None:
+    def source(self, have: int) -> Iterator[Any] | None:
         return self._chunks() if have == self._offset else None
 
     def skip(self) -> None:
         for _ in self._chunks():
             pass
 
-    def _chunks(self) -> Iterator[bytes]:
+    def _chunks(self) -> Iterator[Any]:
         while self._left:
-            chunk = self._stdin.read(min(self._left, _CHUNK_BYTES))
+            # Not `read`: that would put pieces together, and copy them for it.
+            chunk = self._stdin.read1(min(self._left, _CHUNK_BYTES))
             if not chunk:
                 raise EOFError("the transfer was cut")
             self._left -= len(chunk)

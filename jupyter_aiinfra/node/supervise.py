@@ -38,8 +38,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NoReturn, P
 __all__ = [
     "COMPANION_TAG",
     "FORMAT",
+    "MEET",
+    "NODES_SYSTEM",
     "RESERVE",
     "RUN_TAG",
+    "SYSTEM",
     "TAG",
     "Json",
     "Records",
@@ -81,10 +84,15 @@ FORMAT = 1
 TAG = "AIINFRA_JOB"
 RUN_TAG = "AIINFRA_RUN_DIR"
 COMPANION_TAG = "AIINFRA_COMPANION"
+# What a node's processors and GPUs do, and on the first node what those of the others do.
+SYSTEM, NODES_SYSTEM = "system.json", "system.nodes.json"
 RESERVE = ".reserve"
+# By which key, and where, the supervisor of the first node is found by the others.
+MEET = "meet.json"
 
 _HEARTBEAT_SECONDS = 2.0
-_STARTING_POLL_SECONDS = 0.01
+# A rank that reports says so with SIGUSR1; this is for one that cannot reach us with it.
+_STARTING_POLL_SECONDS = 0.1
 _RUNNING_POLL_SECONDS = 0.25
 _STOPPING_POLL_SECONDS = 0.05
 _YOUNG_SECONDS = 15.0
@@ -1211,7 +1219,8 @@ def _daemon(run: Run, body: Callable[[_Ready], None], writer: int) -> NoReturn:
     try:
         os.setsid()
         # A handler, not SIG_IGN: what is ignored stays ignored in the ranks, a handler does not.
-        for number in (signal.SIGHUP, signal.SIGINT):
+        # SIGUSR1 as well: it is sent to whom `supervisor.json` names, as soon as it does.
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, _ignore)
         if os.fork() != 0:
             os._exit(0)
@@ -1297,4 +1306,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # What a neighbour imports by this name is this very module, which is compiled once then.
+    sys.modules.setdefault("supervise", sys.modules["__main__"])
     sys.exit(main(sys.argv))

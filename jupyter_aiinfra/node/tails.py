@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__:
-    from jupyter_aiinfra.node import browse, frames, receive, supervise
+    from jupyter_aiinfra.node import browse, ends, frames, receive, supervise
     from jupyter_aiinfra.node.channel import Call, Refusal
 else:  # its neighbours in the payload
     import browse
+    import ends
     import frames
     import receive
     import supervise
@@ -26,6 +27,8 @@ else:  # its neighbours in the payload
 __all__ = ["Tails"]
 
 _TICK_SECONDS = 0.05
+# At once of one log, where there is so much.
+_MOST_BYTES = 1 << 19
 # A job without an exit record may be over too; finding out may mean a look at all processes.
 _STATUS_SECONDS = 2.0
 _EXIT_SECONDS = 0.25
@@ -56,10 +59,13 @@ class _Tail:
                 raise Refusal("not_found", f"{self.run_dir}: no log {error.path!r}") from error
         return os.fstat(self._descriptor).st_size - self.offset
 
-    def read(self, length: int) -> bytes:
-        """Return the next `length` bytes."""
+    def read(self, length: int) -> ends.Part:
+        """Return the next `length` bytes, or where they lie if they are many."""
         assert self._descriptor is not None  # noqa: S101 - there was something waiting
-        data = os.pread(self._descriptor, length, self.offset)
+        if length > frames.CHUNK_BYTES // 2:
+            data: ends.Part = ends.Slice(self._descriptor, self.offset, length)
+        else:
+            data = os.pread(self._descriptor, length, self.offset)
         self.offset += len(data)
         return data
 
@@ -129,7 +135,7 @@ class Tails:
         state = self._states.get(tail.run_dir)
         waiting, room = tail.waiting(), tail.call.room
         if waiting > 0:
-            data = tail.read(min(waiting, frames.CHUNK_BYTES, room)) if room > 0 else b""
+            data = tail.read(min(waiting, _MOST_BYTES, room)) if room > 0 else b""
             if data:
                 tail.call.data(tail.offset - len(data), data)
             if len(data) == waiting:

@@ -1,4 +1,4 @@
-"""The companion that keeps an MLflow run around a job: ``track.py RUN_DIR``.
+"""The companion that keeps an MLflow run around a job: ``track.py RUN_DIR [meter]``.
 
 The supervisor starts it beside the job, in the job's own Python, with a pipe as standard input that
 ends when the job does (or when the supervisor is killed). It makes the run, says which one in
@@ -8,9 +8,11 @@ metrics under MLflow's own names, and at the end sets the outcome the supervisor
 It may be run again on the same run directory at any time and completes what is missing. A tracking
 server that is away holds nothing up: what should be logged waits in memory, within bounds.
 
-Python 3.8 or newer, standard library and the neighbour ``supervise.py``; MLflow is needed, psutil
-and pynvml are used where they are there. ``track.json`` and ``track.run.json`` are described in
-``docs/run-directory.md``.
+Of a job on several nodes it runs so beside the first one. On the others it is told to be a
+``meter``, which reads the node and needs no MLflow; see ``meter.py``.
+
+Python 3.8 or newer, standard library and neighbours; MLflow is needed. ``track.json`` and
+``track.run.json`` are described in ``docs/run-directory.md``.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ import logging
 import os
 import re
 import select
-import shutil
 import sys
 import threading
 import time
@@ -33,9 +34,15 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Sequence
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING or __package__:
-    from jupyter_aiinfra.node import supervise
-else:
+    from jupyter_aiinfra.node import meter, supervise
+else:  # its neighbours in the bundle
     import supervise
+
+    # In a folder that ranks do not look into: there are packages with such names.
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "readings"))
+    import meter
+
+    del sys.path[0]
 
 __all__ = [
     "ARTIFACT_BYTES",
@@ -50,15 +57,11 @@ __all__ = [
     "PREFIX",
     "SPOOLED_SAMPLES",
     "Companion",
-    "Gpus",
-    "Meter",
+    "Cost",
     "Outcome",
     "Pace",
     "Point",
-    "ProcMachine",
-    "PsutilMachine",
     "Refused",
-    "Sampler",
     "Sender",
     "Spool",
     "Store",
@@ -71,10 +74,8 @@ __all__ = [
     "is_permanent",
     "log",
     "main",
-    "make_meter",
-    "make_sampler",
+    "make_cost",
     "only_one",
-    "optional",
     "outcome",
     "safe_key",
     "sentence",
@@ -364,172 +365,6 @@ def countdown(seconds: float) -> Callable[[], float]:
     return lambda: end - time.monotonic()
 
 
-# --- system metrics ------------------------------------------------------------------------------
-
-
-class ProcMachine:
-    """Figures of this machine from ``/proc``; ``None`` where there is none."""
-
-    def __init__(self, root: str = "/proc") -> None:
-        self._root = root
-        self._ticks = self._cpu_ticks()
-
-    def _lines(self, *names: str) -> list[list[str]]:
-        text = supervise.read_text(os.path.join(self._root, *names)) or ""
-        return [line.replace(":", " ").split() for line in text.splitlines()]
-
-    def _cpu_ticks(self) -> tuple[int, int] | None:
-        for words in self._lines("stat"):
-            if words and words[0] == "cpu":
-                # user nice system idle iowait irq softirq steal; guest time is in user already
-                ticks = [int(word) for word in words[1:9]]
-                return sum(ticks), sum(ticks) - sum(ticks[3:5])
-        return None
-
-    def cpu_percent(self) -> float | None:
-        """Return how busy the cores were since the last call."""
-        before, self._ticks = self._ticks, self._cpu_ticks()
-        if before is None or self._ticks is None or self._ticks[0] <= before[0]:
-            return None
-        return 100.0 * (self._ticks[1] - before[1]) / (self._ticks[0] - before[0])
-
-    def memory_bytes(self) -> tuple[int, int] | None:
-        """Return used and total memory."""
-        sizes = {words[0]: int(words[1]) * 1024 for words in self._lines("meminfo") if words[1:]}
-        if "MemTotal" not in sizes or "MemAvailable" not in sizes:
-            return None
-        return sizes["MemTotal"] - sizes["MemAvailable"], sizes["MemTotal"]
-
-    def network_bytes(self) -> tuple[int, int] | None:
-        """Return bytes received and sent since the machine started."""
-        rows = [words for words in self._lines("net", "dev")[2:] if words]
-        if not rows:
-            return None
-        # name, eight columns of what was received, then those of what was sent; bytes come first
-        return sum(int(words[1]) for words in rows), sum(int(words[9]) for words in rows)
-
-
-class PsutilMachine:
-    """The same figures from psutil, which knows systems without ``/proc`` too."""
-
-    def __init__(self, psutil: Any) -> None:
-        self._psutil = psutil
-        psutil.cpu_percent()  # the first call only sets the beginning of the next one's interval
-
-    def cpu_percent(self) -> float | None:
-        """Return how busy the cores were since the last call."""
-        return float(self._psutil.cpu_percent())
-
-    def memory_bytes(self) -> tuple[int, int] | None:
-        """Return used and total memory."""
-        memory = self._psutil.virtual_memory()
-        return memory.used, memory.total
-
-    def network_bytes(self) -> tuple[int, int] | None:
-        """Return bytes received and sent since the machine started."""
-        counters = self._psutil.net_io_counters()
-        return (counters.bytes_recv, counters.bytes_sent) if counters else None
-
-
-class Gpus:
-    """NVML's figures of the GPUs given to the job, numbered as the job's code numbers them.
-
-    Parameters
-    ----------
-    nvml
-        The ``pynvml`` module.
-    wanted
-        UUIDs or indices, as in ``CUDA_VISIBLE_DEVICES``; ``None`` is every GPU there is.
-    """
-
-    def __init__(self, nvml: Any, wanted: str | None) -> None:
-        self._nvml = nvml
-        self._handles: list[Any] = []
-        try:
-            nvml.nvmlInit()
-            if wanted is None:
-                names = [str(index) for index in range(nvml.nvmlDeviceGetCount())]
-            else:
-                names = [name.strip() for name in wanted.split(",") if name.strip()]
-            self._handles = [self._handle(name) for name in names]
-        except nvml.NVMLError as error:
-            log.info("no GPU figures: %s", error)
-
-    def _handle(self, name: str) -> Any:
-        if name.isdigit():
-            return self._nvml.nvmlDeviceGetHandleByIndex(int(name))
-        return self._nvml.nvmlDeviceGetHandleByUUID(name)
-
-    def read(self) -> dict[str, float]:
-        """Return what can be read now; what a GPU does not tell is left out."""
-        nvml = self._nvml
-        values: dict[str, float] = {}
-        for index, handle in enumerate(self._handles):
-            name = f"gpu_{index}_"
-            with contextlib.suppress(nvml.NVMLError):
-                memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-                values[name + "memory_usage_percentage"] = 100.0 * memory.used / memory.total
-                values[name + "memory_usage_megabytes"] = memory.used / 1e6
-            with contextlib.suppress(nvml.NVMLError):
-                rates = nvml.nvmlDeviceGetUtilizationRates(handle)
-                values[name + "utilization_percentage"] = float(rates.gpu)
-            with contextlib.suppress(nvml.NVMLError):
-                milliwatts = nvml.nvmlDeviceGetPowerUsage(handle)
-                values[name + "power_usage_watts"] = milliwatts / 1000
-                limit = nvml.nvmlDeviceGetEnforcedPowerLimit(handle)
-                values[name + "power_usage_percentage"] = 100.0 * milliwatts / limit
-        return values
-
-
-class Sampler:
-    """Reads the machine under the names of MLflow's own system metrics."""
-
-    def __init__(self, machine: ProcMachine | PsutilMachine, gpus: Gpus | None) -> None:
-        self._machine = machine
-        self._gpus = gpus
-        self._network = machine.network_bytes()
-
-    def read(self) -> dict[str, float]:
-        """Return the figures of now by name; what cannot be known is left out."""
-        values: dict[str, float] = {}
-        cpu = self._machine.cpu_percent()
-        if cpu is not None:
-            values["cpu_utilization_percentage"] = cpu
-        memory = self._machine.memory_bytes()
-        if memory is not None:
-            values["system_memory_usage_megabytes"] = memory[0] / 1e6
-            values["system_memory_usage_percentage"] = 100.0 * memory[0] / memory[1]
-        disk = shutil.disk_usage(os.sep)
-        values["disk_usage_percentage"] = 100.0 * disk.used / max(1, disk.used + disk.free)
-        values["disk_usage_megabytes"] = disk.used / 1e6
-        values["disk_available_megabytes"] = disk.free / 1e6
-        network = self._machine.network_bytes()
-        if network is not None and self._network is not None:
-            values["network_receive_megabytes"] = (network[0] - self._network[0]) / 1e6
-            values["network_transmit_megabytes"] = (network[1] - self._network[1]) / 1e6
-        if self._gpus is not None:
-            values.update(self._gpus.read())
-        return {f"system/{name}": round(value, 3) for name, value in values.items()}
-
-
-def make_sampler(spec: dict[str, Any], environ: dict[str, str]) -> Sampler:
-    """Return a sampler over what this Python has to read with."""
-    psutil, nvml = optional("psutil"), optional("pynvml")
-    wanted = spec.get("gpus") or environ.get("CUDA_VISIBLE_DEVICES")
-    return Sampler(
-        PsutilMachine(psutil) if psutil is not None else ProcMachine(),
-        Gpus(nvml, wanted) if nvml is not None else None,
-    )
-
-
-def optional(name: str) -> Any:
-    """Return the module called `name`, or ``None`` where it is not installed."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
-
-
 # --- sending -------------------------------------------------------------------------------------
 
 
@@ -709,7 +544,7 @@ def outcome(status: dict[str, Any], *, now: float) -> Outcome | None:
     )
 
 
-class Meter:
+class Cost:
     """What the job has cost since its run directory was made, at the price of its launch."""
 
     def __init__(self, hourly: float, currency: str, since: float) -> None:
@@ -722,12 +557,12 @@ class Meter:
         return self._hourly * max(0.0, now - self._since) / 3600
 
 
-def make_meter(request: dict[str, Any], since: float) -> Meter | None:
-    """Return a meter as the launch asked for it; without a price there is none."""
+def make_cost(request: dict[str, Any], since: float) -> Cost | None:
+    """Return what tells it as the launch asked for it; without a price there is nothing."""
     hourly, currency = request.get("hourly"), request.get("currency")
     if not hourly or not currency:
         return None
-    return Meter(float(hourly), str(currency), since)
+    return Cost(float(hourly), str(currency), since)
 
 
 class Vigil:
@@ -772,9 +607,9 @@ class Companion:
         *,
         pace: Pace,
         store: Callable[[str], Any] = Store,
-        meter: Meter | None = None,
+        cost: Cost | None = None,
     ) -> None:
-        self.meter = meter
+        self.cost = cost
         self.run = run
         self.request = request
         self.pace = pace
@@ -788,6 +623,7 @@ class Companion:
         self._files_begun = False
         self._answer = threading.Lock()
         self._answered = False
+        self._heard: dict[str, float] = {}
 
     def open(self) -> bool:
         """Make the run, or find the one that was made before, and say so in ``track.run.json``.
@@ -849,7 +685,7 @@ class Companion:
     def _write(self, answer: dict[str, Any]) -> None:
         self.run.write("track.run.json", {"uri": self.uri, **answer})
 
-    def attend(self, vigil: Vigil, sampler: Sampler | None) -> bool:
+    def attend(self, vigil: Vigil, sampler: meter.Sampler | None) -> bool:
         """Log until the job is over, then its outcome; return whether all of it was taken."""
         sender = Sender(self._send, task=("parameters", self._log_params), pace=self.pace)
         # Files may go to a place of their own, which may be slow or away while the server is not.
@@ -874,7 +710,7 @@ class Companion:
             log.error("not everything could be logged; run this again to complete it")
         return complete
 
-    def _watch(self, vigil: Vigil, sampler: Sampler | None, sender: Sender) -> Outcome:
+    def _watch(self, vigil: Vigil, sampler: meter.Sampler | None, sender: Sender) -> Outcome:
         due = time.monotonic()
         pause = 0.0  # the job may be over already
         while True:
@@ -895,17 +731,27 @@ class Companion:
             if sampler is not None:
                 pause = min(pause, max(0.01, due - time.monotonic()))
 
-    def _sample(self, sampler: Sampler) -> list[Point]:
+    def _sample(self, sampler: meter.Sampler) -> list[Point]:
         now = time.time()
         step = max(0, round((now - self.begun) / self.pace.sample))
         try:
             values = sampler.read()
         except Exception:  # a driver or a /proc that fails once must not end the whole vigil
             log.exception("the system metrics cannot be read just now")
-            return []
-        if self.meter is not None:
-            values[self.meter.key] = self.meter.read(now)
+            values = {}
+        values.update(self._others())
+        if self.cost is not None:
+            values[self.cost.key] = self.cost.read(now)
         return [Point(key, value, now, step) for key, value in values.items()]
+
+    def _others(self) -> dict[str, float]:
+        """Return what is new of the other nodes; one that says nothing any more has a gap."""
+        values: dict[str, float] = {}
+        for slot, said in (self.run.json(supervise.NODES_SYSTEM) or {}).items():
+            if self._heard.get(slot) != said["at"]:
+                self._heard[slot] = said["at"]
+                values.update(said["values"])
+        return values
 
     def _send(self, points: Sequence[Point]) -> None:
         for start in range(0, len(points), BATCH_METRICS):
@@ -916,11 +762,11 @@ class Companion:
         if status == end.status and tags.get("aiinfra.state") == end.state:
             return
         points = end.points
-        if self.meter is not None:
+        if self.cost is not None:
             # What has the greatest step is MLflow's latest: this is the last word.
             step = round(max(0.0, end.ended_at - self.begun) / self.pace.sample) + 1
-            cost = self.meter.read(end.ended_at)
-            points = [*points, Point(self.meter.key, cost, end.ended_at, step)]
+            cost = self.cost.read(end.ended_at)
+            points = [*points, Point(self.cost.key, cost, end.ended_at, step)]
         self._store.log_points(self.run_id, points, end.tags)
         # Rank 0's own MLflow may have called the run FINISHED when it left: ours is the last word.
         self._store.finish(self.run_id, end.status, end.ended_at)
@@ -1031,7 +877,7 @@ def system_metrics_wanted(environ: dict[str, str]) -> bool:
 
 def main(argv: Sequence[str]) -> int:
     """Keep the MLflow run of one run directory; return the exit status."""
-    if len(argv) != 2:  # noqa: PLR2004 - the program and its one argument
+    if len(argv) not in (2, 3) or argv[2:] not in ([], ["meter"]):
         print(__doc__, file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
@@ -1050,9 +896,15 @@ def main(argv: Sequence[str]) -> int:
             return 0
         sampler = None
         if system_metrics_wanted(environ):
-            sampler = make_sampler(spec, environ)
-        meter = make_meter(request, os.path.getmtime(run.path("track.json")))
-        companion = Companion(run, request, pace=pace, meter=meter)
+            sampler = meter.make_sampler(spec, environ)
+        if argv[2:]:
+            if sampler is not None:
+                with contextlib.suppress(OSError):
+                    os.nice(NICENESS)
+                meter.keep(run, sampler, seconds=pace.sample)
+            return 0
+        cost = make_cost(request, os.path.getmtime(run.path("track.json")))
+        companion = Companion(run, request, pace=pace, cost=cost)
         if not companion.open():
             return 1
         with contextlib.suppress(OSError):

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import io
 import os
 import shutil
 import stat
@@ -28,6 +27,7 @@ __all__ = ["get", "look", "open_file", "place_of", "put", "take"]
 
 _PART = ".part"
 _READ_BYTES = 1 << 20
+_LINE_BYTES = 1 << 12
 
 
 def place_of(text: str) -> str:
@@ -152,7 +152,7 @@ def take(call: Call) -> None:
     run_dir = place_of(call.argument("run_dir", str))
     call.head({})
     try:
-        answer = receive.take(io.BufferedReader(_Taken(call), _READ_BYTES), blobs, run_dir)
+        answer = receive.take(_Taken(call), blobs, run_dir)
     except receive.Full as full:
         text = f"no room in {full.folder}: {full.free_bytes:,} bytes are free, "
         text += f"{full.needed_bytes:,} are needed"
@@ -162,23 +162,36 @@ def take(call: Call) -> None:
     call.end(answer)
 
 
-class _Taken(io.RawIOBase):
-    """What the client sends for a request, as a file."""
+class _Taken:
+    """What the client sends for a request, as a file, and without a copy of it."""
 
     def __init__(self, call: Call) -> None:
-        super().__init__()
         self._call = call
         self._left = memoryview(b"")
 
-    def readable(self) -> bool:
-        return True
+    def read1(self, limit: int) -> memoryview:
+        """Return what comes next, `limit` bytes at most; it is there until the next call."""
+        self._fetch()
+        piece, self._left = self._left[:limit], self._left[limit:]
+        return piece
 
-    def readinto(self, buffer: Any) -> int:
+    def readline(self) -> bytes:
+        """Return what comes until the end of a line, which is part of it."""
+        line = bytearray()
+        while self._fetch():
+            text = bytes(self._left[:_LINE_BYTES])
+            end = text.find(b"\n") + 1
+            line += text[: end or None]
+            self._left = self._left[end or len(text) :]
+            if end:
+                break
+        return bytes(line)
+
+    def _fetch(self) -> bool:
+        """Return whether there is something to read; wait for it."""
         if not self._left:
             self._left = memoryview(self._call.take() or b"")
-        size = min(len(buffer), len(self._left))
-        buffer[:size], self._left = self._left[:size], self._left[size:]
-        return size
+        return bool(self._left)
 
 
 def _hash_file(call: Call, handle: int, size: int, sha: Any) -> None:

@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -73,6 +74,7 @@ def table(sources: Mapping[str, str]) -> Verbs:
         "hello": lambda _: hello(),
         "interface": reach.interface,
         "kill": _kill,
+        "meet": _meet,
         "ping": lambda _: {},
         "processes": _processes,
         "reclaim": survey.reclaim,
@@ -177,6 +179,7 @@ def _start(call: Call) -> _Json:
     """Start the job of ``run_dir`` with ``secrets``; a second start does nothing.
 
     ``gang`` is what the supervisors of several nodes find each other by; of the head it comes back.
+    Others that are started without it wait for ``meet``.
     """
     given = {**call.argument("secrets", dict, {}), "gang": call.argument("gang", dict, {})}
     secrets = json.dumps(given).encode()
@@ -191,6 +194,21 @@ def _start(call: Call) -> _Json:
         return {"started": True, "gang": {key: known.get(key) for key in ("key", "port")}}
     kind = "full" if answer.get("errno") in receive.FULL else "submit"
     raise Refusal(kind, f"the job could not be started in {run_dir}: {answer.get('error')}")
+
+
+def _meet(call: Call) -> _Json:
+    """Tell the supervisor of ``run_dir`` where the head's is: ``key`` and ``head_port``."""
+    run_dir = transfer.place_of(call.argument("run_dir", str))
+    told = {
+        "key": call.argument("key", str),
+        "head_port": call.argument("head_port", int),
+    }
+    # It may have been told before, by one who had no answer from us.
+    if not os.path.exists(os.path.join(run_dir, "gang.json")):
+        supervise.write_json(os.path.join(run_dir, supervise.MEET), told, durable=False)
+    supervisor = supervise.read_json(os.path.join(run_dir, "supervisor.json"))
+    supervise.send(supervisor, signal.SIGUSR1)
+    return {}
 
 
 def _adopt(call: Call) -> _Json:

@@ -20,6 +20,7 @@ __all__ = ["KINDS", "PoolClass", "kinds", "open_pool", "pool_class"]
 
 KINDS: Mapping[str, str] = {
     "local": "jupyter_aiinfra.pools.local:LocalPool",
+    "simulated": "jupyter_aiinfra.pools.simulated:SimulatedPool",
     "ssh": "jupyter_aiinfra.pools.ssh:SshPool",
 }
 

@@ -80,8 +80,15 @@ def orders(
         "start_timeout_seconds": spec.start_timeout_seconds,
         "time_limit_seconds": spec.time_limit_seconds,
         "stall_seconds": spec.stall_seconds,
-        "tracker": list(spec.companion) if node.node_rank == 0 and spec.companion else None,
+        "tracker": _companion(spec, node),
     }
+
+
+def _companion(spec: JobSpec, node: NodePlan) -> list[str] | None:
+    """Return what runs beside the ranks of a node: on all but the first it only reads the node."""
+    if not spec.companion:
+        return None
+    return [*spec.companion, "meter"] if node.node_rank else list(spec.companion)
 
 
 def observation_from_status(status: Mapping[str, Any], *, seen_at: float) -> Observation:

@@ -529,7 +529,7 @@ class SshPool(Pool):
     async def submit(
         self, plan: Plan, bundle: Bundle, *, secrets: Mapping[str, str] | None = None
     ) -> Handle:
-        """Send the bundle to each node, start the head, then the others.
+        """Send the bundle to each node, start all, then tell the others of the head.
 
         See :class:`~.base.Pool`.
         """
@@ -539,9 +539,8 @@ class SshPool(Pool):
         try:
             await self._place(plan, bundle, pythons)
             given = dict(secrets or {})
-            head = await self._begin(plan.nodes[0], given, gang={})
-            gang = {"key": head["key"], "head_port": head["port"]}
-            await _all(self._begin(n, given, gang=gang) for n in plan.nodes[1:])
+            head, *_ = await _all(self._begin(node, given) for node in plan.nodes)
+            await _all(self._meet(node, head) for node in plan.nodes[1:])
         except AiInfraError as error:  # a full disk as well
             await self._take_back(handle)
             if type(error) is PoolError:
@@ -578,18 +577,22 @@ class SshPool(Pool):
 
         await _all(one(node, python) for node, python in zip(plan.nodes, pythons, strict=True))
 
-    async def _begin(
-        self, node: NodePlan, secrets: Mapping[str, str], *, gang: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
+    async def _begin(self, node: NodePlan, secrets: Mapping[str, str]) -> Mapping[str, Any]:
+        """Start a node's supervisor; return what those of other nodes find it by, if it leads."""
         answer = await self._node(node.node).call(
-            "start",
-            run_dir=node.run_dir,
-            secrets=dict(secrets),
-            gang=dict(gang),
-            timeout=_START_SECONDS,
+            "start", run_dir=node.run_dir, secrets=dict(secrets), gang={}, timeout=_START_SECONDS
         )
         found: Mapping[str, Any] = answer["gang"]
         return found
+
+    async def _meet(self, node: NodePlan, head: Mapping[str, Any]) -> None:
+        await self._node(node.node).call(
+            "meet",
+            run_dir=node.run_dir,
+            key=head["key"],
+            head_port=head["port"],
+            timeout=_START_SECONDS,
+        )
 
     async def _take_back(self, handle: Handle) -> None:
         """Leave nothing of a submit that failed: half a start is no start."""
@@ -874,11 +877,14 @@ def _expanded(path: str, home: str) -> str:
     return path if path.startswith("/") else f"{home}/{path}"
 
 
-async def _all(work: Iterable[Awaitable[object]]) -> None:
+async def _all(work: Iterable[Awaitable[T]]) -> list[T]:
     """Wait for all, and raise the first error only then: what goes on could not be taken back."""
+    done: list[T] = []
     for each in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(each, BaseException):
             raise each
+        done.append(each)
+    return done
 
 
 async def _each(

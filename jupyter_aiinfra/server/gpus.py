@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Final, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, cast, get_args
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
@@ -20,6 +20,7 @@ from jupyter_aiinfra.server.routes import Operation, Query, Route
 from jupyter_aiinfra.server.wire import GpuPast, GpusFrame, Range
 from jupyter_aiinfra.telemetry import Frame, Scope, full_frame
 from jupyter_aiinfra.telemetry.prometheus import CONTENT_TYPE, exposition
+from jupyter_aiinfra.telemetry.ranges import By, Of
 
 __all__ = ["ROUTES", "HistoryHandler", "MetricsHandler", "NowHandler", "RangeHandler"]
 
@@ -84,26 +85,33 @@ class RangeHandler(_GpusHandler):
     async def get(self) -> None:
         """Write curves between two times."""
         scope = self.scope
-        end = number(self, "end", default=time.time())
-        start = number(self, "start", default=end - _HOUR)
+        start, end = (
+            None if text(self, name) is None else number(self, name, default=0.0)
+            for name in ("start", "end")
+        )
         points = integer(self, "points", default=_POINTS, least=2, most=_MOST_POINTS)
-        series = tuple((text(self, "series") or "utilization").split(","))
-        gpus = text(self, "gpus")
-        by = text(self, "by") or "gpu"
-        if by not in {"gpu", "node", "pool"}:
-            raise UsageError(f"by={by!r}: expected gpu, node or pool")
+        series, gpus = text(self, "series"), text(self, "gpus")
+        by, of = self._word("by", get_args(By)), self._word("of", get_args(Of))
         found = await self.engine.run(
             lambda engine: engine.telemetry.range(
                 scope,
                 start=start,
                 end=end,
                 points=points,
-                series=series,
+                series=None if series is None else series.split(","),
                 gpus=None if gpus is None else gpus.split(","),
-                by=cast("Literal['gpu', 'node', 'pool']", by),
+                by=cast("By", by),
+                of=cast("Of", of),
             )
         )
         self.answer(found)
+
+    def _word(self, name: str, known: Sequence[str]) -> str:
+        """Return one of some words; the first where none is given."""
+        given = text(self, name) or known[0]
+        if given not in known:
+            raise UsageError(f"{name}={given!r}: expected {', '.join(known)}")
+        return given
 
 
 class MetricsHandler(AiInfraHandler):
@@ -187,8 +195,17 @@ ROUTES = (
                 answer=Range,
                 query=(
                     *_SCOPE,
-                    Query(name="start", type="number", description="seconds since the epoch"),
-                    Query(name="end", type="number", description="seconds since the epoch; now"),
+                    Query(
+                        name="start",
+                        type="number",
+                        description="seconds since the epoch; an hour before the end, and of a job "
+                        "its beginning",
+                    ),
+                    Query(
+                        name="end",
+                        type="number",
+                        description="seconds since the epoch; now, and of a job its end",
+                    ),
                     Query(
                         name="points",
                         type="integer",
@@ -197,7 +214,7 @@ ROUTES = (
                     Query(
                         name="series",
                         type="string",
-                        description="names of series with commas between (utilization)",
+                        description="names of series with commas between (utilization, or cpu)",
                     ),
                     Query(
                         name="gpus",
@@ -207,7 +224,13 @@ ROUTES = (
                     Query(
                         name="by",
                         type="string",
-                        description="a curve for each gpu, or the mean of each node or pool",
+                        description="a curve for each gpu, the mean of each node, pool, user or "
+                        "job, or a curve for each GPU of each rank",
+                    ),
+                    Query(
+                        name="of",
+                        type="string",
+                        description="gpus, or the nodes themselves: cpu, memory, disk, network",
                     ),
                 ),
             )

@@ -91,6 +91,7 @@ def job_detail(job: Job, events: Sequence[Event], *, cost: JobCostItem | None = 
         tracking_url=_tracking_url(job.seen),
         cost=cost,
         tags=job.spec.tags,
+        placement=job.placement,
     )
 
 

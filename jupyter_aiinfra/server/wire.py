@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node, Notice
+from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node, Notice, Placement
 from jupyter_aiinfra.server.costwire import JobCostItem, PriceItem
 from jupyter_aiinfra.server.governwire import BudgetsNews
 from jupyter_aiinfra.telemetry import GpusDelta, GpusFrame, Range
@@ -204,8 +204,9 @@ class JobDetail:
     (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
     its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
     where MLflow has a web address. ``cost`` is as of when this was read; ``tags`` say who pays.
-    ``silence`` is there while the job's pool does not answer this
-    server.
+    ``silence`` is there while the job's pool does not answer this server. ``placement`` is which
+    GPUs of which nodes are or were its own, each node's in the order of its ranks; empty where the
+    pool gives them out itself.
     """
 
     item: JobItem
@@ -220,6 +221,7 @@ class JobDetail:
     silence: Silence | None = None
     cost: JobCostItem | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    placement: tuple[Placement, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

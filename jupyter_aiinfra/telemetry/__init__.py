@@ -16,9 +16,9 @@ from jupyter_aiinfra.telemetry.frames import (
     delta_frame,
     full_frame,
 )
-from jupyter_aiinfra.telemetry.hub import Telemetry
+from jupyter_aiinfra.telemetry.hub import NodeSample, Telemetry
 from jupyter_aiinfra.telemetry.ranges import Curve, Range
-from jupyter_aiinfra.telemetry.sample import GpuReading, Sample
+from jupyter_aiinfra.telemetry.sample import GpuReading, Sample, sample_line
 from jupyter_aiinfra.telemetry.sampler import NodeState
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "GpuView",
     "GpusDelta",
     "GpusFrame",
+    "NodeSample",
     "NodeState",
     "NodeView",
     "Range",
@@ -36,4 +37,5 @@ __all__ = [
     "Telemetry",
     "delta_frame",
     "full_frame",
+    "sample_line",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from jupyter_aiinfra.errors import AiInfraError
 from jupyter_aiinfra.model import Lease
+from jupyter_aiinfra.telemetry.alerts import GpuAlert, Held
 from jupyter_aiinfra.telemetry.frames import Frame, NodeView, Scope, make_frame
 from jupyter_aiinfra.telemetry.sample import Sample
 from jupyter_aiinfra.telemetry.sampler import NodeSampler
@@ -52,7 +53,8 @@ class Board:
         self._frame: Frame | None = None
         self._error: Exception | None = None
         self._news = asyncio.Event()
-        self._leases: Mapping[str, Sequence[str]] = {}
+        self._leases: Sequence[Lease] = ()
+        self._held: Held = {}
         self._leases_at = float("-inf")
         self._seq = 0
 
@@ -122,27 +124,58 @@ class Board:
     def frame(self) -> Frame:
         """Return what is known now."""
         self._seq += 1
-        nodes = [(_node_view(sampler), sampler.latest) for sampler in self._samplers]
+        held = self._leased()
+        nodes = [(self._node(sampler, held), sampler.latest) for sampler in self._samplers]
         return make_frame(
             self._scope,
             seq=self._seq,
             at=round(self._wall(), 1),
             nodes=nodes,
-            leases=self._leased(),
+            leases={gpu: tuple(jobs) for gpu, jobs in held.items()},
             gpus=self._gpus,
         )
 
-    def _leased(self) -> Mapping[str, Sequence[str]]:
+    def _leased(self) -> Held:
         now = self._clock()
         if now - self._leases_at >= _LEASE_SECONDS:
-            found: dict[str, list[str]] = {}
-            for lease in self._find_leases():
-                found.setdefault(lease.gpu, []).append(lease.job)
-            self._leases, self._leases_at = found, now
-        return self._leases
+            self._leases, self._leases_at = self._find_leases(), now
+            found: dict[str, dict[str, float]] = {}
+            for lease in self._leases:
+                found.setdefault(lease.gpu, {})[lease.job] = lease.since
+            self._held = found
+        return self._held
+
+    def _node(self, sampler: NodeSampler, held: Held) -> NodeView:
+        sample = sampler.latest
+        alerts = () if sample is None else sampler.follower.alerts(sample, held)
+        return _node_view(
+            sampler,
+            jobs=self._jobs_of(sampler.name, sample),
+            alerts=tuple(alert for alert in alerts if self._shows(alert)),
+        )
+
+    def _jobs_of(self, node: str, sample: Sample | None) -> tuple[str, ...]:
+        """Return the jobs that have GPUs of a node, as far as is known of one that is silent."""
+        pool = self._scope.pool
+        found = {
+            lease.job
+            for lease in self._leases
+            if lease.node == node and (pool is None or lease.pool == pool)
+        }
+        for gpu in sample.gpus if sample is not None else ():
+            found.update(each.job for each in gpu.processes or () if each.job is not None)
+        job = self._scope.job
+        return tuple(sorted(found if job is None else found & {job}))
+
+    def _shows(self, alert: GpuAlert) -> bool:
+        if self._gpus is None:
+            return True
+        return alert.uuid in self._gpus or alert.job == self._scope.job
 
 
-def _node_view(sampler: NodeSampler) -> NodeView:
+def _node_view(
+    sampler: NodeSampler, *, jobs: tuple[str, ...], alerts: tuple[GpuAlert, ...]
+) -> NodeView:
     state = sampler.state
     sample = sampler.latest
     return NodeView(
@@ -153,6 +186,8 @@ def _node_view(sampler: NodeSampler) -> NodeView:
         gpus=None if sample is None else sum(1 for gpu in sample.gpus if gpu.parent is None),
         cpu_count=sample.node.cpu_count if sample else None,
         memory_total_bytes=sample.node.memory_total_bytes if sample else None,
+        jobs=jobs,
+        alerts=alerts,
     )
 
 

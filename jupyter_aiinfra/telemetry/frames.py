@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
+from jupyter_aiinfra.telemetry.alerts import GpuAlert
 from jupyter_aiinfra.telemetry.deltas import changes
 from jupyter_aiinfra.telemetry.sample import GpuReading, Sample
 from jupyter_aiinfra.telemetry.sampler import NodeState
@@ -45,7 +46,10 @@ OVERVIEW_SERIES: Final = (
     Series(name="power", unit="W", step=10),
     Series(name="busy", unit="GPUs", step=1),
 )
-"""The series of a node in an overview: the mean utilization of its GPUs, and sums."""
+"""The series of a node in an overview: the mean utilization of its GPUs, and sums.
+
+``busy`` are those that a job holds, that a process is on, or that compute.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,8 @@ class NodeView:
     """A node, less its series.
 
     ``problems`` are what its probe cannot read; ``gpus`` is how many GPUs it has, ``None`` while
-    that is unknown.
+    that is unknown. ``jobs`` are those that have GPUs of it, also while it is not live, and
+    ``alerts`` says which GPUs somebody should look at.
     """
 
     name: str
@@ -97,6 +102,8 @@ class NodeView:
     gpus: int | None = None
     cpu_count: int | None = None
     memory_total_bytes: int | None = None
+    jobs: tuple[str, ...] = ()
+    alerts: tuple[GpuAlert, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +227,14 @@ def make_frame(
     )
 
 
+def _rounded(count: int | None) -> int | None:
+    """Return bytes in steps of about a thirtieth: a few more are no news of a whole row."""
+    if count is None:
+        return None
+    step = max(16 * _MIB, 1 << max(count.bit_length() - 6, 0))
+    return count // step * step
+
+
 def _gpu_view(node: int, gpu: GpuReading, leased: Sequence[str]) -> GpuView:
     ranks: dict[str, set[int]] = {job: set() for job in leased}
     for process in gpu.processes or ():
@@ -234,10 +249,7 @@ def _gpu_view(node: int, gpu: GpuReading, leased: Sequence[str]) -> GpuView:
                 pid=each.pid,
                 user=each.user,
                 command=(each.command or "")[:_COMMAND_LENGTH] or None,
-                # In steps, so that a few bytes more are no news.
-                memory_bytes=None
-                if each.memory_bytes is None
-                else each.memory_bytes // (16 * _MIB) * 16 * _MIB,
+                memory_bytes=_rounded(each.memory_bytes),
                 job=each.job,
                 rank=each.seat,
             )
@@ -275,15 +287,17 @@ def _overview(
         used = [gpu.utilization_percent for gpu in whole if gpu.utilization_percent is not None]
         memory = [gpu.memory_used_bytes for gpu in whole if gpu.memory_used_bytes is not None]
         power = [gpu.power_watts for gpu in whole if gpu.power_watts is not None]
-        busy = sum(
-            1 for view, _ in mine if view.parent is None and (view.holders or view.processes)
-        )
+        busy = {
+            view.parent or view.uuid
+            for view, gpu in mine
+            if view.holders or view.processes or (gpu.utilization_percent or 0) > 0
+        }
         rows.append(
             [
                 sum(used) / len(used) if used else None,
                 sum(memory) if memory else None,
                 sum(power) if power else None,
-                busy if mine else None,
+                len(busy) if mine else None,
             ]
         )
     return tuple(

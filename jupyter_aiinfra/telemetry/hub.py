@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from jupyter_aiinfra.errors import AiInfraError, UsageError
 from jupyter_aiinfra.model import Job
@@ -19,15 +20,27 @@ from jupyter_aiinfra.store import Store
 from jupyter_aiinfra.telemetry.board import TICK_SECONDS, Board
 from jupyter_aiinfra.telemetry.frames import Frame, Scope
 from jupyter_aiinfra.telemetry.history import Past
-from jupyter_aiinfra.telemetry.ranges import By, Range, read_range
+from jupyter_aiinfra.telemetry.owners import owner_labels
+from jupyter_aiinfra.telemetry.ranges import By, Of, Placed, Range, read_range
 from jupyter_aiinfra.telemetry.rollup import Rollups
-from jupyter_aiinfra.telemetry.sampler import NodeSampler
+from jupyter_aiinfra.telemetry.sample import Sample
+from jupyter_aiinfra.telemetry.sampler import Listener, NodeSampler, Rows
 
-__all__ = ["Telemetry"]
+__all__ = ["NodeSample", "Telemetry"]
 
 _FRESH_SECONDS: Final = 2.5
 _WRITE_SECONDS: Final = 60.0
 _SWEEP_SECONDS: Final = 3600.0
+_MOST_WAITING: Final = 4096
+_HOUR_SECONDS: Final = 3600.0
+
+
+class NodeSample(NamedTuple):
+    """A sample of a node, and when it was taken by our clock."""
+
+    node: str
+    at: float
+    sample: Sample
 
 
 class Telemetry:
@@ -114,6 +127,45 @@ class Telemetry:
             for sampler in samplers:
                 sampler.release(linger=linger)
 
+    async def samples(self, scope: Scope) -> AsyncGenerator[Sequence[NodeSample], None]:
+        """Yield every sample of the nodes of a scope as it comes: some at a time, none twice.
+
+        Close the generator to read no more. Who does not keep up misses the oldest.
+
+        Raises
+        ------
+        PoolNotFound, JobNotFound, UsageError, Unreachable
+            As :meth:`subscribe`.
+        """
+        samplers, _ = self._resolved(scope)
+        waiting: deque[NodeSample] = deque(maxlen=_MOST_WAITING)
+        news = asyncio.Event()
+
+        def listener(sampler: NodeSampler) -> Listener:
+            def hear(at: float, rows: Rows) -> None:
+                del rows
+                if sampler.latest is not None:
+                    waiting.append(NodeSample(sampler.name, at, sampler.latest))
+                news.set()
+
+            return hear
+
+        listeners = [listener(sampler) for sampler in samplers]
+        for sampler, hear in zip(samplers, listeners, strict=True):
+            sampler.listeners.append(hear)
+            sampler.hold()
+        try:
+            while True:
+                await news.wait()
+                news.clear()
+                found = list(waiting)
+                waiting.clear()
+                yield found
+        finally:
+            for sampler, hear in zip(samplers, listeners, strict=True):
+                sampler.listeners.remove(hear)
+                sampler.release()
+
     def history(self, scope: Scope, *, since: float) -> Mapping[str, Past]:
         """Return, by node, the samples after a time, as far as an hour is kept.
 
@@ -150,38 +202,52 @@ class Telemetry:
         self,
         scope: Scope,
         *,
-        start: float,
-        end: float,
+        start: float | None = None,
+        end: float | None = None,
         points: int = 300,
-        series: Sequence[str] = ("utilization",),
+        series: Sequence[str] | None = None,
         gpus: Collection[str] | None = None,
         by: By = "gpu",
+        of: Of = "gpus",
     ) -> Range:
-        """Return curves of what was recorded between two times; see :func:`.rollup.read_range`.
+        """Return curves of what was recorded between two times; see :func:`.ranges.read_range`.
 
-        Of a job it is what the GPUs that it was placed on did while it ran.
+        Of a job it is what its GPUs did while it ran; without times, all of that. Else without
+        times it is the last hour.
         """
+        now = self._wall()
         pool, nodes = scope.pool, None if scope.node is None else [scope.node]
+        end, placed = now if end is None else end, None
         if scope.job is not None:
             job = self._store.get_job(scope.job)
-            pool, nodes = job.pool, list(_nodes_of(job))
-            placed = _placed(job)
-            gpus = placed if gpus is None else placed & set(gpus)
-            start = max(start, job.started_at or start)
-            end = min(end, job.ended_at or end)
-        return await asyncio.to_thread(
-            read_range,
-            self._store,
-            start=start,
-            end=end,
-            points=points,
-            now=self._wall(),
-            series=series,
-            pool=pool,
-            nodes=nodes,
-            gpus=gpus,
-            by=by,
-        )
+            pool, nodes = job.pool, list(_nodes_of(job)) or None
+            placed = _ranks_placed(job)
+            begun, ended = job.started_at or job.created_at, job.ended_at or now
+            # A job that ends as it begins is in one bucket all the same.
+            start = min(max(start or begun, begun), ended)
+            end = max(min(end, ended), start + 1)
+        first = end - _HOUR_SECONDS if start is None else start
+        names = series or (("utilization",) if of == "gpus" else ("cpu",))
+
+        def read() -> Range:
+            with self._rollups.still() as unwritten:
+                return read_range(
+                    self._store,
+                    start=first,
+                    end=end,
+                    points=points,
+                    now=now,
+                    series=names,
+                    pool=pool,
+                    nodes=nodes,
+                    gpus=gpus,
+                    by=by,
+                    of=of,
+                    placed=placed,
+                    unwritten=unwritten,
+                )
+
+        return await asyncio.to_thread(read)
 
     async def write(self, *, whole: bool = True) -> None:
         """Write what was sampled to the store; with `whole`, only buckets that are over."""
@@ -263,11 +329,29 @@ class Telemetry:
         probing: Probing = pool
         sampler = NodeSampler(node, lambda: probing.probe(node), clock=self._clock, wall=self._wall)
         if self.records:
-            sampler.listeners.append(lambda at, rows: self._rollups.add(pool_name, node, at, rows))
+            sampler.listeners.append(self._recorder(pool_name, sampler))
             if self._writer is None:
                 self._writer = asyncio.create_task(self._write_on(), name="aiinfra-readings")
         self._samplers[pool_name, node] = pool, sampler
         return sampler
+
+    def _recorder(self, pool: str, sampler: NodeSampler) -> Listener:
+        """Return what gathers the samples of a node, with whose its GPUs are."""
+
+        def record(at: float, rows: Rows) -> None:
+            labels = {} if sampler.latest is None else owner_labels(sampler.latest)
+            self._rollups.add(pool, sampler.name, at, rows, labels)
+
+        return record
+
+
+def _ranks_placed(job: Job) -> Placed:
+    """Return the GPUs of a job, with their ranks where each rank has one."""
+    gpus = [gpu for place in job.placement for gpu in place.gpus]
+    one_each = len(gpus) == job.spec.procs * max(len(job.placement), 1)
+    return Placed(
+        job=job.id, gpus={gpu: rank if one_each else None for rank, gpu in enumerate(gpus)}
+    )
 
 
 def _nodes_of(job: Job) -> Sequence[str]:

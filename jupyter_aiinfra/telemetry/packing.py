@@ -1,9 +1,10 @@
 """Many buckets of one node as few bytes: what the store keeps of readings.
 
-A chunk is the buckets of one resolution from one moment on, of all GPUs of a node. Each series of
-each GPU is a column: the means as differences from one bucket to the next, least and most as
-distances from the mean, all in steps and as variable-length whole numbers; series by series, and
-compressed. A series that is not asked for is skipped unread.
+A chunk is the buckets of one resolution from one moment on, of all GPUs of a node and of the node
+itself, whose name is empty. Each series of each is a column: the means as differences from one
+bucket to the next, least and most as distances from the mean, all in steps and as variable-length
+whole numbers; series by series, and compressed. A series that is not asked for is skipped unread.
+Beside them is written whose each GPU was, as runs of buckets in which that was the same.
 """
 
 from __future__ import annotations
@@ -16,14 +17,26 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from jupyter_aiinfra.telemetry.series import GPU_SERIES
+from jupyter_aiinfra.telemetry.series import GPU_SERIES, NODE_SERIES
 
-__all__ = ["BUCKETS", "Bucket", "Chunk", "Column", "Columns", "columns", "merged", "pack", "unpack"]
+__all__ = [
+    "BUCKETS",
+    "Bucket",
+    "Chunk",
+    "Column",
+    "Columns",
+    "Opened",
+    "merged",
+    "opened",
+    "opened_chunk",
+    "pack",
+    "unpack",
+]
 
 BUCKETS: Final = 60
 """Buckets of a chunk."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MORE: Final = 0x80
 
 
@@ -43,9 +56,13 @@ Column = dict[int, Bucket]
 
 @dataclass
 class Chunk:
-    """The columns of a node's GPUs, by UUID and the name of the series."""
+    """The columns of a node's GPUs, by UUID and the name of the series; and whose they were.
+
+    ``labels`` has, by UUID and bucket, what ``owners.py`` writes.
+    """
 
     columns: dict[str, dict[str, Column]] = field(default_factory=dict)
+    labels: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def column(self, gpu: str, series: str) -> Column:
         """Return a column, an empty one that is now in the chunk where there was none."""
@@ -65,9 +82,11 @@ def pack(chunk: Chunk) -> bytes:
     """Return a chunk as bytes."""
     gpus = sorted(chunk.columns)
     names = [name for name in _SPREAD if any(chunk.columns[gpu].get(name) for gpu in gpus)]
-    parts = [part for name in names for part in _packed(chunk, gpus, name)]
+    labels = sorted({each for gpu in gpus for each in chunk.labels.get(gpu, {}).values()})
+    parts = [_packed_labels(chunk, gpus, labels)]
+    parts += [part for name in names for part in _packed(chunk, gpus, name)]
     head = bytearray()
-    for texts in (gpus, names):
+    for texts in (gpus, names, labels):
         _number(head, len(texts))
         for text in texts:
             data = text.encode("utf-8", "replace")
@@ -85,7 +104,10 @@ def pack(chunk: Chunk) -> bytes:
     return made + compressor.flush()
 
 
-_SPREAD: Final[Mapping[str, bool]] = {series.name: series.spread for series in GPU_SERIES}
+# What a node and its GPUs both have is kept in one series, with what the GPUs' has.
+_SPREAD: Final[Mapping[str, bool]] = {
+    series.name: series.spread for series in (*NODE_SERIES, *GPU_SERIES)
+}
 
 
 class Columns(NamedTuple):
@@ -100,6 +122,13 @@ class Columns(NamedTuple):
     most: Sequence[int]
 
 
+class Opened(NamedTuple):
+    """What is wanted of a chunk. ``labels`` says by UUID and bucket whose the GPUs were."""
+
+    columns: Sequence[Columns]
+    labels: Mapping[str, Mapping[int, str]]
+
+
 def unpack(
     data: bytes, *, series: Collection[str] | None = None, gpus: Collection[str] | None = None
 ) -> Chunk:
@@ -110,17 +139,18 @@ def unpack(
     ValueError
         These bytes are none, or of a version that is not known.
     """
-    chunk = Chunk()
-    for each in columns(data, series=series, gpus=gpus):
+    found = opened(data, series=series, gpus=gpus)
+    chunk = Chunk(labels={gpu: dict(labels) for gpu, labels in found.labels.items()})
+    for each in found.columns:
         rows = zip(each.places, each.means, each.least, each.most, each.counts, strict=True)
         column = {place: Bucket(*values) for place, *values in rows}
         chunk.columns.setdefault(each.gpu, {})[each.series] = column
     return chunk
 
 
-def columns(
+def opened(
     data: bytes, *, series: Collection[str] | None = None, gpus: Collection[str] | None = None
-) -> list[Columns]:
+) -> Opened:
     """Return the columns of :func:`pack` that are wanted and not empty; see :func:`unpack`."""
     if data[:1] != bytes([_VERSION]):
         raise ValueError(f"readings of version {data[:1].hex() or 'none'} cannot be read")
@@ -128,21 +158,82 @@ def columns(
     try:
         body = zlib.decompress(data[1:])
         length, at = _read_number(body, 0)
-        uuids, names, lengths = _head(body[at : at + length])
+        uuids, names, texts, lengths = _head(body[at : at + length])
         at += length
+        labels = _unpacked_labels(uuids, texts, body[at : at + lengths[0]])
+        at += lengths[0]
         for number, name in enumerate(names):
             parts = []
-            for part in lengths[_PARTS * number : _PARTS * (number + 1)]:
+            for part in lengths[1 + _PARTS * number : 1 + _PARTS * (number + 1)]:
                 parts.append(body[at : at + part])
                 at += part
             if series is None or name in series:
                 found += _unpacked(uuids, name, *parts)
     except (zlib.error, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"damaged readings: {error}") from error
-    return found if gpus is None else [each for each in found if each.gpu in gpus]
+    if gpus is not None:
+        found = [each for each in found if each.gpu in gpus]
+        labels = {gpu: each for gpu, each in labels.items() if gpu in gpus}
+    return Opened(found, labels)
+
+
+def opened_chunk(
+    chunk: Chunk, *, series: Collection[str], gpus: Collection[str] | None = None
+) -> Opened:
+    """Return of a chunk what :func:`opened` does of its bytes."""
+    found = []
+    for uuid, columns in chunk.columns.items():
+        for name, column in columns.items():
+            if name not in series or not column or (gpus is not None and uuid not in gpus):
+                continue
+            places, buckets = zip(*sorted(column.items()), strict=True)
+            counts, means = [b.count for b in buckets], [b.mean for b in buckets]
+            least, most = [b.least for b in buckets], [b.most for b in buckets]
+            found.append(Columns(uuid, name, places, counts, means, least, most))
+    return Opened(found, chunk.labels)
 
 
 _PARTS: Final = 3
+
+
+def _packed_labels(chunk: Chunk, gpus: Sequence[str], labels: Sequence[str]) -> bytes:
+    """Return whose each GPU was: how many runs, and of each the gap before it, length, number."""
+    body = bytearray()
+    numbers = {label: number for number, label in enumerate(labels)}
+    for gpu in gpus:
+        runs: list[list[int]] = []
+        for place, label in sorted(chunk.labels.get(gpu, {}).items()):
+            number = numbers[label]
+            if runs and runs[-1][1] == place and runs[-1][2] == number:
+                runs[-1][1] += 1
+            else:
+                runs.append([place, place + 1, number])
+        _number(body, len(runs))
+        end = 0
+        for first, last, number in runs:
+            _number(body, first - end)
+            _number(body, last - first)
+            _number(body, number)
+            end = last
+    return bytes(body)
+
+
+def _unpacked_labels(
+    uuids: Sequence[str], labels: Sequence[str], part: bytes
+) -> dict[str, dict[int, str]]:
+    numbers = iter(_numbers(part))
+    found: dict[str, dict[int, str]] = {}
+    try:
+        for uuid in uuids:
+            end = 0
+            for _ in range(next(numbers)):
+                first = end + next(numbers)
+                end = first + min(next(numbers), BUCKETS)
+                label = labels[next(numbers)]
+                found.setdefault(uuid, {}).update(dict.fromkeys(range(first, end), label))
+    except StopIteration as error:
+        raise ValueError("what tells whose the GPUs were is cut off") from error
+    return found
 
 
 def _packed(chunk: Chunk, gpus: Sequence[str], name: str) -> tuple[bytes, bytes, bytes]:
@@ -203,9 +294,9 @@ def _shapes(gpus: int, shape: bytes) -> tuple[tuple[list[int], list[int]], ...]:
     return tuple(found)
 
 
-def _head(body: bytes) -> tuple[list[str], list[str], list[int]]:
+def _head(body: bytes) -> tuple[list[str], list[str], list[str], list[int]]:
     at, lists = 0, []
-    for _ in range(2):
+    for _ in range(3):
         texts = []
         count, at = _read_number(body, at)
         for _ in range(count):
@@ -213,7 +304,7 @@ def _head(body: bytes) -> tuple[list[str], list[str], list[int]]:
             texts.append(body[at : at + length].decode())
             at += length
         lists.append(texts)
-    return lists[0], lists[1], _numbers(body[at:])
+    return lists[0], lists[1], lists[2], _numbers(body[at:])
 
 
 def _number(body: bytearray, value: int) -> None:

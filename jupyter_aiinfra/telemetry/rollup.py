@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from jupyter_aiinfra.store.readings import ChunkKey
 from jupyter_aiinfra.telemetry.packing import BUCKETS, Bucket, Chunk, merged, pack, unpack
 from jupyter_aiinfra.telemetry.sampler import NODE_ROW
-from jupyter_aiinfra.telemetry.series import GPU_SERIES
+from jupyter_aiinfra.telemetry.series import GPU_SERIES, NODE_SERIES
 
 __all__ = ["FINEST", "HOUR", "MINUTE", "RESOLUTIONS", "ReadingStore", "Rollups", "chunk_start"]
 
@@ -66,17 +68,21 @@ class ReadingStore(Protocol):
 
 
 class _Open:
-    """A bucket that samples are still coming for: sum, least, most and count of each series."""
+    """A bucket that samples are still coming for: sum, least, most and count of each series.
 
-    __slots__ = ("cells",)
+    And how often each GPU was whose.
+    """
+
+    __slots__ = ("cells", "labels")
 
     def __init__(self) -> None:
         self.cells: dict[tuple[str, int], list[int]] = {}
+        self.labels: dict[str, Counter[str]] = {}
 
-    def add(self, rows: Mapping[str, Sequence[int | None]]) -> None:
+    def add(self, rows: Mapping[str, Sequence[int | None]], labels: Mapping[str, str]) -> None:
+        for uuid, label in labels.items():
+            self.labels.setdefault(uuid, Counter())[label] += 1
         for uuid, values in rows.items():
-            if uuid == NODE_ROW:
-                continue
             for number, value in enumerate(values):
                 if value is None:
                     continue
@@ -92,7 +98,8 @@ class _Open:
     def buckets(self) -> Iterable[tuple[str, str, Bucket]]:
         for (uuid, number), (total, least, most, count) in self.cells.items():
             mean = (total + count // 2) // count
-            yield uuid, GPU_SERIES[number].name, Bucket(mean, least, most, count)
+            series = NODE_SERIES if uuid == NODE_ROW else GPU_SERIES
+            yield uuid, series[number].name, Bucket(mean, least, most, count)
 
 
 _Node = tuple[str, str]
@@ -112,12 +119,35 @@ class Rollups:
         self._hours: dict[_Node, set[int]] = {}
 
     def add(
-        self, pool: str, node: str, at: float, rows: Mapping[str, Sequence[int | None]]
+        self,
+        pool: str,
+        node: str,
+        at: float,
+        rows: Mapping[str, Sequence[int | None]],
+        labels: Mapping[str, str] | None = None,
     ) -> None:
-        """Take in a sample, as steps; `at` is seconds since the epoch by our clock."""
+        """Take in a sample, as steps; `at` is seconds since the epoch by our clock.
+
+        `labels` say whose its GPUs are.
+        """
         with self._lock:
             buckets = self._open.setdefault((pool, node), {})
-            buckets.setdefault(int(at // FINEST), _Open()).add(rows)
+            buckets.setdefault(int(at // FINEST), _Open()).add(rows, labels or {})
+
+    @contextmanager
+    def still(self) -> Iterator[Mapping[ChunkKey, Chunk]]:
+        """Yield what is not in the store yet, as chunks of the finest buckets.
+
+        Nothing is written meanwhile: what is read of the store within has none of it.
+        """
+        with self._writing:
+            chunks: dict[ChunkKey, Chunk] = {}
+            with self._lock:
+                for node, buckets in self._open.items():
+                    for number, open_bucket in buckets.items():
+                        key = _key(node, FINEST, number * FINEST)
+                        _merge(chunks.setdefault(key, Chunk()), number, open_bucket)
+            yield chunks
 
     def write(self, *, before: float) -> None:
         """Write every bucket that has ended by `before`; infinity writes those under way, too.
@@ -220,6 +250,8 @@ def _merge(chunk: Chunk, number: int, opened: _Open) -> None:
     for uuid, name, bucket in opened.buckets():
         column = chunk.column(uuid, name)
         column[place] = merged(column.get(place), bucket)
+    for uuid, counts in opened.labels.items():
+        chunk.labels.setdefault(uuid, {})[place] = max(counts, key=counts.__getitem__)
 
 
 def _coarsen(
@@ -234,6 +266,13 @@ def _coarsen(
             found = [column[each] for each in places if each in column]
             if found:
                 into.column(uuid, name)[place] = _together(found)
+    for uuid, labels in source.labels.items():
+        counts = Counter(
+            labels[each] for each in range(first, first + coarser // finer) if each in labels
+        )
+        if counts:
+            # Of one that was several's it is told whose it was most of the time.
+            into.labels.setdefault(uuid, {})[place] = max(counts, key=counts.__getitem__)
 
 
 def _together(found: Sequence[Bucket]) -> Bucket:

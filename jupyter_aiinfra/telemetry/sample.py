@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["GpuReading", "LineReader", "NodeReading", "ProcessReading", "Sample", "parse_sample"]
+__all__ = [
+    "GpuReading",
+    "LineReader",
+    "NodeReading",
+    "ProcessReading",
+    "Sample",
+    "parse_sample",
+    "sample_line",
+]
 
 # A line is a few kB; what is this long without an end is no probe's.
 _LONGEST_LINE: Final = 1 << 20
@@ -253,3 +261,70 @@ def _texts(value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, list):
         return None
     return tuple(text for text in map(_text, value) if text)
+
+
+# --- and back ------------------------------------------------------------------------------------
+
+
+def sample_line(sample: Sample) -> dict[str, Any]:
+    """Return the line of a probe that :func:`parse_sample` makes `sample` of."""
+    node = sample.node
+    return {
+        "v": 1,
+        "seq": sample.seq,
+        "at": sample.at,
+        "cpu": {"percent": node.cpu_percent, "count": node.cpu_count},
+        "memory": {"used": node.memory_used_bytes, "total": node.memory_total_bytes},
+        "disk": {
+            "used": node.disk_used_bytes,
+            "total": node.disk_total_bytes,
+            "read_bps": node.disk_read_bytes_per_second,
+            "write_bps": node.disk_write_bytes_per_second,
+        },
+        "net": {
+            "rx_bps": node.network_rx_bytes_per_second,
+            "tx_bps": node.network_tx_bytes_per_second,
+        },
+        "gpus": [_gpu_line(gpu) for gpu in sample.gpus],
+        "problems": list(sample.problems),
+    }
+
+
+def _gpu_line(gpu: GpuReading) -> dict[str, Any]:
+    return {
+        "uuid": gpu.uuid,
+        "name": gpu.name,
+        "index": gpu.index,
+        "parent": gpu.parent,
+        "lost": gpu.lost,
+        "util": gpu.utilization_percent,
+        "mem_used": gpu.memory_used_bytes,
+        "mem_total": gpu.memory_total_bytes,
+        "power_w": gpu.power_watts,
+        "power_limit_w": gpu.power_limit_watts,
+        "temp_c": gpu.temperature_celsius,
+        "sm_mhz": gpu.sm_clock_mhz,
+        "mem_mhz": gpu.memory_clock_mhz,
+        "throttle": None if gpu.throttle is None else list(gpu.throttle),
+        "pcie_rx_bps": gpu.pcie_rx_bytes_per_second,
+        "pcie_tx_bps": gpu.pcie_tx_bytes_per_second,
+        "nvlink_rx_bps": gpu.nvlink_rx_bytes_per_second,
+        "nvlink_tx_bps": gpu.nvlink_tx_bytes_per_second,
+        "ecc": gpu.ecc_errors,
+        "xid": gpu.xid,
+        "enc": gpu.encoder_percent,
+        "dec": gpu.decoder_percent,
+        "procs": None
+        if gpu.processes is None
+        else [
+            {
+                "pid": process.pid,
+                "mem": process.memory_bytes,
+                "user": process.user,
+                "cmd": process.command,
+                "job": process.job,
+                "seat": process.seat,
+            }
+            for process in gpu.processes
+        ],
+    }

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Final
 
 from jupyter_aiinfra.errors import AiInfraError
+from jupyter_aiinfra.telemetry.alerts import Follower
 from jupyter_aiinfra.telemetry.history import History
 from jupyter_aiinfra.telemetry.sample import LineReader, Sample
 from jupyter_aiinfra.telemetry.series import GPU_SERIES, NODE_SERIES, steps
@@ -73,6 +74,8 @@ class NodeSampler:
         Why the stream is not there, in a sentence; empty while it is.
     history
         The samples of the last hour: a row a GPU, and the row :data:`NODE_ROW`.
+    follower
+        What of its GPUs somebody should look at.
     listeners
         Called with the time and the rows of each sample as it comes, in the sampler's loop.
     """
@@ -95,6 +98,7 @@ class NodeSampler:
         self.damaged = 0
         self.history = History(max(len(GPU_SERIES), len(NODE_SERIES)))
         self.at = 0.0
+        self.follower = Follower()
         self.listeners: list[Listener] = []
         self._probe = probe
         self._clock = clock
@@ -220,6 +224,7 @@ class NodeSampler:
         self.latest, self.received_at, self.problem = sample, self._clock(), ""
         rows = sample_steps(sample)
         self.history.add(self.seq, self.at, rows)
+        self.follower.take(self.at, sample)
         self._arrived.set()
         for listener in tuple(self.listeners):
             listener(self.at, rows)

@@ -13,7 +13,10 @@ from IPython.display import DisplayHandle, display
 
 from jupyter_aiinfra.logview import LogSnapshot
 from jupyter_aiinfra.model import Job, JobState
+from jupyter_aiinfra.telemetry import Frame
 from jupyter_aiinfra.widgets.card import Card, describe
+from jupyter_aiinfra.widgets.gpuuse import UseOfGpus, use_wire
+from jupyter_aiinfra.widgets.gpuwire import FrameWire
 from jupyter_aiinfra.widgets.render import render_html, render_text
 from jupyter_aiinfra.widgets.wire import (
     RankFrame,
@@ -32,6 +35,7 @@ JOB_MIME = "application/vnd.aiinfra.job+json"
 
 _HERE = Path(__file__).parent
 _BUILT = _HERE / "static" / "job.js"
+_STYLE = _HERE / "static" / "job.css"
 _NOT_BUILT = """
 export default {
   render({ model, el }) {
@@ -70,13 +74,15 @@ class JobView(anywidget.AnyWidget):
     """
 
     _esm: ClassVar[Any] = _BUILT if _BUILT.is_file() else _NOT_BUILT
-    _css: ClassVar[Any] = _HERE / "job.css"
+    _css: ClassVar[Any] = _STYLE if _STYLE.is_file() else _HERE / "job.css"
 
     header = traitlets.Dict().tag(sync=True)
     ranks: traitlets.List[Any] = traitlets.List().tag(sync=True)
     manifest = traitlets.Dict().tag(sync=True)
     log = traitlets.Dict().tag(sync=True)
     delta = traitlets.Dict().tag(sync=True)
+    gpus = traitlets.Dict().tag(sync=True)
+    gpus_delta = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -101,6 +107,9 @@ class JobView(anywidget.AnyWidget):
         self._keyframe_number = 0
         self._others_at = self._made_at
         self._handle: DisplayHandle | None = None
+        self._gpus = FrameWire(clock=clock)
+        self._gpus_frame: Frame | None = None
+        self._use: UseOfGpus | None = None
         first: dict[str, Any] = {}
         if job is not None:
             card = self._card(job)
@@ -113,10 +122,13 @@ class JobView(anywidget.AnyWidget):
         super().__init__(**first, log=keyframe(0, self._frames))
         self.on_msg(self._on_message)
 
-    def update(self, job: Job, snapshot: LogSnapshot, *, note: str = "") -> None:
+    def update(
+        self, job: Job, snapshot: LogSnapshot, *, note: str = "", gpus: Frame | None = None
+    ) -> None:
         """Show the job and its logs as they are now; send what changed, in one message at most.
 
-        `note` is said beside the state, until the next update.
+        `note` is said beside the state, until the next update. `gpus` are those of its ranks, as
+        last read; ``None`` where that is not known, or nothing new.
         """
         self._job, self._snapshot, self._note = job, snapshot, note
         card = self._card(job)
@@ -125,6 +137,7 @@ class JobView(anywidget.AnyWidget):
             self.ranks = ranks_wire(card)
             self.manifest = manifest_wire(job.spec)
             self._update_log(card)
+            self._update_gpus(job, gpus)
 
     def show(self) -> None:
         """Display the widget in the cell that is running."""
@@ -153,7 +166,8 @@ class JobView(anywidget.AnyWidget):
         """
         if self._job is None:
             return {}
-        how: dict[str, Any] = {"note": self._note, "log_path": self._log_path}
+        use = self._use.ranks if self._use is not None else ()
+        how: dict[str, Any] = {"note": self._note, "log_path": self._log_path, "gpus": use}
         return {
             JOB_MIME: self._reference(self._job),
             "text/plain": render_text(self._job, self._snapshot, redact=self._redact, **how),
@@ -171,6 +185,8 @@ class JobView(anywidget.AnyWidget):
             state["header"] = header_wire(self._card(self._job))
         if "log" in state:
             state["log"] = keyframe(self._number, self._frames)
+        if "gpus" in state and self._gpus_frame is not None:
+            state["gpus"] = self._gpus.whole()
         return state
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -185,6 +201,8 @@ class JobView(anywidget.AnyWidget):
             "pool": job.pool,
             "state": job.state.value,
         }
+        if self._use is not None and self._use.ranks:
+            named["gpus"] = use_wire(self._use.ranks)
         return {**named, "hides": True} if self._hides else named
 
     def _card(self, job: Job) -> Card:
@@ -225,10 +243,22 @@ class JobView(anywidget.AnyWidget):
             self._keyframe_number = self._number
             self.log = keyframe(self._number, self._frames)
 
+    def _update_gpus(self, job: Job, frame: Frame | None) -> None:
+        if frame is None or frame is self._gpus_frame:
+            return
+        self._gpus_frame = frame
+        self._use = self._use or UseOfGpus(job.id)
+        self._use.take(frame)
+        told = self._gpus.take([(job.pool, frame)])
+        if told.delta is not None:
+            self.gpus_delta = told.delta
+        if told.whole is not None:
+            self.gpus = told.whole
+
     def _on_message(self, _: Any, content: Any, __: Any) -> None:
         """Answer a page that knows it missed something (heard only while no cell runs)."""
         if isinstance(content, dict) and content.get("type") == "resync":
-            self.send_state("log")
+            self.send_state(("log", "gpus"))
 
 
 def _in_full(card: Card) -> tuple[int, ...]:

@@ -23,11 +23,13 @@ from jupyter_aiinfra.widgets.card import (
     plural,
     size_text,
 )
+from jupyter_aiinfra.widgets.gpuuse import GpuUse, memory_text, percent_text
 
 __all__ = ["render_html", "render_text"]
 
 _OTHER_LINES = 60  # of each rank but the first and the failing one
 _RANKS_IN_FULL = 16
+_MOST_USES = 64
 
 
 def render_html(
@@ -38,10 +40,12 @@ def render_html(
     log_path: str | None = None,
     redact: Callable[[str], str] = str,
     now: float | None = None,
+    gpus: Sequence[GpuUse] = (),
 ) -> str:
     """Return a job and its logs as self-contained HTML.
 
-    The keywords are those of :func:`~jupyter_aiinfra.widgets.card.describe`.
+    `gpus` is what its ranks did with theirs; the other keywords are those of
+    :func:`~jupyter_aiinfra.widgets.card.describe`.
     """
     card = describe(job, note=note, log_path=log_path, redact=redact, now=now)
     parts = [
@@ -52,6 +56,7 @@ def render_html(
         f'<div class="aiinfra-rank">{_summary_html(card, snapshot.rank(0))}</div>',
         _log_html(snapshot.rank(0)),
         *_others_html(card, snapshot),
+        _gpus_html(gpus),
         _manifest_html(job.spec.manifest),
         f'<div class="aiinfra-foot"><span>log: {_code(card.log)}</span></div>',
         "</div>",
@@ -67,10 +72,11 @@ def render_text(
     log_path: str | None = None,
     redact: Callable[[str], str] = str,
     now: float | None = None,
+    gpus: Sequence[GpuUse] = (),
 ) -> str:
     """Return a job and its logs as plain text, for terminals and executed notebooks.
 
-    The keywords are those of :func:`~jupyter_aiinfra.widgets.card.describe`.
+    The keywords are those of :func:`render_html`.
     """
     card = describe(job, note=note, log_path=log_path, redact=redact, now=now)
     lines = [f"[{card.state.value}] {' · '.join(_facts(card))}"]
@@ -89,6 +95,10 @@ def render_text(
         lines.append(f"{_label(log.rank)}: {log.summary}{_state(card, log.rank)}")
         if _in_full(card, log, others=len(others)):
             lines += [f"  {line}" for line in log_text(_last(log)).splitlines()]
+    if gpus:
+        lines += ["", "GPUs:"]
+        lines += [f"  {': '.join(_use_text(use))}" for use in gpus[:_MOST_USES]]
+        lines += [f"  {_more_uses(gpus)}"] if _more_uses(gpus) else []
     lines += ["", f"log: {card.log}"]
     return "\n".join(lines)
 
@@ -254,3 +264,40 @@ def _manifest_html(manifest: Manifest) -> str:
         '<table class="aiinfra-manifest"><thead><tr><th>name</th><th>type</th><th>size</th>'
         f"<th>how</th></tr></thead><tbody>{rows}</tbody></table></details>"
     )
+
+
+def _gpus_html(uses: Sequence[GpuUse]) -> str:
+    if not uses:
+        return ""
+    rows = "".join(
+        f"<tr><td>rank {use.rank}</td><td>{html.escape(', '.join(use.gpus))}</td>"
+        f"<td>{percent_text(use.mean_percent)}</td><td>{percent_text(use.peak_percent)}</td>"
+        f"<td>{memory_text(use)}</td></tr>"
+        for use in uses[:_MOST_USES]
+    )
+    more = f'<div class="aiinfra-note">{_more_uses(uses)}</div>' if _more_uses(uses) else ""
+    return (
+        f"<details><summary><b>GPUs</b> · {_uses_text(uses)}</summary>"
+        '<table class="aiinfra-manifest aiinfra-used"><thead><tr><th>rank</th><th>GPU</th>'
+        f"<th>mean</th><th>peak</th><th>peak memory</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"{more}</details>"
+    )
+
+
+def _uses_text(uses: Sequence[GpuUse]) -> str:
+    """Return the line for all ranks: ``8 ranks, 71 % busy in the mean, 61.2 of 80 GiB at most``."""
+    known = [use.mean_percent for use in uses if use.mean_percent is not None]
+    mean = percent_text(sum(known) / len(known) if known else None)
+    most = max(uses, key=lambda use: use.peak_memory_bytes or 0)
+    return f"{plural(len(uses), 'rank')}, {mean} busy on average, {memory_text(most)} at most"
+
+
+def _use_text(use: GpuUse) -> tuple[str, str]:
+    mean, peak = percent_text(use.mean_percent), percent_text(use.peak_percent)
+    said = f"{mean} busy on average, {peak} at most; {memory_text(use)} of memory at most"
+    return f"rank {use.rank} on {', '.join(use.gpus)}", said
+
+
+def _more_uses(uses: Sequence[GpuUse]) -> str:
+    more = len(uses) - _MOST_USES
+    return f"and {plural(more, 'more rank')}" if more > 0 else ""

@@ -2,6 +2,7 @@ import api from './plugins/api';
 import cellbanner from './plugins/cellbanner';
 import celltoolbar from './plugins/celltoolbar';
 import editor from './plugins/editor';
+import gpuspage from './plugins/gpuspage';
 import health from './plugins/health';
 import insertcell from './plugins/insertcell';
 import jobcommands from './plugins/jobcommands';
@@ -20,6 +21,7 @@ export default [
   cellbanner,
   celltoolbar,
   editor,
+  gpuspage,
   health,
   insertcell,
   jobcommands,

@@ -8,11 +8,14 @@ import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 
 import type { Health } from './api/health';
+import type { GpuTopic, LiveGpus } from './gpus/live';
 import type {
   AttachRequest,
   EndedNews,
   FileItem,
   GoneNews,
+  GpuPast,
+  GpuRange,
   GpusDelta,
   GpusFrame,
   HelloNews,
@@ -50,7 +53,9 @@ export const CommandIDs = {
   insertCell: 'aiinfra:insert-cell',
   attachJob: 'aiinfra:attach-job',
   dryRun: 'aiinfra:dry-run',
-  choosePool: 'aiinfra:choose-pool'
+  choosePool: 'aiinfra:choose-pool',
+  /** Takes `{ pool, node, job }`, all of which may be left out. */
+  openGpus: 'aiinfra:open-gpus'
 } as const;
 
 /** What a search of jobs may be narrowed to. `state` is `active`, `ended` or one state. */
@@ -66,6 +71,30 @@ export interface IJobQuery {
 export interface ILogQuery {
   id: string;
   rank: number;
+}
+
+/** Which GPUs: those of a pool, of one node of it, or of a job; see the topic `gpus`. */
+export interface IGpuQuery {
+  pool?: string | null | undefined;
+  node?: string | null | undefined;
+  job?: string | null | undefined;
+}
+
+/** Times are in seconds since the epoch. */
+export interface IGpuRangeQuery extends IGpuQuery {
+  /** An hour before the end where it is left out; of a job its beginning. */
+  start?: number | undefined;
+  /** Now where it is left out; of a job its end. */
+  end?: number | undefined;
+  /** Buckets at most. */
+  points?: number;
+  series?: readonly string[];
+  /** Only these, by their UUIDs. */
+  gpus?: readonly string[];
+  /** What a curve is of. */
+  by?: 'gpu' | 'node' | 'pool' | 'user' | 'job' | 'rank';
+  /** GPUs, or the nodes themselves. */
+  of?: 'gpus' | 'nodes';
 }
 
 /**
@@ -106,6 +135,13 @@ export interface IAiInfraApi {
 
   checkLine(line: string): Promise<LineReport>;
   lineWords(): Promise<LineWords>;
+
+  /** A fresh look; takes a second or two where nobody looks at these GPUs. */
+  gpus(query: IGpuQuery & { detail?: 'gpus' | 'nodes' }): Promise<GpusFrame>;
+  /** The samples after a time, by the second, as far as an hour is kept. */
+  gpuHistory(query: IGpuQuery & { since: number }): Promise<GpuPast[]>;
+  /** What was recorded. */
+  gpuRange(query: IGpuRangeQuery, signal?: AbortSignal): Promise<GpuRange>;
 }
 
 export const IAiInfraApi = new Token<IAiInfraApi>(
@@ -212,15 +248,22 @@ export interface IPoolsModel {
   watch(options?: IWatchOptions): IDisposable;
 }
 
+/** The GPUs of any scope, as they are, for all of this page that shows them. */
+export interface IGpusModel {
+  /** The same for whoever asks for the same GPUs while one of them watches. */
+  of(topic: GpuTopic): LiveGpus;
+}
+
 export interface IAiInfraModels {
   readonly jobs: IJobsModel;
   readonly pools: IPoolsModel;
+  readonly gpus: IGpusModel;
   readonly selection: IJobSelection;
 }
 
 export const IAiInfraModels = new Token<IAiInfraModels>(
   'jupyter-aiinfra:IAiInfraModels',
-  'The pools and jobs as this page knows them.'
+  'The pools, jobs and GPUs as this page knows them.'
 );
 
 /** What the user may set, by the names in `schema/settings.json`. */
@@ -228,6 +271,7 @@ export interface ISettingValues {
   notifyWhenDone: boolean;
   notifyInBrowser: 'never' | 'when hidden' | 'always';
   showStatusBar: boolean;
+  showGpusInStatusBar: boolean;
   followLog: boolean;
   wrapLines: boolean;
   cellToolbar: boolean;

@@ -1,7 +1,10 @@
 import '../../jupyter_aiinfra/widgets/job.css';
+import '../../jupyter_aiinfra/widgets/gpus.css';
 import './base.css';
 import './panel.css';
 import './pools.css';
+import './panelgpus.css';
 import './celltoolbar.css';
 import './cell.css';
 import './jobpage.css';
+import './gpuspage.css';

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_aiinfra.node import supervise
 from tests.support.bench import Bench, open_bench, wait_until
 from tests.support.gang import Gang, open_gang
 
@@ -235,6 +236,33 @@ def test_a_working_directory_that_is_missing_is_told_at_once(bench: Bench) -> No
         done = bench.verb("start", str(gang.folders[0]), stdin=json.dumps({"gang": {"key": "00"}}))
         assert done.returncode == 1
         assert "nowhere is not there" in json.loads(done.stdout)["error"]
+
+
+def test_all_may_be_started_before_they_are_told_of_the_head(bench: Bench) -> None:
+    with open_gang(bench, count=3, script="true") as gang:
+        gang.start_unmet(1, 2)
+        assert gang.status(1)["supervised"]
+        gang.start(0)
+        gang.meet(1, 2)
+        for slot in range(3):
+            assert gang.end(slot)["state"] == "succeeded", gang.story()
+        assert not (gang.folders[1] / supervise.MEET).exists()
+
+
+def test_who_is_never_told_of_the_head_ends_and_is_not_certain(bench: Bench) -> None:
+    with open_gang(bench, count=2, script="true", join_seconds=0.5) as gang:
+        gang.start_unmet(1)
+        end = gang.end(1)
+        assert (end["state"], end["certain"]) == ("failed", False)
+        assert "before the nodes had met" in end["reason"]
+        assert not (gang.folders[1] / "gang.json").exists()
+
+
+def test_who_waits_to_be_told_of_the_head_can_be_stopped(bench: Bench) -> None:
+    with open_gang(bench, count=2, script="true") as gang:
+        gang.start_unmet(1)
+        assert bench.verb("kill", str(gang.folders[1]), "0").returncode == 0
+        assert gang.end(1)["state"] == "cancelled"
 
 
 def test_what_the_gang_writes_is_private(bench: Bench) -> None:

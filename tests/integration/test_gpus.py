@@ -91,7 +91,7 @@ class TestHere:
         assert two["utilization_percent"] is None
         assert two["processes"][0]["pid"] == os.getpid()
         text = self.command(mock, tmp_path / "home", "gpus").stdout
-        assert "1/2 GPUs in use" in text
+        assert "2/2 GPUs in use" in text
         assert probes() == []
 
     def test_no_gpu(self, tmp_path: Path, library: Path) -> None:

@@ -56,6 +56,7 @@ class Job:
         (self.folder / "aiinfra").mkdir(parents=True)
         (self.folder / "logs").mkdir()
         self.cwd.mkdir(exist_ok=True)
+        (self.folder / "aiinfra" / "readings").mkdir()
         for file in node_files():
             (self.folder / file.path).write_bytes(b"".join(file.read()))
         (self.folder / "cell.py").write_text("print('hello')\n")

@@ -22,6 +22,11 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "jupyter_aiinfra"
 VERSION = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["version"]
+WIDGETS = {
+    f"jupyter_aiinfra/widgets/static/{name}.{kind}"
+    for name in ("job", "gpus")
+    for kind in ("js", "css")
+}
 LABEXTENSION = "share/jupyter/labextensions/jupyter-aiinfra"
 
 
@@ -122,7 +127,7 @@ def installed(
     return Installed(prefix=prefix, environ={**nodeless, "PATH": str(prefix / "bin")})
 
 
-def test_wheel_carries_the_node_side_the_migrations_and_the_widget(built: Built) -> None:
+def test_wheel_carries_the_node_side_the_migrations_and_the_widgets(built: Built) -> None:
     names = set(built.wheel_names)
     expected = [
         path
@@ -133,7 +138,7 @@ def test_wheel_carries_the_node_side_the_migrations_and_the_widget(built: Built)
 
     assert len(expected) > 4
     assert {str(path.relative_to(ROOT)) for path in expected} <= names
-    assert "jupyter_aiinfra/widgets/static/job.js" in names
+    assert names >= WIDGETS
     assert "jupyter_aiinfra/py.typed" in names
 
 
@@ -165,8 +170,8 @@ def test_sdist_carries_the_sources_and_what_needs_node_to_build(built: Built) ->
         "package-lock.json",
         "labextension/src/index.ts",
         "jupyter_aiinfra/labextension/.sources.sha256",
-        "jupyter_aiinfra/widgets/static/job.js",
         "tests/integration/test_wheel.py",
+        *WIDGETS,
     } <= names
     assert not [name for name in names if name.startswith(("node_modules", ".venv", "build/"))]
 

@@ -200,6 +200,29 @@ class TestRest:
         found = json.loads(answer.body)
         assert (found["start"], found["curves"]) == (0.0, [])
 
+    async def test_what_was_recorded_by_user_and_of_nodes(
+        self, jp_fetch: Fetch, jp_serverapp: Any, elsewhere: Engine, cluster: FakeCluster
+    ) -> None:
+        process = {"pid": 9, "user": "ada", "job": "1aaaaaaaaaaa", "seat": 2}
+        cluster.read("n0", a_sample(a_gpu(0, procs=[process]), a_gpu(1)))
+        (app,) = jp_serverapp.extension_manager.extension_apps["jupyter_aiinfra"]
+        await jp_fetch("aiinfra", "gpus", params={"pool": POOL})
+
+        async def ask(**params: str) -> Any:
+            answer = await jp_fetch("aiinfra", "gpus", "range", params={"pool": POOL, **params})
+            return json.loads(answer.body)
+
+        # Without a word from who writes: what was just read is in it.
+        (user,) = (await ask(by="user", series="power"))["curves"]
+        assert (user["user"], user["gpu"]) == ("ada", None)
+        assert 350.0 in user["mean"]
+        (rank,) = (await ask(by="rank"))["curves"]
+        assert (rank["job"], rank["rank"], rank["node"]) == ("1aaaaaaaaaaa", 2, "n0")
+        (node,) = (await ask(of="nodes"))["curves"]
+        assert (node["node"], node["series"]) == ("n0", "cpu")
+        assert 13.0 in node["mean"]
+        await app.background.stop()
+
     @pytest.mark.parametrize(
         ("path", "params"),
         [
@@ -210,7 +233,9 @@ class TestRest:
             ("gpus/range", {"pool": POOL, "points": "1"}),
             ("gpus/range", {"pool": POOL, "start": "5", "end": "4"}),
             ("gpus/range", {"pool": POOL, "series": "heat"}),
-            ("gpus/range", {"pool": POOL, "by": "user"}),
+            ("gpus/range", {"pool": POOL, "by": "colour"}),
+            ("gpus/range", {"pool": POOL, "of": "chairs"}),
+            ("gpus/range", {"pool": POOL, "of": "nodes", "by": "user"}),
         ],
     )
     async def test_what_cannot_be_asked(

@@ -59,6 +59,20 @@ class Gang:
             if slot == 0:
                 self.port = json.loads(done.stdout)["gang_port"]
 
+    def start_unmet(self, *slots: int) -> None:
+        """Start supervisors that are not told yet by which key and where the head is found."""
+        for slot in slots:
+            done = self.bench.verb("start", str(self.folders[slot]), stdin='{"gang": {}}')
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    def meet(self, *slots: int) -> None:
+        """Tell supervisors where the head is, which was started."""
+        for slot in slots:
+            told = {"key": KEY, "head_port": self.port}
+            supervise.write_json(str(self.folders[slot] / supervise.MEET), told)
+            who = supervise.read_json(str(self.folders[slot] / "supervisor.json"))
+            assert supervise.send(who, signal.SIGUSR1)
+
     def status(self, slot: int) -> dict[str, Any]:
         return dict(supervise.status(str(self.folders[slot])))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,15 +79,17 @@ def write_notebook(path: Path, *cells: str) -> Path:
     return path
 
 
-def execute(site: Site, notebook: Path, *, seconds: float = 100) -> Executed:
-    """Run a notebook by papermill in the site's folder of work."""
+def execute(
+    site: Site, notebook: Path, *, seconds: float = 100, env: Mapping[str, str] | None = None
+) -> Executed:
+    """Run a notebook by papermill in the site's folder of work; `env` are further variables."""
     result = site.root / f"executed-{notebook.name}"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "papermill", "--kernel", "python3", "--no-progress-bar"),
             *("--cwd", site.work, notebook, result),
         ],
-        env=site.environ,
+        env={**site.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

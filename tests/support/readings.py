@@ -29,6 +29,15 @@ _LIMITS = {
     "pcie_rx_bps": (0.0, 60e9),
     "pcie_tx_bps": (0.0, 60e9),
 }
+# How far each series of the node walks in a second, and how far at most.
+_MACHINE = {
+    "cpu": (1.0, 100.0),
+    "memory": (64.0 * (1 << 20), 512.0 * GIB),
+    "disk_read": (4e6, 2e9),
+    "disk_write": (4e6, 2e9),
+    "network_rx": (4e6, 12e9),
+    "network_tx": (4e6, 12e9),
+}
 
 
 def a_gpu(number: int = 0, **changes: Any) -> dict[str, Any]:
@@ -83,21 +92,44 @@ def a_sample(
 def trace(
     gpus: int, *, seed: int, start: float = 1_700_000_000.0, interval: float = 1.0
 ) -> Iterator[dict[str, Any]]:
-    """Yield samples of a node whose GPUs train, for ever: each series walks at random."""
+    """Yield samples of a node whose GPUs train, for ever: each series walks at random.
+
+    One job has all of its GPUs.
+    """
     chance = random.Random(seed)  # noqa: S311 - made-up readings
     first = chance.randrange(1 << 20) << 8
     state = [
         {name: chance.uniform((low + high) / 2, high) for name, (low, high) in _LIMITS.items()}
         for _ in range(gpus)
     ]
+    machine = {name: chance.uniform(0, high) for name, (_, high) in _MACHINE.items()}
     seq = 0
     while True:
         rows = []
+        for name, (width, high) in _MACHINE.items():
+            machine[name] = min(max(machine[name] + chance.gauss(0, width), 0.0), high)
         for number, values in enumerate(state):
             for name, width in SMOOTH.items():
                 low, high = _LIMITS[name]
                 values[name] = min(max(values[name] + chance.gauss(0, width), low), high)
             told = {**values, "mem_used": int(values["mem_used"])}
-            rows.append({**a_gpu(first + number, index=number), **told})
-        yield a_sample(*rows, seq=seq, at=start + seq * interval)
+            process = {"pid": 4000 + number, "mem": told["mem_used"], "user": "ada"}
+            process |= {"cmd": "python train.py", "job": f"1{first:011d}", "seat": number}
+            rows.append({**a_gpu(first + number, index=number, procs=[process]), **told})
+        at = start + seq * interval
+        yield a_sample(*rows, seq=seq, at=at, **_machine(machine))
         seq += 1
+
+
+def _machine(values: dict[str, float]) -> dict[str, Any]:
+    return {
+        "cpu": {"percent": values["cpu"], "count": 64},
+        "memory": {"used": int(values["memory"]), "total": 512 * GIB},
+        "disk": {
+            "used": GIB,
+            "total": 2 * GIB,
+            "read_bps": values["disk_read"],
+            "write_bps": values["disk_write"],
+        },
+        "net": {"rx_bps": values["network_rx"], "tx_bps": values["network_tx"]},
+    }

@@ -64,6 +64,15 @@ def test_a_piece_is_there_before_its_frame_is_whole() -> None:
     assert list(decoder.feed(b"defghij")) == [({"id": 1}, b"defghij", 0)]
 
 
+def test_what_was_read_into_place_is_passed_on_as_it_is() -> None:
+    decoder = frames.Decoder()
+    list(decoder.feed(frames.encode({"id": 1}, 10) + b"abc"))
+    piece = memoryview(b"defg")
+    assert (decoder.left, decoder.passed(piece)) == (7, ({"id": 1}, piece, 3))
+    rest = list(decoder.feed(b"hij" + frames.encode({"id": 2})))
+    assert rest == [({"id": 1}, b"hij", 0), ({"id": 2}, b"", 0)]
+
+
 @pytest.mark.parametrize("line", [b"[1]\n", b"word\n", b'{"n": -1}\n', b'{"n": "x"}\n', b"\xff\n"])
 def test_what_is_no_frame_is_an_error(line: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of json, of text, or ours

@@ -81,9 +81,12 @@ def test_orders_are_json_with_everything_a_node_needs() -> None:
     }
 
 
-def test_only_the_first_node_keeps_the_mlflow_run() -> None:
+def test_only_the_first_node_keeps_the_mlflow_run_and_others_are_read() -> None:
     made = orders("1", SPEC, a_node(1), head="10.0.0.1", blobs="/blobs")
-    assert (made["node_rank"], made["tracker"], made["gpus"]) == (1, None, None)
+    tracker = ["python", "track.py", "meter"]
+    assert (made["node_rank"], made["tracker"], made["gpus"]) == (1, tracker, None)
+    alone = dataclasses.replace(SPEC, companion=())
+    assert orders("1", alone, a_node(1), head="h", blobs="/blobs")["tracker"] is None
 
 
 def test_no_secret_is_in_the_orders() -> None:

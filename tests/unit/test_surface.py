@@ -64,6 +64,7 @@ class Views:
         self.log_path: str | None = None
         self.threads: list[int] = []
         self.hide: Any = str
+        self.gpus: list[Any] = []
         views = self
 
         class View:
@@ -78,7 +79,8 @@ class Views:
                 views.threads.append(threading.get_ident())
                 views.drawn.append(("show", JobState.PENDING, ""))
 
-            def update(self, job: Job, snapshot: LogSnapshot, *, note: str) -> None:
+            def update(self, job: Job, snapshot: LogSnapshot, *, note: str, gpus: Any) -> None:
+                views.gpus.append(gpus)
                 views.draw(f"update {note}", job, snapshot)
 
             def finish(self, job: Job, snapshot: LogSnapshot, *, note: str) -> None:

@@ -218,9 +218,31 @@ class TestScopes:
         assert frame.gpus[1].holders[0].ranks == (1,)
         assert streams(cluster) == 1
 
+    async def test_a_node_tells_its_jobs_and_what_to_look_at_also_in_an_overview(
+        self, engine: Engine, cluster: FakeCluster
+    ) -> None:
+        from jupyter_aiinfra.model import Job
+
+        mine, lost, hot = a_gpu(0), a_gpu(1, lost=True), a_gpu(2, throttle=["hw_thermal"])
+        spec = a_spec(gpus=1)
+        for job, node, gpu in (("0abc", "n1", "GPU-of-n1"), ("0abd", "n0", mine["uuid"])):
+            placed = (Placement(node=node, gpus=(gpu,)),)
+            assert engine.store.add_placed(Job(id=job, pool=POOL, spec=spec, placement=placed))
+        mine["procs"] = [{"pid": 9, "job": "0abd", "seat": 1}]
+        cluster.read("n0", a_sample(mine, lost, hot))
+        frame = await first(engine, Scope(pool=POOL, detail="nodes"), live(1))
+        # Nothing has been heard of the second node: what it should run is known all the same.
+        assert [node.jobs for node in frame.nodes] == [("0abd",), ("0abc",)]
+        alerts = frame.nodes[0].alerts
+        assert [(alert.kind, alert.index) for alert in alerts] == [("lost", 1), ("hot", 2)]
+        own = await first(engine, Scope(job="0abd"), live(1))
+        assert [gpu.uuid for gpu in own.gpus] == [mine["uuid"]]
+        assert own.nodes[0].alerts == ()
+
     async def test_an_overview_has_a_row_a_node(self, engine: Engine, cluster: FakeCluster) -> None:
         busy = a_gpu(0, util=90, procs=[{"pid": 1}])
-        cluster.read("n0", a_sample(busy, a_gpu(1, util=10), a_gpu(2, parent=busy["uuid"])))
+        part, free = a_gpu(2, parent=busy["uuid"], procs=[{"pid": 2}]), a_gpu(3, util=0)
+        cluster.read("n0", a_sample(busy, a_gpu(1, util=10), part, free))
         scope = Scope(pool=POOL, detail="nodes")
         frame = await first(engine, scope, live(1))
         assert frame.gpus == ()
@@ -229,7 +251,7 @@ class TestScopes:
             series.name: told.node_values[number * 2]
             for number, series in enumerate(told.node_series)
         }
-        assert values == {"utilization": 50, "memory": 160, "power": 70, "busy": 1}
+        assert values == {"utilization": 33, "memory": 240, "power": 105, "busy": 2}
         assert told.node_values[1::2] == (None,) * 4
 
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -447,6 +446,22 @@ def test_artifacts_are_small_files_of_the_run_directory(
     }
 
 
+def test_what_other_nodes_do_is_logged_once_each(bench: Bench) -> None:
+    companion = bench.companion()
+    name = "system/node_1/gpu_0_utilization_percentage"
+    assert companion._sample(FixedSampler()) != []  # type: ignore[arg-type]
+    bench.write("system.nodes.json", {"1": {"at": 5.0, "values": {name: 40.0}}})
+
+    def others() -> list[tuple[str, float]]:
+        sample = companion._sample(FixedSampler())  # type: ignore[arg-type]
+        return [(point.key, point.value) for point in sample if "node_" in point.key]
+
+    assert others() == [(name, 40.0)]
+    assert others() == []  # it has said nothing new
+    bench.write("system.nodes.json", {"1": {"at": 6.0, "values": {name: 41.0}}})
+    assert others() == [(name, 41.0)]
+
+
 def test_figures_that_cannot_be_read_do_not_end_the_vigil(bench: Bench) -> None:
     class Broken:
         count = 0
@@ -626,122 +641,6 @@ def test_mlflows_own_monitor_has_precedence_when_it_was_asked_for() -> None:
     assert track.system_metrics_wanted({name: "false"})
     assert not track.system_metrics_wanted({name: "true"})
     assert not track.system_metrics_wanted({name: "1"})
-
-
-# --- system metrics -----------------------------------------------------------------------------
-
-
-def fake_proc(root: Path, *, busy: int, idle: int, received: int = 1_000_000) -> str:
-    (root / "net").mkdir(exist_ok=True, parents=True)
-    (root / "stat").write_text(f"cpu  {busy} 0 0 {idle} 0 0 0 0 7 7\ncpu0 1 1 1 1\n")
-    (root / "meminfo").write_text(
-        "MemTotal:        1000 kB\nMemFree: 1 kB\nMemAvailable:     250 kB\nHugePages_Total: 0\n"
-    )
-    counters = " 0 0 0 0 0 0 0 "
-    (root / "net" / "dev").write_text(
-        "Inter-|   Receive  |  Transmit\n face |bytes packets\n"
-        f"  lo: 0{counters}0{counters}\neth0:{received}{counters}5000000{counters}\n"
-    )
-    return str(root)
-
-
-def test_figures_from_proc(tmp_path: Path) -> None:
-    root = fake_proc(tmp_path, busy=100, idle=100)
-    sampler = track.Sampler(track.ProcMachine(root), None)
-    fake_proc(tmp_path, busy=175, idle=125, received=3_500_000)
-
-    values = sampler.read()
-
-    assert values["system/cpu_utilization_percentage"] == 75.0
-    assert values["system/system_memory_usage_percentage"] == 75.0
-    assert values["system/system_memory_usage_megabytes"] == 0.768
-    assert values["system/network_receive_megabytes"] == 2.5
-    assert values["system/network_transmit_megabytes"] == 0.0
-    assert 0 < values["system/disk_usage_percentage"] <= 100
-
-
-def test_what_proc_does_not_tell_is_left_out(tmp_path: Path) -> None:
-    values = track.Sampler(track.ProcMachine(str(tmp_path)), None).read()
-
-    assert {name.split("/")[1].split("_")[0] for name in values} == {"disk"}
-
-
-def test_both_ways_of_reading_agree_about_this_machine() -> None:
-    psutil = pytest.importorskip("psutil")
-    proc, other = track.ProcMachine(), track.PsutilMachine(psutil)
-
-    memory, expected = proc.memory_bytes(), other.memory_bytes()
-    assert memory is not None
-    assert expected is not None
-    assert memory[1] == expected[1]
-    assert 0 < memory[0] < memory[1]
-    before, network, after = proc.network_bytes(), other.network_bytes(), proc.network_bytes()
-    if before is None or network is None or after is None:  # a container without a network
-        assert before is None or before == (0, 0)
-        return
-    assert before[0] <= network[0] <= after[0]
-    assert before[1] <= network[1] <= after[1]
-
-
-class FakeNvml:
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, *, works: bool = True) -> None:
-        self.works = works
-
-    def nvmlInit(self) -> None:  # noqa: N802
-        if not self.works:
-            raise self.NVMLError("NVML Shared Library Not Found")
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return 2
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
-        return index
-
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> int:  # noqa: N802
-        if not uuid.startswith("GPU-"):
-            raise self.NVMLError("Not Found")
-        return int(uuid.rpartition("-")[2])
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
-        return SimpleNamespace(used=(handle + 1) * 25_000_000, total=100_000_000)
-
-    def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:  # noqa: N802
-        return SimpleNamespace(gpu=10 * (handle + 1))
-
-    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802
-        if handle == 1:
-            raise self.NVMLError("Not Supported")
-        return 50_000
-
-    def nvmlDeviceGetEnforcedPowerLimit(self, handle: int) -> int:  # noqa: N802
-        return 200_000
-
-
-def test_figures_of_the_gpus() -> None:
-    assert track.Gpus(FakeNvml(), None).read() == {
-        "gpu_0_memory_usage_percentage": 25.0,
-        "gpu_0_memory_usage_megabytes": 25.0,
-        "gpu_0_utilization_percentage": 10.0,
-        "gpu_0_power_usage_watts": 50.0,
-        "gpu_0_power_usage_percentage": 25.0,
-        "gpu_1_memory_usage_percentage": 50.0,
-        "gpu_1_memory_usage_megabytes": 50.0,
-        "gpu_1_utilization_percentage": 20.0,
-    }
-
-
-def test_a_jobs_gpus_are_numbered_as_its_code_sees_them() -> None:
-    assert track.Gpus(FakeNvml(), "GPU-x-1").read()["gpu_0_utilization_percentage"] == 20.0
-    assert track.Gpus(FakeNvml(), "1,0").read()["gpu_1_utilization_percentage"] == 10.0
-
-
-@pytest.mark.parametrize("wanted", ["", "-1", "GPU-x-0,nonsense"])
-def test_no_gpu_or_none_that_can_be_told(wanted: str) -> None:
-    assert track.Gpus(FakeNvml(), wanted).read() == {}
-    assert track.Gpus(FakeNvml(works=False), None).read() == {}
 
 
 # --- the program --------------------------------------------------------------------------------

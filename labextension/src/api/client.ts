@@ -4,11 +4,14 @@ import { URLExt } from '@jupyterlab/coreutils';
 import type { ServerConnection } from '@jupyterlab/services';
 
 import { NAMESPACE, request } from '../request';
-import type { IAiInfraApi, IJobQuery, ILogQuery } from '../tokens';
+import type { IAiInfraApi, IGpuQuery, IGpuRangeQuery, IJobQuery, ILogQuery } from '../tokens';
 import { parseHealth, type Health } from './health';
 import type {
   AttachRequest,
   FileItem,
+  GpuPast,
+  GpuRange,
+  GpusFrame,
   JobDetail,
   JobItem,
   JobPage,
@@ -24,7 +27,7 @@ import type {
 /** The pseudo-rank whose log is what the launcher itself printed. */
 const LAUNCHER = -1;
 
-type Values = Record<string, string | number | boolean | undefined>;
+type Values = Record<string, string | number | boolean | null | undefined>;
 
 /** Talks REST to the server that `settings` name. */
 export class ApiClient implements IAiInfraApi {
@@ -127,6 +130,19 @@ export class ApiClient implements IAiInfraApi {
     return this._object('launch-line');
   }
 
+  gpus(asked: IGpuQuery & { detail?: 'gpus' | 'nodes' }): Promise<GpusFrame> {
+    return this._object(`gpus${query({ ...asked })}`);
+  }
+
+  gpuHistory(asked: IGpuQuery & { since: number }): Promise<GpuPast[]> {
+    return this._list(`gpus/history${query({ ...asked })}`);
+  }
+
+  gpuRange({ series, gpus, ...asked }: IGpuRangeQuery, signal?: AbortSignal): Promise<GpuRange> {
+    const values = { ...asked, series: series?.join(','), gpus: gpus?.join(',') };
+    return this._object(`gpus/range${query(values)}`, 'GET', undefined, signal);
+  }
+
   private _object<T extends object>(
     path: string,
     method = 'GET',
@@ -186,7 +202,7 @@ function join(...parts: string[]): string {
 }
 
 function query(values: Values): string {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  const given = Object.entries(values).filter(([, value]) => value != null);
   const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
   return text && `?${text}`;
 }

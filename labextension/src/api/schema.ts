@@ -983,18 +983,20 @@ export interface paths {
                     job?: string;
                     /** @description gpus (a row a GPU) or nodes (a row a node) */
                     detail?: string;
-                    /** @description seconds since the epoch */
+                    /** @description seconds since the epoch; an hour before the end, and of a job its beginning */
                     start?: number;
-                    /** @description seconds since the epoch; now */
+                    /** @description seconds since the epoch; now, and of a job its end */
                     end?: number;
                     /** @description buckets at most, up to 2,000 (300) */
                     points?: number;
-                    /** @description names of series with commas between (utilization) */
+                    /** @description names of series with commas between (utilization, or cpu) */
                     series?: string;
                     /** @description only these GPUs: UUIDs with commas between */
                     gpus?: string;
-                    /** @description a curve for each gpu, or the mean of each node or pool */
+                    /** @description a curve for each gpu, the mean of each node, pool, user or job, or a curve for each GPU of each rank */
                     by?: string;
+                    /** @description gpus, or the nodes themselves: cpu, memory, disk, network */
+                    of?: string;
                 };
                 header?: never;
                 path?: never;
@@ -2223,7 +2225,8 @@ export interface components {
          * @description A node, less its series.
          *
          *         ``problems`` are what its probe cannot read; ``gpus`` is how many GPUs it has, ``None`` while
-         *         that is unknown.
+         *         that is unknown. ``jobs`` are those that have GPUs of it, also while it is not live, and
+         *         ``alerts`` says which GPUs somebody should look at.
          */
         NodeView: {
             name: string;
@@ -2238,6 +2241,10 @@ export interface components {
             cpu_count: number | null;
             /** @default null */
             memory_total_bytes: number | null;
+            /** @default [] */
+            jobs: string[];
+            /** @default [] */
+            alerts: components["schemas"]["GpuAlert"][];
         };
         /**
          * NodeState
@@ -2248,6 +2255,19 @@ export interface components {
          * @enum {unknown}
          */
         NodeState: "live" | "stale" | "unreachable" | "waiting";
+        /**
+         * GpuAlert
+         * @description A GPU to be looked at. ``idle`` is of ``job``, which holds it; ``since`` is when it began.
+         */
+        GpuAlert: {
+            /** @enum {unknown} */
+            kind: "hot" | "idle" | "lost";
+            uuid: string;
+            index: number | null;
+            since: number;
+            /** @default null */
+            job: string | null;
+        };
         /**
          * GpuView
          * @description A GPU, or a slice of one, less its series. ``node`` is the number of its node.
@@ -2374,8 +2394,9 @@ export interface components {
          *         (``widgets/wire.py``), so that one component draws both. ``code`` is the cell's text without
          *         its magic, ``line`` the words after the magic. ``tracking_url`` is the page of the MLflow run,
          *         where MLflow has a web address. ``cost`` is as of when this was read; ``tags`` say who pays.
-         *         ``silence`` is there while the job's pool does not answer this
-         *         server.
+         *         ``silence`` is there while the job's pool does not answer this server. ``placement`` is which
+         *         GPUs of which nodes are or were its own, each node's in the order of its ranks; empty where the
+         *         pool gives them out itself.
          */
         JobDetail: {
             item: components["schemas"]["JobItem"];
@@ -2395,6 +2416,8 @@ export interface components {
             tags: {
                 [key: string]: string;
             };
+            /** @default [] */
+            placement: components["schemas"]["Placement"][];
         };
         /**
          * TimelineEntry
@@ -2476,6 +2499,15 @@ export interface components {
             old: boolean;
             /** @default null */
             confidence: string | null;
+        };
+        /**
+         * Placement
+         * @description One node that was chosen for a job, with the GPUs (UUIDs) that are leased to it there.
+         */
+        Placement: {
+            node: string;
+            /** @default [] */
+            gpus: string[];
         };
         /**
          * JobNews
@@ -2864,9 +2896,10 @@ export interface components {
         };
         /**
          * Curve
-         * @description One series of one GPU, or of all of a node or pool together, by buckets; ``None`` is a gap.
+         * @description One series of one GPU, or of all of a node, pool, user or job together, by buckets.
          *
-         *         In the unit of the series; of one without a spread, least and most are those of the means.
+         *         ``None`` is a gap. In the unit of the series; of one without a spread, least and most are those
+         *         of the means. Of a node itself, ``gpu`` is ``None``.
          */
         Curve: {
             pool: string;
@@ -2876,6 +2909,12 @@ export interface components {
             mean: (number | null)[];
             least: (number | null)[];
             most: (number | null)[];
+            /** @default null */
+            user: string | null;
+            /** @default null */
+            job: string | null;
+            /** @default null */
+            rank: number | null;
         };
         /**
          * WatchRequest
@@ -3229,6 +3268,7 @@ export type SchemaGpuPast = components['schemas']['GpuPast'];
 export type SchemaGpusDelta = components['schemas']['GpusDelta'];
 export type SchemaNodeView = components['schemas']['NodeView'];
 export type SchemaNodeState = components['schemas']['NodeState'];
+export type SchemaGpuAlert = components['schemas']['GpuAlert'];
 export type SchemaGpuView = components['schemas']['GpuView'];
 export type SchemaGpuHolder = components['schemas']['GpuHolder'];
 export type SchemaGpuProcessView = components['schemas']['GpuProcessView'];
@@ -3241,6 +3281,7 @@ export type SchemaTimelineEntry = components['schemas']['TimelineEntry'];
 export type SchemaSilence = components['schemas']['Silence'];
 export type SchemaJobCostItem = components['schemas']['JobCostItem'];
 export type SchemaPriceItem = components['schemas']['PriceItem'];
+export type SchemaPlacement = components['schemas']['Placement'];
 export type SchemaJobNews = components['schemas']['JobNews'];
 export type SchemaJobPage = components['schemas']['JobPage'];
 export type SchemaJobsNews = components['schemas']['JobsNews'];

@@ -32,6 +32,8 @@ export type {
   SchemaPoolItem as PoolItem,
   SchemaPoolKind as PoolKind,
   SchemaPoolsNews as PoolsNews,
+  SchemaRange as GpuRange,
+  SchemaCurve as GpuCurve,
   SchemaSilence as Silence,
   SchemaTimelineEntry as TimelineEntry
 } from './schema';

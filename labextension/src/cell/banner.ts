@@ -74,13 +74,13 @@ export class JobBanner extends Panel {
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    const sight = watchSight(this.node, inSight => this._live?.model.setActive(inSight));
+    const sight = watchSight(this.node, inSight => this._live?.setActive(inSight));
     this._sight = () => sight.dispose();
   }
 
   protected override onBeforeDetach(message: Message): void {
     this._sight();
-    this._live?.model.setActive(false);
+    this._live?.setActive(false);
     super.onBeforeDetach(message);
   }
 

@@ -2,12 +2,15 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
+import type { IDisposable } from '@lumino/disposable';
 import { Widget } from '@lumino/widgets';
 
 import type { Silence } from '../api/types';
+import type { LiveGpus } from '../gpus/live';
 import { isActive, silenceText } from '../jobstate';
 import { ServerJobModel } from '../models/jobmodel';
-import { CommandIDs, type IAiInfraApi, type IAiInfraStream } from '../tokens';
+import { CommandIDs, type IAiInfraApi, type IAiInfraStream, type IGpusModel } from '../tokens';
+import type { IGpuUse } from '../widgets/rankgpus';
 import { JobView } from '../widgets/view';
 import { Tools, type ITool } from './tools';
 
@@ -17,6 +20,8 @@ export interface IJobContext {
   stream: IAiInfraStream;
   commands: CommandRegistry;
   trans: TranslationBundle;
+  /** The GPUs of this page; without them a job is drawn without its own. */
+  gpus?: IGpusModel | undefined;
 }
 
 export interface ILiveJobOptions extends IJobContext {
@@ -25,7 +30,7 @@ export interface ILiveJobOptions extends IJobContext {
   tools?: () => ITool[];
 }
 
-/** Draws while somebody says that it is seen: `model.setActive`. */
+/** Draws while somebody says that it is seen: `setActive`. */
 export class LiveJob extends Widget {
   constructor(options: ILiveJobOptions) {
     super();
@@ -41,10 +46,28 @@ export class LiveJob extends Widget {
       tools: this._tools.node,
       onLook: rank => this.model.look(rank)
     });
-    this.model.changed.connect(() => this.refresh());
+    this.model.changed.connect(() => {
+      this.refresh();
+      this._settleGpus();
+    });
   }
 
   readonly model: ServerJobModel;
+
+  /** Keep up to date from now on, or rest. */
+  setActive(active: boolean): void {
+    this._active = active;
+    this.model.setActive(active);
+    this._settleGpus();
+  }
+
+  /** Say what its ranks did with their GPUs, as the kernel has noted it, once the job is over. */
+  setUsed(used: readonly IGpuUse[]): void {
+    this._used = used;
+    if (this._isOver) {
+      this._view.endGpus(used);
+    }
+  }
 
   /** Draw the buttons anew. */
   refresh(): void {
@@ -53,11 +76,43 @@ export class LiveJob extends Widget {
 
   override dispose(): void {
     if (!this.isDisposed) {
+      this._active = false;
+      this._settleGpus();
       this._view.dispose();
       this.model.dispose();
       super.dispose();
     }
   }
+
+  /** Watch the GPUs of a job that runs on some, while it is seen. */
+  private _settleGpus(): void {
+    const { gpus, id } = this._options;
+    const detail = this.model.detail;
+    const runs =
+      detail?.item.state === 'running' && detail.placement.some(each => each.gpus.length > 0);
+    if (gpus && runs && this._active) {
+      if (this._gpus === null) {
+        const live = gpus.of({ id });
+        live.changed.connect(this._onGpus);
+        this._gpus = { live, watching: live.watch() };
+        this._onGpus(live);
+      }
+      return;
+    }
+    this._gpus?.live.changed.disconnect(this._onGpus);
+    this._gpus?.watching.dispose();
+    this._gpus = null;
+    if (detail && !isActive(detail.item) && !this._isOver) {
+      this._isOver = true;
+      this._view.endGpus(this._used);
+    }
+  }
+
+  private _onGpus = ({ board, trail }: LiveGpus): void => {
+    if (board) {
+      this._view.drawGpus(board, trail);
+    }
+  };
 
   private _own(): ITool[] {
     const { trans } = this._options;
@@ -90,4 +145,8 @@ export class LiveJob extends Widget {
   private _options: ILiveJobOptions;
   private _tools: Tools;
   private _view: JobView;
+  private _active = false;
+  private _isOver = false;
+  private _used: readonly IGpuUse[] = [];
+  private _gpus: { live: LiveGpus; watching: IDisposable } | null = null;
 }

@@ -4,11 +4,12 @@ import type { NotebookPanel } from '@jupyterlab/notebook';
 import type { IRenderMime, IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
-import { Panel, type Widget } from '@lumino/widgets';
+import { Panel } from '@lumino/widgets';
 
 import { attachTool, placeOf, watchPlace, type IPlace } from './attach';
 import { LiveJob, type IJobContext } from './livejob';
 import { isWhole, JOB_MIME, jobReference, type IJobReference } from './reference';
+import { registryOf } from './registry';
 import { watchSight } from './sight';
 import type { ITool } from './tools';
 
@@ -38,8 +39,9 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
     } else if (this._live?.model.id !== named.id) {
       this._live?.dispose();
       this._live = this._open(named);
-      this._live.model.setActive(this._inSight === true);
+      this._live.setActive(this._inSight === true);
     }
+    this._live?.setUsed(named?.used ?? []);
     this._live?.refresh();
     await this._settle();
   }
@@ -48,7 +50,7 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
     super.onAfterAttach(message);
     this._sight = watchSight(this.node, inSight => {
       this._inSight = inSight;
-      this._live?.model.setActive(inSight);
+      this._live?.setActive(inSight);
       void this._settle();
     });
     this._follow(placeOf(this, this._options.panels()));
@@ -58,7 +60,7 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
   protected override onBeforeDetach(message: Message): void {
     this._sight?.dispose();
     this._inSight = null;
-    this._live?.model.setActive(false);
+    this._live?.setActive(false);
     this._follow(null);
     super.onBeforeDetach(message);
   }
@@ -159,14 +161,4 @@ export class JobOutput extends Panel implements IRenderMime.IRenderer {
   private _sight: IDisposable | null = null;
   /** `null` until the page has said. */
   private _inSight: boolean | null = null;
-}
-
-/** The registry of the output area around `widget`: it knows the notebook's kernel's widgets. */
-function registryOf(widget: Widget): IRenderMimeRegistry | null {
-  for (let each = widget.parent; each; each = each.parent) {
-    if ('rendermime' in each) {
-      return each.rendermime as IRenderMimeRegistry;
-    }
-  }
-  return null;
 }

@@ -3,14 +3,24 @@
 import { MainAreaWidget } from '@jupyterlab/apputils';
 import type { CommandRegistry } from '@lumino/commands';
 
+import { GpusModel } from '../gpus/live';
 import { panelIcon } from '../icons';
+import { CommandIDs, type IGpusModel } from '../tokens';
 import { JobPage, type IJobPageOptions } from './page';
 import { fillToolbar } from './toolbar';
 
 export function createPage(
-  options: IJobPageOptions & { commands: CommandRegistry }
+  options: Omit<IJobPageOptions, 'gpus'> & {
+    commands: CommandRegistry;
+    gpus: IGpusModel | undefined;
+  }
 ): MainAreaWidget<JobPage> {
-  const content = new JobPage(options);
+  const { commands, id } = options;
+  const gpus = options.gpus ?? new GpusModel(options);
+  const onGpus = commands.hasCommand(CommandIDs.openGpus)
+    ? (): void => void commands.execute(CommandIDs.openGpus, { job: id })
+    : undefined;
+  const content = new JobPage({ ...options, gpus, onGpus });
   content.title.icon = panelIcon;
   content.title.closable = true;
   const widget = new MainAreaWidget({ content });

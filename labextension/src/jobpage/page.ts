@@ -4,24 +4,28 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
-import type { IAiInfraApi, IAiInfraStream } from '../tokens';
+import type { IAiInfraApi, IAiInfraStream, IGpusModel } from '../tokens';
 import { h } from '../widgets/dom';
 import { HeaderView } from '../widgets/header';
 import { manifestNode } from '../widgets/manifest';
 import { TabBar, type ITab } from '../widgets/tabs';
 import { silenceText } from '../jobstate';
+import { GpuSection } from './gpusection';
 import { LogSection } from './logsection';
 import { JobPageModel } from './pagemodel';
 import { ranksNode } from './ranks';
 import { codeNode, filesNode, fill, note, planNode } from './sections';
 import { timelineNode } from './timeline';
 
-const SECTIONS = ['log', 'ranks', 'sent', 'plan', 'timeline', 'files', 'code'] as const;
+const SECTIONS = ['log', 'ranks', 'gpus', 'sent', 'plan', 'timeline', 'files', 'code'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 export interface IJobPageOptions {
   api: IAiInfraApi;
   stream: IAiInfraStream;
+  gpus: IGpusModel;
+  /** Show the GPUs of the job in the page of all GPUs. */
+  onGpus?: (() => void) | undefined;
   trans: TranslationBundle;
   id: string;
   follow: boolean;
@@ -35,7 +39,7 @@ let pages = 0;
 export class JobPage extends Widget {
   constructor(options: IJobPageOptions) {
     super();
-    const { api, stream, trans, id } = options;
+    const { api, stream, gpus, trans, id } = options;
     const name = `aiinfra-page-${++pages}`;
     this.node.classList.add('aiinfra-job', 'aiinfra-JobPage');
     this._trans = trans;
@@ -56,7 +60,13 @@ export class JobPage extends Widget {
     const { model } = this;
     const { follow, wrap, rank } = options;
     this._log = new LogSection({ id: name, model, trans, follow, wrap, rank });
-    this._panel.append(this._log.node, this._other);
+    this._gpus = new GpuSection({
+      ...{ id, api, gpus, trans },
+      onOpen: options.onGpus,
+      onKnown: () => this._drawTabs()
+    });
+    this._use.append(this._gpus.node);
+    this._panel.append(this._log.node, this._use, this._other);
     this.node.append(this._notice, this._header.node, this._tabs.node, this._panel);
     this.node.addEventListener('keydown', this._onKey);
     this.model.changed.connect(() => this._onChange());
@@ -71,10 +81,10 @@ export class JobPage extends Widget {
   /** Show one section. What costs a request is asked for each time it is opened. */
   open(section: Section): void {
     this._section = section;
-    const isLog = section === 'log';
-    this._log.node.hidden = !isLog;
-    this._other.hidden = isLog;
-    this._log.visible = isLog && this.isVisible;
+    this._log.node.hidden = section !== 'log';
+    this._use.hidden = section !== 'gpus';
+    this._other.hidden = section === 'log' || section === 'gpus';
+    this._watch(this.isVisible);
     this._drawTabs();
     this._drawSection(true);
   }
@@ -85,25 +95,31 @@ export class JobPage extends Widget {
     }
     clearInterval(this._timer);
     this._log.dispose();
+    this._gpus.dispose();
     this.model.dispose();
     super.dispose();
   }
 
   protected override onAfterShow(_message: Message): void {
-    this._log.visible = this._section === 'log';
+    this._watch(true);
   }
 
   protected override onAfterAttach(_message: Message): void {
-    this._log.visible = this._section === 'log' && this.isVisible;
+    this._watch(this.isVisible);
   }
 
-  /** A page that is out of sight does not watch the log: it is told all of it again later. */
   protected override onBeforeHide(_message: Message): void {
-    this._log.visible = false;
+    this._watch(false);
   }
 
   protected override onBeforeDetach(_message: Message): void {
-    this._log.visible = false;
+    this._watch(false);
+  }
+
+  /** A page that is out of sight watches neither log nor GPUs: it is told all of it again later. */
+  private _watch(isVisible: boolean): void {
+    this._log.visible = isVisible && this._section === 'log';
+    this._gpus.visible = isVisible && this._section === 'gpus';
   }
 
   protected override onResize(_message: Widget.ResizeMessage): void {
@@ -114,7 +130,7 @@ export class JobPage extends Widget {
     if (this._section === 'log') {
       this._log.focus();
     } else {
-      this._other.focus();
+      (this._section === 'gpus' ? this._use : this._other).focus();
     }
   }
 
@@ -131,6 +147,7 @@ export class JobPage extends Widget {
     this.title.label = header ? trans.__('%1 (%2)', name, header.state) : name;
     this.title.caption = trans.__('Job %1', this.jobId);
     this._drawNotice();
+    this._gpus.update(this.model.detail);
     this._drawTabs();
     this._log.update();
     this._drawSection(false);
@@ -172,6 +189,8 @@ export class JobPage extends Widget {
     const labels: Record<Section, string> = {
       log: trans.__('Log'),
       ranks: trans.__('Ranks'),
+      // What the nodes do is shown in any case.
+      gpus: this._gpus.hasGpus ? trans.__('GPUs') : trans.__('Nodes'),
       sent: trans.__('Sent'),
       plan: trans.__('Plan'),
       timeline: trans.__('Timeline'),
@@ -181,6 +200,7 @@ export class JobPage extends Widget {
     const tabs: ITab[] = SECTIONS.map(key => ({ key, label: labels[key], bad: false }));
     this._tabs.update(tabs, this._section);
     this._other.setAttribute('aria-label', labels[this._section]);
+    this._use.setAttribute('aria-label', labels.gpus);
   }
 
   /** Draw the section beside the log: those made of the job itself also when that has changed. */
@@ -188,7 +208,10 @@ export class JobPage extends Widget {
     const { model, _trans: trans, _other: other } = this;
     const { detail } = model;
     const section = this._section;
-    if (section === 'log' || (!opened && (section === 'plan' || section === 'files'))) {
+    if (section === 'log' || section === 'gpus') {
+      return; // they draw themselves
+    }
+    if (!opened && (section === 'plan' || section === 'files')) {
       return;
     }
     if (section === 'plan' || section === 'files') {
@@ -250,5 +273,7 @@ export class JobPage extends Widget {
   private _panel: HTMLElement;
   private _other = h('div', { class: 'aiinfra-JobPage-other', tabindex: '0', role: 'region' });
   private _log: LogSection;
+  private _gpus: GpuSection;
+  private _use = h('div', { class: 'aiinfra-JobPage-use', tabindex: '0', role: 'region' });
   private _timer: ReturnType<typeof setInterval>;
 }

@@ -9,7 +9,7 @@ import type { JobBanner } from '../cell/banner';
 import type { IJobContext } from '../cell/livejob';
 import { beginsLaunch } from '../editor/launchline';
 import { RequestError } from '../request';
-import { CommandIDs, IAiInfraApi, IAiInfraStream } from '../tokens';
+import { CommandIDs, IAiInfraApi, IAiInfraModels, IAiInfraStream } from '../tokens';
 
 /** Offers a cell the job it has begun before a reload or a restart, and a command for any job. */
 const plugin: JupyterFrontEndPlugin<void> = {
@@ -17,17 +17,19 @@ const plugin: JupyterFrontEndPlugin<void> = {
   description: 'Offers to re-attach the jobs of a notebook after a reload or a restart.',
   autoStart: true,
   requires: [INotebookTracker, IAiInfraApi, IAiInfraStream],
-  optional: [ITranslator],
+  optional: [ITranslator, IAiInfraModels],
   activate: (
     app: JupyterFrontEnd,
     tracker: INotebookTracker,
     api: IAiInfraApi,
     stream: IAiInfraStream,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    models: IAiInfraModels | null
   ): void => {
     const trans = (translator ?? nullTranslator).load('jupyter_aiinfra');
     const { commands, serviceManager } = app;
-    const banners = new Banners({ api, stream, commands, trans }, path =>
+    const gpus = models?.gpus;
+    const banners = new Banners({ api, stream, commands, trans, gpus }, path =>
       serviceManager.contents.localPath(path)
     );
     tracker.forEach(panel => banners.follow(panel));

@@ -21,7 +21,7 @@ type Page = MainAreaWidget<JobPage>;
 /** A command that opens the page of a job; pages that are open come back after a reload. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-aiinfra:jobpage',
-  description: 'Adds the page of a job: its logs, plan, timeline and files.',
+  description: 'Adds the page of a job: its logs, GPUs, plan, timeline and files.',
   autoStart: true,
   requires: [IAiInfraApi, IAiInfraStream],
   optional: [IAiInfraSettings, IAiInfraModels, ITranslator, ILayoutRestorer],
@@ -36,7 +36,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   ): void => {
     const trans = (translator ?? nullTranslator).load('jupyter_aiinfra');
     const tracker = new WidgetTracker<Page>({ namespace: 'aiinfra-jobs' });
-    const opener = new Opener({ app, api, stream, settings, trans, tracker });
+    const opener = new Opener({ app, api, stream, models, settings, trans, tracker });
     const given = (args: ReadonlyPartialJSONObject): string | null =>
       typeof args['id'] === 'string' ? args['id'] : (models?.selection.selected?.id ?? null);
 
@@ -75,6 +75,7 @@ interface IOpenerOptions {
   app: JupyterFrontEnd;
   api: IAiInfraApi;
   stream: IAiInfraStream;
+  models: IAiInfraModels | null;
   settings: IAiInfraSettings | null;
   trans: TranslationBundle;
   tracker: WidgetTracker<Page>;
@@ -102,7 +103,7 @@ class Opener {
   }
 
   private async _page(id: string, rank: number | undefined): Promise<Page> {
-    const { app, api, stream, settings, trans, tracker } = this._options;
+    const { app, api, stream, models, settings, trans, tracker } = this._options;
     const open = tracker.find(({ content }) => content.jobId === id);
     if (open) {
       return open;
@@ -111,6 +112,7 @@ class Opener {
     const page = createPage({
       api,
       stream,
+      gpus: models?.gpus,
       trans,
       id,
       rank,

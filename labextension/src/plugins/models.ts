@@ -1,22 +1,29 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 
-// Others ask for this token as they start, and it is small.
+// Others ask for this token as they start, and they are small.
+// eslint-disable-next-line jupyter/prefer-lazy-imports
+import { GpusModel } from '../gpus/live';
 // eslint-disable-next-line jupyter/prefer-lazy-imports
 import { JobsModel } from '../models/jobs';
 import { PoolsModel } from '../models/pools';
 import { JobSelection } from '../models/selection';
 import { IAiInfraApi, IAiInfraModels, IAiInfraStream } from '../tokens';
 
-/** The pools and jobs of this page, one model for all that shows them. */
+/** The pools, jobs and GPUs of this page, one model for all that shows them. */
 const plugin: JupyterFrontEndPlugin<IAiInfraModels> = {
   id: 'jupyter-aiinfra:models',
-  description: 'Provides the pools and jobs as this page knows them.',
+  description: 'Provides the pools, jobs and GPUs as this page knows them.',
   autoStart: true,
   provides: IAiInfraModels,
   requires: [IAiInfraApi, IAiInfraStream],
   activate: (_app: JupyterFrontEnd, api: IAiInfraApi, stream: IAiInfraStream): IAiInfraModels => {
     const jobs = new JobsModel({ api, stream });
-    return { jobs, pools: new PoolsModel({ stream }), selection: new JobSelection(jobs) };
+    return {
+      jobs,
+      pools: new PoolsModel({ stream }),
+      gpus: new GpusModel({ api, stream }),
+      selection: new JobSelection(jobs)
+    };
   }
 };
 

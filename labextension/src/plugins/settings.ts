@@ -9,6 +9,7 @@ export const DEFAULTS: Readonly<ISettingValues> = {
   notifyWhenDone: true,
   notifyInBrowser: 'when hidden',
   showStatusBar: true,
+  showGpusInStatusBar: true,
   followLog: true,
   wrapLines: false,
   cellToolbar: true,

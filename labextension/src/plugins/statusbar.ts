@@ -5,12 +5,15 @@ import type { IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
+import { warningIcon } from '../icons';
+import type { GpuStatus } from '../models/gpustatus';
+import type { gpuWords } from '../models/gpuwords';
 import { CommandIDs, IAiInfraModels, IAiInfraSettings, IAiInfraStream } from '../tokens';
 
-/** How many jobs go on, in the status bar; a click shows the panel. */
+/** How many jobs go on, and what the GPUs do; a click shows the panel, or the page of GPUs. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-aiinfra:statusbar',
-  description: 'Adds the number of running jobs to the status bar.',
+  description: 'Adds the number of running jobs and the use of GPUs to the status bar.',
   autoStart: true,
   requires: [IAiInfraModels, IAiInfraStream],
   optional: [IStatusBar, IAiInfraSettings, ITranslator],
@@ -26,42 +29,145 @@ const plugin: JupyterFrontEndPlugin<void> = {
       return;
     }
     const trans = (translator ?? nullTranslator).load('jupyter_aiinfra');
-    const item = new StatusItem({
-      onClick: () => void app.commands.execute(CommandIDs.showPanel),
-      caption: trans.__('Show AI Infra: pools and jobs')
-    });
-    const draw = (): void =>
-      item.draw(statusText(models.jobs.active, stream.state === 'lost', trans));
-    models.jobs.changed.connect(draw);
-    stream.stateChanged.connect(draw);
-    draw();
-
-    const isWanted = (): boolean => settings?.get('showStatusBar') ?? true;
-    const toggled = new Signal<StatusItem, void>(item);
-    let watching: IDisposable | null = null;
-    const follow = (): void => {
-      if (isWanted()) {
-        watching ??= models.jobs.watch();
-      } else {
-        watching?.dispose();
-        watching = null;
-      }
-      toggled.emit();
-    };
-    statusBar.registerStatusItem(plugin.id, {
-      item,
-      align: 'left',
-      rank: 100,
-      isActive: isWanted,
-      activeStateChanged: toggled
-    });
+    const jobs = addJobs({ app, models, stream, statusBar, settings, trans });
+    const gpus = addGpus({ app, models, stream, statusBar, settings, trans });
     // Nothing of JupyterLab's start waits for us.
     void Promise.all([app.restored, settings?.ready]).then(() => {
+      const follow = (): void => {
+        jobs();
+        gpus();
+      };
       follow();
       settings?.changed.connect(follow);
     });
   }
 };
+
+interface IParts {
+  app: JupyterFrontEnd;
+  models: IAiInfraModels;
+  stream: IAiInfraStream;
+  statusBar: IStatusBar;
+  settings: IAiInfraSettings | null;
+  trans: TranslationBundle;
+}
+
+/** Register the item of the jobs. What is returned brings it in line with the settings. */
+function addJobs({ app, models, stream, statusBar, settings, trans }: IParts): () => void {
+  const item = new StatusItem({
+    onClick: () => void app.commands.execute(CommandIDs.showPanel),
+    caption: trans.__('Show AI Infra: pools and jobs')
+  });
+  const draw = (): void =>
+    item.draw(statusText(models.jobs.active, stream.state === 'lost', trans));
+  models.jobs.changed.connect(draw);
+  stream.stateChanged.connect(draw);
+  draw();
+
+  const isWanted = (): boolean => settings?.get('showStatusBar') ?? true;
+  const toggled = new Signal<StatusItem, void>(item);
+  let watching: IDisposable | null = null;
+  statusBar.registerStatusItem(plugin.id, {
+    item,
+    align: 'left',
+    rank: RANK,
+    isActive: isWanted,
+    activeStateChanged: toggled
+  });
+  return () => {
+    if (isWanted()) {
+      watching ??= models.jobs.watch();
+    } else {
+      watching?.dispose();
+      watching = null;
+    }
+    toggled.emit();
+  };
+}
+
+/** Register the item of the GPUs. What is returned brings it in line with the settings. */
+function addGpus(parts: IParts): () => void {
+  const { app, statusBar, settings } = parts;
+  const item = new StatusItem({
+    onClick: () => {
+      const { openGpus, showPanel } = CommandIDs;
+      void app.commands.execute(app.commands.hasCommand(openGpus) ? openGpus : showPanel);
+    },
+    caption: ''
+  });
+  item.addClass('aiinfra-StatusItem-gpus');
+  const gpus = new GpuItem(item, parts);
+  statusBar.registerStatusItem(`${plugin.id}-gpus`, {
+    item,
+    align: 'left',
+    rank: RANK + 1,
+    isActive: () => gpus.isShown,
+    activeStateChanged: gpus.toggled
+  });
+  return () => void gpus.want(settings?.get('showGpusInStatusBar') ?? true);
+}
+
+/** The item of the GPUs, which is there while any are known. What it needs loads when wanted. */
+class GpuItem {
+  constructor(item: StatusItem, parts: IParts) {
+    this._item = item;
+    this._parts = parts;
+    this.toggled = new Signal<StatusItem, void>(item);
+  }
+
+  readonly toggled: Signal<StatusItem, void>;
+
+  get isShown(): boolean {
+    return this._isShown;
+  }
+
+  async want(isWanted: boolean): Promise<void> {
+    this._isWanted = isWanted;
+    if (!isWanted) {
+      this._status?.dispose();
+      this._status = null;
+      this._show(false);
+      return;
+    }
+    const [{ GpuStatus }, { gpuWords }] = await Promise.all([
+      import('../models/gpustatus'),
+      import('../models/gpuwords')
+    ]);
+    // The settings may have changed meanwhile, or have been told of twice.
+    if (this._isWanted && this._status === null) {
+      this._words = gpuWords;
+      this._status = new GpuStatus(this._parts);
+      this._status.changed.connect(() => this._draw());
+      this._draw();
+    }
+  }
+
+  private _draw(): void {
+    const { models, trans } = this._parts;
+    const nameOf = (id: string): string => models.jobs.find(id)?.name ?? id;
+    const words = this._status && this._words?.(this._status, nameOf, trans);
+    if (words) {
+      this._item.draw(words.text, words);
+    }
+    this._show(Boolean(words));
+  }
+
+  private _show(isShown: boolean): void {
+    if (isShown !== this._isShown) {
+      this._isShown = isShown;
+      this.toggled.emit();
+    }
+  }
+
+  private _item: StatusItem;
+  private _parts: IParts;
+  private _status: GpuStatus | null = null;
+  private _words: typeof gpuWords | null = null;
+  private _isWanted = false;
+  private _isShown = false;
+}
+
+const RANK = 100;
 
 /** The words of the item. What was last known is no news while the server is not reachable. */
 export function statusText(
@@ -80,6 +186,13 @@ export function statusText(
     : trans._n('AI Infra: %1 job', 'AI Infra: %1 jobs', active);
 }
 
+interface IMore {
+  /** What is wrong, in a word or two; empty where nothing is. */
+  warning: string;
+  /** All there is to say, for whoever points at it. */
+  caption: string;
+}
+
 class StatusItem extends Widget {
   constructor({ onClick, caption }: { onClick: () => void; caption: string }) {
     super({ node: document.createElement('button') });
@@ -88,11 +201,29 @@ class StatusItem extends Widget {
     this.node.addEventListener('click', onClick);
   }
 
-  draw(text: string): void {
-    if (this.node.textContent !== text) {
-      this.node.textContent = text;
+  draw(
+    text: string,
+    { warning, caption }: IMore = { warning: '', caption: this.node.title }
+  ): void {
+    const drawn = JSON.stringify([text, warning]);
+    if (drawn !== this._drawn) {
+      this._drawn = drawn;
+      this.node.replaceChildren(text);
+      this.toggleClass('aiinfra-mod-warning', warning !== '');
+      if (warning !== '') {
+        const icon = document.createElement('span');
+        icon.className = 'aiinfra-StatusItem-sign';
+        icon.setAttribute('aria-hidden', 'true');
+        this.node.append(icon, warning);
+        warningIcon.element({ container: icon });
+      }
+    }
+    if (this.node.title !== caption) {
+      this.node.title = caption;
     }
   }
+
+  private _drawn = '';
 }
 
 export default plugin;

@@ -1,4 +1,6 @@
 /* eslint-disable jupyter/no-untranslated-string -- loaded by anywidget, outside of JupyterLab's translations */
+import type { Trail } from '../gpus/history';
+import type { Board } from '../gpus/wire';
 import { copyText, h } from './dom';
 import { count, plural, sizeText } from './format';
 import { HeaderView } from './header';
@@ -6,6 +8,7 @@ import { LogState, plainText, type IChange } from './log';
 import { LogPane } from './logpane';
 import { manifestNode } from './manifest';
 import { launcherSlot, type IDelta, type IHeader, type IManifest, type IModel } from './protocol';
+import { RankGpus, type IGpuUse } from './rankgpus';
 import { RankTabs, type ILogTab } from './ranktabs';
 
 const EVENTS = ['header', 'ranks', 'manifest', 'log', 'delta'].map(name => `change:${name}`);
@@ -36,7 +39,8 @@ export class JobView {
     this._copy.addEventListener('click', () => void this._onCopy());
     this._bar.append(this._tabs.node, this._copy);
     this._foot.append(this._status, this._where);
-    node.replaceChildren(this._header.node, this._bar, this._pane.node, this._foot);
+    const gpus = this._gpus.node;
+    node.replaceChildren(this._header.node, this._bar, gpus, this._pane.node, this._foot);
     EVENTS.forEach(event => model.on(event, this._onChange));
     this._timer = setInterval(() => this._header.tick(performance.now()), 1000);
     this._look();
@@ -47,6 +51,17 @@ export class JobView {
   dispose(): void {
     clearInterval(this._timer);
     EVENTS.forEach(event => this._model.off(event, this._onChange));
+    this._gpus.dispose();
+  }
+
+  /** Show the GPUs of the job's ranks as they are now. */
+  drawGpus(board: Board, trail: Trail): void {
+    this._gpus.draw(this._model.get('header').id, board, trail);
+  }
+
+  /** Show what the ranks did with their GPUs, now that they do no more. */
+  endGpus(uses: readonly IGpuUse[]): void {
+    this._gpus.end(uses);
   }
 
   private _onChange = (): void => {
@@ -168,6 +183,7 @@ export class JobView {
   private _onLook: ((rank: number | null) => void) | undefined;
   private _node: HTMLElement;
   private _header = new HeaderView();
+  private _gpus = new RankGpus();
   private _tabs: RankTabs;
   private _pane: LogPane;
   private _bar = h('div', { class: 'aiinfra-bar' });

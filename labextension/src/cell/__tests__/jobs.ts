@@ -45,6 +45,7 @@ export function jobDetail(
     fetch: [],
     tracking_url: null,
     silence: null,
+    placement: [],
     ...more
   };
 }

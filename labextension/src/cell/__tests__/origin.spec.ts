@@ -43,8 +43,25 @@ describe('the origin of a job', () => {
 describe('the reference to a job in an output', () => {
   it('is what the kernel wrote', () => {
     const written = { id: '0abc', name: 'digits', pool: 'here', state: 'running' };
-    expect(jobReference(written)).toEqual({ id: '0abc', state: 'running', hides: false });
+    expect(jobReference(written)).toEqual({
+      id: '0abc',
+      state: 'running',
+      hides: false,
+      used: []
+    });
     expect(jobReference({ ...written, hides: true })?.hides).toBe(true);
+    const use = { rank: 1, gpus: ['n0:3', 4], mean_percent: 'much', peak_percent: 98.5 };
+    const gpus = [use, { rank: '0', gpus: [] }, { rank: 0 }, null];
+    expect(jobReference({ ...written, gpus })?.used).toEqual([
+      {
+        rank: 1,
+        gpus: ['n0:3'],
+        mean_percent: null,
+        peak_percent: 98.5,
+        peak_memory_bytes: null,
+        memory_total_bytes: null
+      }
+    ]);
   });
 
   it.each([null, 'text', {}, { id: 7 }, { id: '' }, { id: '0abc; import os' }, { id: '../0' }])(
@@ -55,7 +72,7 @@ describe('the reference to a job in an output', () => {
   );
 
   it('says whether the output holds the end of the job', () => {
-    const of = (state: string): boolean => isWhole({ id: '0', state, hides: false });
+    const of = (state: string): boolean => isWhole({ id: '0', state, hides: false, used: [] });
     expect(['pending', 'starting', 'running', ''].map(of)).toEqual([false, false, false, false]);
     expect(['succeeded', 'failed', 'cancelled', 'lost'].every(of)).toBe(true);
     expect(isJobId(undefined)).toBe(false);

@@ -38,7 +38,9 @@ export function createPanel(options: IPanelOptions): Widget {
   const pools = new Section({
     label: trans.__('Pools'),
     watch: () => models.pools.watch(),
-    draw: () => <PoolsSection models={models} commands={commands} trans={trans} />
+    draw: isVisible => (
+      <PoolsSection models={models} commands={commands} trans={trans} isVisible={isVisible} />
+    )
   });
   const jobs = new Section({
     label: trans.__('Jobs'),
@@ -55,7 +57,7 @@ export function createPanel(options: IPanelOptions): Widget {
   });
   panel.addWidget(pools);
   panel.addWidget(jobs);
-  (panel.content as AccordionPanel).setRelativeSizes([1, 2]);
+  (panel.content as AccordionPanel).setRelativeSizes([1, 1]);
   followSize(panel.content);
   return panel;
 }

@@ -17,10 +17,11 @@ import type { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useRef, useState } from 'react';
 
 import type { PoolItem } from '../../api/types';
-import { warningIcon } from '../../icons';
+import { panelIcon, warningIcon } from '../../icons';
 import { CommandIDs, type IAiInfraModels, type IProblem } from '../../tokens';
 import { useSignal } from '../usesignal';
-import { Facts, NodeDetails } from './nodes';
+import { PoolUse, useLive } from './gpus';
+import { PoolDetails, useOpenNodes, type IOpenNodes } from './nodes';
 import { clockText, poolFacts, sinceText, troubleText } from './poolfacts';
 
 export interface IPoolsSectionProps {
@@ -28,13 +29,17 @@ export interface IPoolsSectionProps {
   models: IAiInfraModels;
   commands: CommandRegistry;
   trans: TranslationBundle;
+  /** Whether it is in sight: what GPUs do is watched only then. */
+  isVisible: boolean;
 }
 
 /** The list of pools; a pool that is attached while it is shown is opened and gets the focus. */
-export function PoolsSection({ models, commands, trans }: IPoolsSectionProps): React.JSX.Element {
+export function PoolsSection(props: IPoolsSectionProps): React.JSX.Element {
+  const { models, commands, trans, isVisible } = props;
   useSignal(models.pools.changed);
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const [wanted, setWanted] = useState<string | null>(null);
+  const nodes = useOpenNodes();
   const { checking, attaching, answers } = useUnderWay(commands, pool => {
     setOpen(names => new Set([...names, pool.name]));
     setWanted(pool.name);
@@ -64,13 +69,16 @@ export function PoolsSection({ models, commands, trans }: IPoolsSectionProps): R
   return (
     <div className="aiinfra-Pools">
       {problem && <ProblemNote problem={problem} />}
-      <ul className="aiinfra-Pools-list" aria-label={trans.__('Pools')}>
+      <ul className="aiinfra-Pools-list" aria-label={trans.__('Pools')} onKeyDown={walk}>
         {pools.map(pool => (
           <PoolRow
             key={pool.name}
             pool={latest(pool, answers.get(pool.name))}
+            models={models}
             commands={commands}
             trans={trans}
+            isVisible={isVisible}
+            nodes={nodes}
             checking={checking.has(pool.name)}
             open={open.has(pool.name)}
             wanted={wanted === pool.name}
@@ -204,6 +212,9 @@ function AttachButton({
 
 interface IPoolRowProps {
   pool: PoolItem;
+  models: IAiInfraModels;
+  isVisible: boolean;
+  nodes: IOpenNodes;
   commands: CommandRegistry;
   trans: TranslationBundle;
   checking: boolean;
@@ -214,7 +225,8 @@ interface IPoolRowProps {
 }
 
 function PoolRow(props: IPoolRowProps): React.JSX.Element {
-  const { pool, commands, trans, checking, open, wanted, onToggle, onFocused } = props;
+  const { pool, models, commands, trans, isVisible, nodes } = props;
+  const { checking, open, wanted, onToggle, onFocused } = props;
   const toggle = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     if (wanted) {
@@ -226,6 +238,10 @@ function PoolRow(props: IPoolRowProps): React.JSX.Element {
   const details = `aiinfra-pool-${pool.name}`;
   const trouble = pool.problem || troubleText(pool, trans);
   const act = (command: string): void => void commands.execute(command, { name: pool.name });
+  const hasGpus = pool.nodes?.some(({ gpus }) => gpus.length > 0) ?? false;
+  // One that does not answer is tried by the server when it asks it, not from here.
+  const isRead = hasGpus && pool.status !== 'unreachable';
+  const live = useLive(models, isRead ? { pool: pool.name, detail: 'nodes' } : null, isVisible);
   return (
     // The class and the name are what the context menu looks for.
     <li className="aiinfra-PoolRow" data-pool={pool.name} aria-busy={checking}>
@@ -241,6 +257,13 @@ function PoolRow(props: IPoolRowProps): React.JSX.Element {
           <span className="aiinfra-PoolRow-name">{pool.name}</span>
           <span className="aiinfra-PoolRow-kind">{pool.kind}</span>
         </button>
+        {hasGpus && commands.hasCommand(CommandIDs.openGpus) && (
+          <IconButton
+            icon={panelIcon}
+            label={trans.__('Show the GPUs of %1', pool.name)}
+            onClick={() => void commands.execute(CommandIDs.openGpus, { pool: pool.name })}
+          />
+        )}
         <IconButton
           icon={refreshIcon}
           label={trans.__('Check %1 now', pool.name)}
@@ -263,12 +286,40 @@ function PoolRow(props: IPoolRowProps): React.JSX.Element {
           <span>{trans._n('1 active job', '%1 active jobs', pool.active_jobs)}</span>
         )}
       </div>
+      <PoolUse live={live} trans={trans} />
       {trouble && <p className="aiinfra-PoolRow-problem">{trouble}</p>}
       <div id={details} hidden={!open}>
-        {open && <PoolDetails pool={pool} trans={trans} />}
+        {open && (
+          <PoolDetails
+            pool={pool}
+            overview={live?.board ?? null}
+            open={nodes}
+            {...{ models, commands, trans, isVisible }}
+          />
+        )}
       </div>
     </li>
   );
+}
+
+/** Up and down lead from one row that opens to the next, right and left open and close it. */
+function walk(event: React.KeyboardEvent<HTMLElement>): void {
+  const { currentTarget: list, target, key } = event;
+  const rows = [...list.querySelectorAll<HTMLElement>('button[aria-expanded]')];
+  const at = rows.findIndex(row => row === target);
+  const row = rows[at];
+  if (row === undefined) {
+    return;
+  }
+  const isOpen = row.getAttribute('aria-expanded') === 'true';
+  if (key === 'ArrowDown' || key === 'ArrowUp') {
+    rows[at + (key === 'ArrowDown' ? 1 : -1)]?.focus();
+  } else if ((key === 'ArrowRight' && !isOpen) || (key === 'ArrowLeft' && isOpen)) {
+    row.click();
+  } else {
+    return;
+  }
+  event.preventDefault();
 }
 
 function IconButton({
@@ -331,39 +382,5 @@ function Status({
       <Icon.react tag="span" />
       {checking ? trans.__('asking…') : text}
     </span>
-  );
-}
-
-/** The options the pool was attached with, and its nodes with their GPUs. */
-function PoolDetails({
-  pool,
-  trans
-}: {
-  pool: PoolItem;
-  trans: TranslationBundle;
-}): React.JSX.Element {
-  const options = Object.entries<unknown>(pool.options);
-  return (
-    <div className="aiinfra-PoolDetails">
-      {options.length > 0 && (
-        <Facts
-          facts={options.map(([name, value]) => [
-            name,
-            typeof value === 'string' ? value : JSON.stringify(value)
-          ])}
-        />
-      )}
-      {pool.nodes === null ? (
-        <p className="aiinfra-Pools-note">
-          {trans.__('What it has is known once it has been checked.')}
-        </p>
-      ) : (
-        <ul className="aiinfra-PoolDetails-nodes" aria-label={trans.__('Nodes')}>
-          {pool.nodes.map(node => (
-            <NodeDetails key={node.name} node={node} pool={pool} trans={trans} />
-          ))}
-        </ul>
-      )}
-    </div>
   );
 }

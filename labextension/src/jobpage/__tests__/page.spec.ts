@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { fakeApi, FakeStream } from '../../__tests__/fakes';
 import type { JobDetail, JobItem } from '../../api/types';
+import { GpusModel } from '../../gpus/live';
 import { RequestError } from '../../request';
 import { CommandIDs, type IAiInfraApi } from '../../tokens';
 import type { IHeader } from '../../widgets/protocol';
@@ -73,6 +74,7 @@ function detail(changes: Partial<JobDetail> = {}, header: Partial<IHeader> = {})
     line: '--procs 2',
     fetch: [],
     tracking_url: null,
+    placement: [],
     ...changes
   } as unknown as JobDetail;
 }
@@ -116,7 +118,8 @@ async function open(
     ...methods
   });
   const trans = nullTranslator.load('jupyter_aiinfra');
-  const page = new JobPage({ api, stream, trans, id: '0abc', follow: true, wrap: false });
+  const gpus = new GpusModel({ api, stream });
+  const page = new JobPage({ api, stream, gpus, trans, id: '0abc', follow: true, wrap: false });
   // The toolbar of a page moves what does not fit out of sight, and in jsdom nothing fits.
   const toolbar = new Toolbar();
   fillToolbar(toolbar, { model: page.model, commands, trans });
@@ -257,6 +260,26 @@ describe('the page of a job', () => {
     expect(stream.watched.map(({ topic }) => topic)).toEqual(['job', 'log']);
     page.open('timeline');
     expect(stream.watched.map(({ topic }) => topic)).toEqual(['job']);
+    page.dispose();
+    expect(stream.watched).toEqual([]);
+  });
+
+  it('watches the GPUs while their section is in sight, and names it after them', async () => {
+    const { page, node, stream } = await open();
+    const topics = (): string[] => stream.watched.map(({ topic }) => topic);
+    click(node, 'Nodes');
+    expect(topics()).toEqual(['job', 'gpus']);
+    page.hide();
+    expect(topics()).toEqual(['job']);
+    page.show();
+    expect(topics()).toEqual(['job', 'gpus']);
+    stream.say({
+      type: 'job',
+      detail: detail({ placement: [{ node: 'node-a', gpus: ['GPU-1'] }] })
+    });
+    click(node, 'GPUs');
+    click(node, 'Log');
+    expect(topics()).toEqual(['job', 'log']);
     page.dispose();
     expect(stream.watched).toEqual([]);
   });

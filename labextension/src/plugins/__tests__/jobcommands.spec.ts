@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
 import { ended, job, jobsNews } from '../../__tests__/samples';
+import { GpusModel } from '../../gpus/live';
 import { JobsModel } from '../../models/jobs';
 import { PoolsModel } from '../../models/pools';
 import { JobSelection } from '../../models/selection';
@@ -22,7 +23,12 @@ function activate(methods: Partial<IAiInfraApi>): void {
   const stream = new FakeStream();
   const api = fakeApi(methods);
   const jobs = new JobsModel({ api, stream });
-  models = { jobs, pools: new PoolsModel({ stream }), selection: new JobSelection(jobs) };
+  models = {
+    jobs,
+    pools: new PoolsModel({ stream }),
+    gpus: new GpusModel({ api, stream }),
+    selection: new JobSelection(jobs)
+  };
   commands = new CommandRegistry();
   commands.addCommand(CommandIDs.openJob, { execute: opened });
   inMenu = [];

@@ -1,18 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import widget from '../job';
+import { JobView } from '../view';
 import type { ICounts, IHeader, IModel, IRank, IRankLog, ITraits, Line } from '../protocol';
+import type { IGpuTraits, IGpuTraitsModel } from '../rankgpus';
+import { aChange, aWhole, JOB, noCanvas } from './gpus';
 
-class FakeModel implements IModel {
-  constructor(traits: Partial<ITraits> = {}) {
+type AllTraits = ITraits & IGpuTraits;
+
+class FakeModel implements IModel, IGpuTraitsModel {
+  constructor(traits: Partial<AllTraits> = {}) {
     this._traits = { ...TRAITS, ...traits };
   }
 
-  get<K extends keyof ITraits>(name: K): ITraits[K] {
+  get<K extends keyof AllTraits>(name: K): AllTraits[K] {
     return this._traits[name];
   }
 
-  set(traits: Partial<ITraits>): void {
+  set(traits: Partial<AllTraits>): void {
     Object.assign(this._traits, traits);
     for (const name of Object.keys(traits)) {
       [...(this.listeners.get(`change:${name}`) ?? [])].forEach(listener => listener());
@@ -33,7 +38,7 @@ class FakeModel implements IModel {
 
   readonly sent: unknown[] = [];
   readonly listeners = new Map<string, Set<() => void>>();
-  private _traits: ITraits;
+  private _traits: AllTraits;
 }
 
 function header(changes: Partial<IHeader> = {}): IHeader {
@@ -74,12 +79,14 @@ const RANKS: IRank[] = [
   { rank: 0, state: 'running', node: 'node-a', failed: false, progress: null },
   { rank: 1, state: 'running', node: 'node-a', failed: false, progress: null }
 ];
-const TRAITS: ITraits = {
+const TRAITS: AllTraits = {
   header: header(),
   ranks: RANKS,
   manifest: { size_bytes: 0, count: 0, items: [] },
   log: { seq: 0, ranks: { '0': log([['one'], ['two']]), '1': log([['uno']]) } },
-  delta: {}
+  delta: {},
+  gpus: {},
+  gpus_delta: {}
 };
 
 let root: HTMLElement;
@@ -93,7 +100,7 @@ afterEach(() => {
   root.remove();
 });
 
-function draw(traits: Partial<ITraits> = {}): { model: FakeModel; dispose: () => void } {
+function draw(traits: Partial<AllTraits> = {}): { model: FakeModel; dispose: () => void } {
   const model = new FakeModel(traits);
   return { model, dispose: widget.render({ model, el: root }) };
 }
@@ -386,4 +393,53 @@ it('draws the same model in two places', () => {
   ]);
   const ids = tabs().map(tab => tab.id);
   expect(new Set(ids).size).toBe(ids.length);
+});
+
+describe('the GPUs of the ranks', () => {
+  const fold = (): HTMLDetailsElement | null => root.querySelector('.aiinfra-gpus');
+  const tell = (traits: Partial<AllTraits>): FakeModel => {
+    noCanvas();
+    const { model } = draw({ header: header({ id: JOB }) });
+    model.set(traits);
+    return model;
+  };
+
+  it('are not there where there is none', () => {
+    const model = tell({});
+    expect(fold()?.hidden).toBe(true);
+    model.set({ gpus: aWhole(1, { gpus: [], gpu_values: [] }) });
+    expect(fold()?.hidden).toBe(true);
+  });
+
+  it('stand below the tabs, rank by rank, and go on by changes', async () => {
+    const model = tell({ gpus: aWhole(1) });
+    expect(fold()?.hidden).toBe(false);
+    expect(fold()?.open).toBe(true);
+    expect(fold()?.previousElementSibling?.className).toBe('aiinfra-bar');
+    const said = text('.aiinfra-gpus > summary');
+    expect(said).toMatch(/^GPUs · \d+ % · /);
+    [0, 1, 2].forEach(number => model.set({ gpus_delta: aChange(2 + number, number) }));
+    expect(text('.aiinfra-gpus > summary')).not.toBe(said);
+    await vi.waitFor(() => expect(text('.aiinfra-Gpus-title')).toMatch(/^ranks? /), 3_000);
+  });
+
+  it('are a table of what they came to when the job is over', () => {
+    noCanvas();
+    const view = new JobView(new FakeModel(), root);
+    view.endGpus([]);
+    expect(fold()?.hidden).toBe(true);
+    const use = { rank: 1, gpus: ['n0:3'], mean_percent: 41.2, peak_percent: null };
+    view.endGpus([{ ...use, peak_memory_bytes: 3 * 2 ** 30, memory_total_bytes: 80 * 2 ** 30 }]);
+    expect(text('.aiinfra-gpus > summary')).toBe(
+      'GPUs · 1 rank · 41 % busy on average · 3/80 GiB at most'
+    );
+    expect([...root.querySelectorAll('.aiinfra-used td')].map(cell => cell.textContent)).toEqual([
+      'rank 1',
+      'n0:3',
+      '41 %',
+      'n/a',
+      '3/80 GiB'
+    ]);
+    view.dispose();
+  });
 });

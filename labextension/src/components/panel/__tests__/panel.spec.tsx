@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FakeStream, fakeApi } from '../../../__tests__/fakes';
 import { ended, job, jobsNews, pool } from '../../../__tests__/samples';
 import { JobList } from '../../../models/joblist';
+import { GpusModel } from '../../../gpus/live';
 import { JobsModel } from '../../../models/jobs';
 import { PoolsModel } from '../../../models/pools';
 import { JobSelection } from '../../../models/selection';
@@ -42,7 +43,12 @@ beforeEach(async () => {
   stream = new FakeStream();
   const api = fakeApi({});
   const jobs = new JobsModel({ api, stream });
-  models = { jobs, pools: new PoolsModel({ stream }), selection: new JobSelection(jobs) };
+  models = {
+    jobs,
+    pools: new PoolsModel({ stream }),
+    gpus: new GpusModel({ api, stream }),
+    selection: new JobSelection(jobs)
+  };
   const commands = new CommandRegistry();
   for (const id of Object.values(CommandIDs)) {
     commands.addCommand(id, { label: id, execute: args => ran(id, args['id']) });

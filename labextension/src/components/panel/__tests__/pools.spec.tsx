@@ -8,6 +8,8 @@ import React from 'react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import type { Gpu, PoolItem } from '../../../api/types';
+import { FakeStream, fakeApi } from '../../../__tests__/fakes';
+import { GpusModel } from '../../../gpus/live';
 import { CommandIDs, type IAiInfraModels, type IPoolsModel, type IProblem } from '../../../tokens';
 import { PoolsSection } from '../pools';
 import { aNode, aPool } from './pooldata';
@@ -41,8 +43,12 @@ function show(
   commands.addCommand(CommandIDs.attachPool, { execute: attach ?? unexpected });
   commands.addCommand(CommandIDs.checkPool, { execute: check ?? unexpected });
   commands.addCommand(CommandIDs.detachPool, { execute: detach ?? unexpected });
-  const models = { pools: model } as unknown as IAiInfraModels;
-  const { container } = render(<PoolsSection models={models} commands={commands} trans={trans} />);
+  const stream = new FakeStream();
+  const gpus = new GpusModel({ api: fakeApi({}), stream });
+  const models = { pools: model, gpus } as unknown as IAiInfraModels;
+  const { container } = render(
+    <PoolsSection models={models} commands={commands} trans={trans} isVisible />
+  );
   return { model, commands, container };
 }
 
@@ -170,7 +176,7 @@ describe('the list of pools', () => {
       name => nodes.querySelector(`[data-node="${name}"]`)?.textContent ?? ''
     );
     expect(texts[0]).toMatch(/^gpu1live.*10\.0\.0\.1/);
-    expect(texts[0]).toMatch(/leased to 0abc.*used by process 7 of eve.*free$/);
+    expect(texts[0]).toMatch(/leased to 0abc.*used by process 7 of eve.*free/);
     expect(texts[1]).toContain('answers againIt did not answer a short time ago');
     expect(texts[2]).toMatch(/unreachable since .+gpu3 did not answer in time$/);
   });

@@ -1,0 +1,92 @@
+import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
+import type { ICommandPalette } from '@jupyterlab/apputils';
+import type { ILauncher } from '@jupyterlab/launcher';
+import { CommandRegistry } from '@lumino/commands';
+import type { Widget } from '@lumino/widgets';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+
+import { fakeApi, FakeStream } from '../../__tests__/fakes';
+import { GpusModel } from '../../gpus/live';
+import { JobsModel } from '../../models/jobs';
+import { PoolsModel } from '../../models/pools';
+import { JobSelection } from '../../models/selection';
+import { CommandIDs } from '../../tokens';
+import plugin from '../gpuspage';
+
+afterEach(() => {
+  document.body.replaceChildren();
+});
+
+interface IAdded {
+  command: string;
+}
+
+function activate(): {
+  commands: CommandRegistry;
+  added: Widget[];
+  activateById: ReturnType<typeof vi.fn>;
+  restore: ReturnType<typeof vi.fn>;
+  offered: IAdded[];
+} {
+  const commands = new CommandRegistry();
+  const added: Widget[] = [];
+  const offered: IAdded[] = [];
+  const activateById = vi.fn();
+  const shell = { add: (widget: Widget) => added.push(widget), activateById };
+  const app = { commands, shell } as unknown as JupyterFrontEnd;
+  const stream = new FakeStream();
+  const api = fakeApi({});
+  const jobs = new JobsModel({ api, stream });
+  const models = {
+    jobs,
+    pools: new PoolsModel({ stream }),
+    gpus: new GpusModel({ api, stream }),
+    selection: new JobSelection(jobs)
+  };
+  const restore = vi.fn(() => Promise.resolve());
+  const restorer = { restore } as unknown as ILayoutRestorer;
+  const palette = {
+    addItem: (item: IAdded) => offered.push(item)
+  } as unknown as ICommandPalette;
+  const launcher = { add: (item: IAdded) => offered.push(item) } as unknown as ILauncher;
+  void plugin.activate(app, api, stream, models, null, palette, launcher, restorer);
+  return { commands, added, activateById, restore, offered };
+}
+
+describe('the command that opens the page of GPUs', () => {
+  it('makes one page, also when asked twice at once, and shows what it is told to', async () => {
+    const { commands, added, activateById } = activate();
+    const [one, same] = (await Promise.all([
+      commands.execute(CommandIDs.openGpus),
+      commands.execute(CommandIDs.openGpus, { pool: 'here' })
+    ])) as Widget[];
+    expect(same).toBe(one);
+    await commands.execute(CommandIDs.openGpus, { pool: 'here', node: 'n0' });
+    expect(added.map(({ id }) => id)).toEqual(['aiinfra-gpus']);
+    expect(activateById).toHaveBeenLastCalledWith('aiinfra-gpus');
+    const page = one as unknown as { content: { model: { view: object } } };
+    expect(page.content.model.view).toMatchObject({ pool: 'here', node: 'n0', job: null });
+    await commands.execute(CommandIDs.openGpus, { isLauncher: true, cwd: '/' });
+    expect(page.content.model.view).toMatchObject({ pool: 'here', node: 'n0' });
+    one?.dispose();
+  });
+
+  it('is in the palette and in the launcher', () => {
+    const { offered, commands } = activate();
+    expect(offered.map(({ command }) => command)).toEqual(Array(2).fill(CommandIDs.openGpus));
+    expect(commands.label(CommandIDs.openGpus, { isPalette: true })).toBe('AI Infra: Show GPUs');
+    expect(commands.label(CommandIDs.openGpus)).toBe('GPUs');
+  });
+
+  it('is brought back after a reload, with what it showed', async () => {
+    const { commands, restore } = activate();
+    const [, options] = restore.mock.calls[0] as unknown as [
+      unknown,
+      { command: string; args: (page: Widget) => object }
+    ];
+    expect(options.command).toBe(CommandIDs.openGpus);
+    const page = (await commands.execute(CommandIDs.openGpus, { job: '1abc' })) as Widget;
+    expect(options.args(page)).toMatchObject({ pool: null, node: null, job: '1abc' });
+    page.dispose();
+  });
+});
