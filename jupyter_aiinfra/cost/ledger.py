@@ -155,7 +155,7 @@ class Ledger:
 
     def set_price(self, pool: str, terms: Terms, *, since: float | None = None) -> PoolPrice:
         """Say what a pool costs from now on, or from an earlier moment; see :class:`Terms`."""
-        at = self._wall() if since is None else since
+        at = round((self._wall() if since is None else since) * SECOND_US) / SECOND_US
         rate = terms.rate
         number = self.store.set_price(
             pool,
