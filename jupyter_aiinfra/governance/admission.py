@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -10,7 +11,7 @@ from typing import Final
 
 from jupyter_aiinfra.cost.ledger import Ledger
 from jupyter_aiinfra.cost.money import parse_money
-from jupyter_aiinfra.errors import BudgetSpent, Conflict, UsageError
+from jupyter_aiinfra.errors import BudgetSpent, Conflict, StorageFull, UsageError
 from jupyter_aiinfra.governance.budget import (
     Spend,
     covers,
@@ -24,6 +25,7 @@ from jupyter_aiinfra.store import Store
 
 __all__ = ["BUDGET_CHECK", "Admission"]
 
+_SETTLED_SECONDS: Final = 60.0
 BUDGET_CHECK: Final = "budget"
 """What findings of budgets are known by."""
 
@@ -146,6 +148,9 @@ class Admission:
     def spend_of(self, budget: Budget, now: float, *, unpriced: Collection[str] = ()) -> Spend:
         """Return what was spent of a budget in its period, up to now."""
         window, scope = window_of(budget, now), scope_of(budget)
+        # What turned out to have been otherwise is told by the ledger once it is settled anew.
+        with contextlib.suppress(StorageFull):
+            self._ledger.settle(older_than=_SETTLED_SECONDS)
         amounts = self._ledger.spend(scope, start=window.start)
         seconds = 0.0
         if not unpriced:
