@@ -203,7 +203,7 @@ def _tag(context: Context, job_id: str, tags: tuple[str, ...]) -> None:
 
 
 @cost.group("prices", cls=_Cost, default="list", context_settings=SETTINGS)
-def prices() -> None:
+def _prices() -> None:
     """See the prices that are known, and add others.
 
     \b
@@ -214,7 +214,7 @@ def prices() -> None:
     """  # noqa: D301 - click keeps the lines below its \b
 
 
-@prices.command("list")
+@_prices.command("list")
 @click.argument("text", required=False, default="")
 @click.option("--region", default="", help="in regions of which this is a part")
 @TAKES_CONTEXT
@@ -233,8 +233,8 @@ def _list_prices(context: Context, text: str, region: str) -> None:
     context.surface.value(to_wire(shown))
 
 
-@prices.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@_prices.command("import")
+@click.argument("file", type=click.Path())
 @click.option("--provider", help="whose a catalog of SkyPilot's is, such as aws")
 @click.option(
     "--as-of", metavar="DATE", help="as of when its prices are; without it the file's day"

@@ -49,7 +49,19 @@ from jupyter_aiinfra.server.routes import Operation, Query, Route
 from jupyter_aiinfra.store.charging import ChargedJob
 from jupyter_aiinfra.store.usage import DIMENSIONS
 
-__all__ = ["ROUTES", "ReportHandler", "SummaryHandler", "cost_report", "cost_summary"]
+__all__ = [
+    "ROUTES",
+    "CatalogHandler",
+    "ExportHandler",
+    "JobCostsHandler",
+    "PoolPriceHandler",
+    "ReportHandler",
+    "SummaryHandler",
+    "TagsHandler",
+    "WhatIfHandler",
+    "cost_report",
+    "cost_summary",
+]
 
 _MOST_JOBS: Final = 500
 _MOST_PRICES: Final = 1000

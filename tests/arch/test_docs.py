@@ -19,6 +19,7 @@ import pytest
 from jupyter_aiinfra import errors
 from jupyter_aiinfra.cli.main import cli
 from jupyter_aiinfra.commands import tree
+from jupyter_aiinfra.commands.costverbs import cost
 from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.launch_line import OPTIONS, parse_launch, split_script
 from jupyter_aiinfra.pools import KINDS, pool_class
@@ -93,11 +94,11 @@ def test_a_launch_line_is_understood(block: Block, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "line"), lines_with("text", "python", start=("%pool", "%jobs", "%gpus")), ids=named
+    ("block", "line"), lines_with("text", "python", start=("%pool", "%jobs", "%gpus", "%cost")), ids=named
 )
 def test_a_magic_is_understood(block: Block, line: str) -> None:
     name, *words = shlex.split(line)
-    commands = {"%pool": tree.pool, "%jobs": tree.jobs, "%gpus": gpus}
+    commands = {"%pool": tree.pool, "%jobs": tree.jobs, "%gpus": gpus, "%cost": cost}
     parsed(commands[name], words, name=name)
 
 
@@ -134,7 +135,7 @@ def test_data_is_well_formed(block: Block) -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {"text", "python", "sh", "json", "toml"}
+    known = {"text", "python", "sh", "json", "toml", "yaml"}
     assert [str(block) for block in BLOCKS if block.language not in known] == []
 
 

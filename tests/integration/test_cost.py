@@ -95,6 +95,7 @@ def test_a_job_that_nobody_watches_is_metered_when_somebody_looks(site: Site) ->
     assert cost["node_seconds"] == pytest.approx(ended - shown["created_at"], abs=1.0)
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_mlflow_is_told_what_a_run_costs(site: Site) -> None:
     pytest.importorskip("mlflow")
     site.attach("--price", "36/node-h")

@@ -132,12 +132,16 @@ async def test_a_report_adds_up(api: Api, elsewhere: Engine) -> None:
         assert problem["message"]
 
 
-async def test_the_server_meters_by_itself_while_jobs_run(api: Api, elsewhere: Engine) -> None:
+async def test_the_server_meters_by_itself_while_jobs_run(
+    elsewhere: Engine, jp_serverapp: Any
+) -> None:
     elsewhere.set_price(POOL, PriceOptions(price="36/gpu-h"))
+    (app,) = jp_serverapp.extension_manager.extension_apps["jupyter_aiinfra"]
+    app.background.start()
     job = await launch(elsewhere)
-    await api.get("jobs")  # the server has begun to look
 
     await eventually(lambda: elsewhere.store.job_usage([job]))
+    await app.background.stop()
 
 
 async def test_pools_are_told_with_their_price_which_can_be_said(
