@@ -21,6 +21,7 @@ export function job(id: string, values: Partial<JobItem> = {}): JobItem {
     ended_at: null,
     notebook: null,
     user: null,
+    notice: null,
     ...values
   };
 }
@@ -46,6 +47,7 @@ export function pool(name: string, values: Partial<PoolItem> = {}): PoolItem {
     checked_at: 2,
     nodes: null,
     leases: null,
+    price: null,
     ...values
   };
 }

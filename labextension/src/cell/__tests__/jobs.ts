@@ -19,6 +19,7 @@ export function jobItem(changes: Partial<JobItem> = {}): JobItem {
     ended_at: null,
     notebook: '/work/nb.ipynb',
     user: null,
+    notice: null,
     ...changes
   };
 }
@@ -46,6 +47,8 @@ export function jobDetail(
     tracking_url: null,
     silence: null,
     placement: [],
+    cost: null,
+    tags: {},
     ...more
   };
 }

@@ -50,6 +50,7 @@ export function pool(name: string, more: Partial<PoolItem> = {}): PoolItem {
     checked_at: null,
     nodes: null,
     leases: null,
+    price: null,
     ...more
   };
 }

@@ -30,7 +30,8 @@ const ITEM: JobItem = {
   started_at: 1_002,
   ended_at: null,
   notebook: null,
-  user: null
+  user: null,
+  notice: null
 };
 
 function detail(changes: Partial<JobDetail> = {}, header: Partial<IHeader> = {}): JobDetail {

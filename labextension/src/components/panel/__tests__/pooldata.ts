@@ -34,6 +34,7 @@ export function aPool(given: Partial<PoolItem> = {}): PoolItem {
     checked_at: 1_700_000_000,
     nodes: [],
     leases: null,
+    price: null,
     ...given
   };
 }
