@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ async def priced(house: House, price: str = HOURLY) -> Engine:
     return engine
 
 
-async def running(engine: Engine, house: House, *, hours_ago: float = 0.0, **spec: object) -> Job:
+async def running(engine: Engine, house: House, *, hours_ago: float = 0.0, **spec: Any) -> Job:
     """Launch a job that has held its node for some time already."""
     job = await engine.launch(POOL, a_spec(**spec), EMPTY)
     house.cluster.begin(job.id)
@@ -110,7 +111,7 @@ async def test_many_who_look_at_once_decide_once(house: House) -> None:
     engines = [house.engine() for _ in range(4)]
     engine.governor.set_budget(a_budget(period="total"))
     with ThreadPoolExecutor(4) as several:
-        looks = [several.submit(lambda e=each: asyncio.run(e.govern())) for each in engines]
+        looks = [several.submit(asyncio.run, each.govern()) for each in engines]
         for look in looks:
             look.result()
     assert kinds(engine, job.id).count("job.notice") == 1
@@ -148,7 +149,7 @@ async def test_who_dies_between_decision_and_stop_leaves_the_grace_on_record(
         revision=1,
     )
     assert won
-    graces = []
+    graces: list[float] = []
     pool_class = type(engine.pool(POOL))
     monkeypatch.setattr(
         pool_class, "cancel", lambda _self, _handle, *, grace: _noted(graces, grace)
