@@ -20,15 +20,19 @@ from jupyter_aiinfra.errors import (
     UsageError,
 )
 from jupyter_aiinfra.model import (
+    Budget,
     CaptureKind,
+    Decision,
     Desired,
     Handle,
+    IdleRule,
     Job,
     JobKind,
     JobSpec,
     JobState,
     Manifest,
     ManifestItem,
+    Notice,
     Observation,
     Origin,
     Placement,
@@ -56,6 +60,25 @@ def job(job_id: str = "job1", *, pool: str = "here", **values: object) -> Job:
 
 def seen(state: JobState, **values: object) -> Observation:
     return replace(Observation(state=state, seen_at=200.0), **values)  # type: ignore[arg-type]
+
+
+def a_budget(budget_id: str = "b1", **values: object) -> Budget:
+    made = Budget(
+        id=budget_id,
+        scope="user",
+        subject="anna",
+        period="month",
+        amount="20",
+        currency="USD",
+        created_at=3.0,
+    )
+    return replace(made, **values)  # type: ignore[arg-type]
+
+
+def decision(kind: str, *, job: str | None = None, **values: object) -> Decision:
+    key = f"b1/1/total/{kind}/{job}"
+    made = Decision(key=key, by="b1", kind="warning", text="said", at=5.0, job=job)
+    return replace(made, kind=kind, **values)  # type: ignore[arg-type]
 
 
 SUBMITTER = Submitter(host="gpu1", process={"pid": 7}, since=150.0)
@@ -596,3 +619,102 @@ class StoreSuite:
         assert store.drop_chunks(10, before=3600) == 0
         assert set(store.chunks(10, start=0, end=9999)) == {keys[1]}
         assert set(store.chunks(60, start=0, end=9999)) == set(keys[2:])
+
+    # budgets and decisions
+
+    def test_a_budget_is_kept_and_changed_in_place(
+        self, store: Store, open_again: Callable[[], Store]
+    ) -> None:
+        made = store.set_budget(a_budget())
+        assert open_again().budgets() == [made]
+        changed = store.set_budget(a_budget("b2", amount="7/2", action="ask"))
+        assert (changed.id, changed.revision, changed.amount) == ("b1", 2, "7/2")
+        other = store.set_budget(a_budget("b3", period="day"))
+        assert {each.id for each in store.budgets()} == {"b1", "b3"}
+        assert store.snooze_budget("b1", until=50.0, by="anna")
+        assert not store.snooze_budget("b9", until=50.0)
+        snoozed = store.get_budget("b1")
+        assert (snoozed.snoozed_until, snoozed.snoozed_by, snoozed.revision) == (50.0, "anna", 3)
+        assert store.remove_budget(other.id)
+        assert not store.remove_budget(other.id)
+        assert [event.kind for event in store.events(subject="b1")] == [
+            "budget.set",
+            "budget.set",
+            "budget.snoozed",
+        ]
+
+    def test_a_decision_is_made_once_by_any_number_of_stores(
+        self, store: Store, added: Job, open_again: Callable[[], Store]
+    ) -> None:
+        budget = store.set_budget(a_budget())
+        stores = [store, *(open_again() for _ in range(3))]
+        stop = decision("stop", job=added.id, grace_seconds=30.0)
+        barrier = threading.Barrier(len(stores))
+
+        def decide(each: Store) -> bool:
+            barrier.wait()
+            return each.decide(stop, revision=budget.revision)
+
+        with ThreadPoolExecutor(len(stores)) as several:
+            assert sorted(several.map(decide, stores)) == [False, False, False, True]
+        now = store.get_job(added.id)
+        assert now.desired is Desired.STOP
+        assert now.notice is not None
+        assert (now.notice.kind, now.notice.grace_seconds) == ("stop", 30.0)
+        assert store.decisions(by="b1") == [stop]
+        assert store.decisions(job=added.id) == [stop]
+        assert set(store.claimed([stop.key, "other"])) == {stop.key}
+        kinds = [event.kind for event in store.events(subject=added.id)]
+        assert kinds == ["job.added", "job.notice", "job.desired"]
+
+    def test_nothing_is_decided_of_what_is_over_or_ends_or_by_what_was_changed(
+        self, store: Store, added: Job
+    ) -> None:
+        budget = store.set_budget(a_budget())
+        assert not store.decide(decision("warning", job="gone"))
+        store.snooze_budget("b1", until=None)
+        assert not store.decide(decision("stop", job=added.id), revision=budget.revision)
+        store.request(added.id, expected=0, desired=Desired.STOP)
+        assert not store.decide(decision("stop", job=added.id))
+        assert store.decide(decision("warning", job=added.id))
+        store.fail_pending(added.id, reason="because")
+        assert not store.decide(decision("question", job=added.id))
+        # What is about no job, and what kept one from being launched, needs none.
+        assert store.decide(decision("question"))
+        assert store.decide(decision("refusal", job="never"))
+
+    def test_a_notice_is_kept_by_what_weighs_more_and_taken_back(
+        self, store: Store, added: Job
+    ) -> None:
+        store.set_budget(a_budget())
+        assert store.decide(decision("question", job=added.id, until=9.0))
+        assert store.decide(decision("warning", job=added.id))
+        assert store.get_job(added.id).notice == Notice(
+            kind="question", text="said", by="b1", at=5.0, until=9.0
+        )
+        assert not store.take_notice_back(added.id, by="idle")
+        assert store.take_notice_back(added.id, by="b1")
+        assert store.get_job(added.id).notice is None
+        assert store.decide(decision("stop", job=added.id))
+        assert not store.take_notice_back(added.id, by="b1")
+        assert store.remove_budget("b1")
+        assert store.get_job(added.id).notice is not None
+
+    def test_a_job_brings_its_budget_and_takes_it_along(self, store: Store) -> None:
+        spec = replace(job().spec, budget="41/2 USD")
+        store.add_job(job("job7", spec=spec))
+        (budget,) = store.budgets()
+        assert (budget.scope, budget.subject, budget.amount) == ("job", "job7", "41/2")
+        store.fail_pending("job7", reason="because")
+        store.remove_job("job7")
+        assert store.budgets() == []
+
+    def test_idle_rules_are_kept_by_name(self, store: Store) -> None:
+        store.set_idle_rule("here", IdleRule(stop_seconds=1800.0))
+        store.set_idle_rule("job1", IdleRule(watch=False))
+        assert store.idle_rules() == {
+            "here": IdleRule(stop_seconds=1800.0),
+            "job1": IdleRule(watch=False),
+        }
+        store.set_idle_rule("here", None)
+        assert set(store.idle_rules()) == {"job1"}
