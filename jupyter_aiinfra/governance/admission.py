@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from jupyter_aiinfra.cost.ledger import Ledger
-from jupyter_aiinfra.cost.money import parse_money
+from jupyter_aiinfra.cost.money import Unit, parse_money
 from jupyter_aiinfra.errors import BudgetSpent, Conflict, StorageFull, UsageError
 from jupyter_aiinfra.governance.budget import (
     Spend,
@@ -53,7 +53,15 @@ class Admission:
                     _warning(
                         f"nobody has said what pool {pool} costs: the budget of {name_of(budget)} "
                         "cannot count this job, and does not stop it",
-                        f"%pool price {pool} 2.49/gpu-h says it; --max-duration 2h stops it anyway",
+                        f"%pool price {pool} --price 2.49/gpu-h says it; --max-duration 2h stops it anyway",
+                    )
+                )
+            elif price.rate.unit is Unit.GPU and not spec.gpus:
+                found.append(
+                    _warning(
+                        f"the price of pool {pool} is one of GPUs, and this job uses none: the "
+                        f"budget of {name_of(budget)} cannot count it, and does not stop it",
+                        f"%pool price {pool} --price 0.50/node-h is a price for whole nodes",
                     )
                 )
             elif price.rate.money.currency != budget.currency:

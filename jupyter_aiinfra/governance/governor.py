@@ -45,7 +45,7 @@ _LATEST: Final = 30.0
 _IDLE_SECONDS: Final = 60.0
 _HOUR: Final = 3600
 
-Stopping = Callable[[str, float | None], Awaitable[object]]
+_Stopping = Callable[[str, float | None], Awaitable[object]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Governor(Admission):
         *,
         ledger: Ledger,
         telemetry: Telemetry,
-        stop: Stopping,
+        stop: _Stopping,
         wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(store, ledger, wall=wall)

@@ -27,7 +27,16 @@ from jupyter_aiinfra.server.governwire import (
 from jupyter_aiinfra.server.handlers import AiInfraHandler
 from jupyter_aiinfra.server.routes import Operation, Query, Route
 
-__all__ = ["ROUTES", "all_budgets"]
+__all__ = [
+    "ROUTES",
+    "BudgetHandler",
+    "BudgetsHandler",
+    "IdleHandler",
+    "IdleRuleHandler",
+    "SnoozeHandler",
+    "StopHandler",
+    "all_budgets",
+]
 
 _DECISIONS = 200
 _SHORTEST_IDLE = 300.0

@@ -19,6 +19,7 @@ import pytest
 from jupyter_aiinfra import errors
 from jupyter_aiinfra.cli.main import cli
 from jupyter_aiinfra.commands import tree
+from jupyter_aiinfra.commands.budgetverbs import budget, idle
 from jupyter_aiinfra.commands.costverbs import cost
 from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.launch_line import OPTIONS, parse_launch, split_script
@@ -255,9 +256,9 @@ def test_every_error_is_in_the_guide() -> None:
 class TestHelp:
     """The examples in the program's own help are examples too."""
 
-    GROUPS: ClassVar = {"pool": tree.pool, "jobs": tree.jobs}
+    GROUPS: ClassVar = {"pool": tree.pool, "jobs": tree.jobs, "budget": budget, "idle": idle}
 
-    @pytest.mark.parametrize("name", ["pool", "jobs"])
+    @pytest.mark.parametrize("name", ["pool", "jobs", "budget", "idle"])
     def test_examples_are_understood(self, name: str) -> None:
         group = self.GROUPS[name]
         texts = [group.help or "", *(c.help or "" for c in group.commands.values())]

@@ -292,6 +292,13 @@ async def test_an_unknown_price_is_said_at_launch_and_stops_nothing(house: House
     assert view.verdict.problem
 
 
+async def test_a_price_of_gpus_counts_no_job_without_any(house: House) -> None:
+    engine = await priced(house, "3usd/gpu-h")
+    (found,) = engine.governor.findings(a_spec(budget="10 USD"), pool=POOL)
+    assert "is one of GPUs, and this job uses none" in found.message
+    assert engine.governor.findings(a_spec(budget="10 USD", gpus=1), pool=POOL) == ()
+
+
 async def test_another_currency_is_refused_by_name(house: House) -> None:
     engine = await priced(house, "3eur/node-h")
     with pytest.raises(UsageError, match="is in USD, and pool fake costs EUR"):
