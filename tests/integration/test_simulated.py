@@ -89,6 +89,15 @@ def test_a_server_shows_it_in_every_way(site: Site) -> None:
         assert {node["state"] for node in now["nodes"]} == {"live"}
         past = wait_until(lambda: ask("gpus/history", pool="sim", since=0))
         assert len(past) == 64
+        # What was read is kept, also whose each GPU was, and is there at once.
+        users = ask("gpus/range", pool="sim", by="user", series="power")["curves"]
+        assert {curve["user"] for curve in users} == {"ada", "grace", "emmy", "service"}
+        assert all(any(curve["mean"]) for curve in users)
+        ranks = ask("gpus/range", pool="sim", by="rank")["curves"]
+        assert max(curve["rank"] for curve in ranks) == 15  # two nodes of 8
+        nodes = ask("gpus/range", pool="sim", of="nodes", series="cpu,network_rx")["curves"]
+        assert len(nodes) == 128
+        assert all(curve["gpu"] is None for curve in nodes)
         request = urllib.request.Request(  # noqa: S310
             served.said["url"] + "aiinfra/metrics", headers={"Authorization": f"token {token}"}
         )
