@@ -10,7 +10,7 @@ import {
   type IWholeGpus,
   type Unset
 } from './gpuboards';
-import { Looks } from './looks';
+import { Looks, type Word } from './looks';
 import { NodeTable } from './nodetable';
 import { ProcessTable } from './processes';
 
@@ -74,7 +74,7 @@ export class GpuBoardView {
     this._boards.fill(model.get('past'));
     this._looks = new Looks({
       node,
-      say: word => model.send(word),
+      say: word => this._say(word),
       onSight: inSight => this._onSight(inSight)
     });
     this._timer = setInterval(() => this._tick(), 1000);
@@ -97,7 +97,7 @@ export class GpuBoardView {
     const isWhole = this._boards.load(this._model.get('gpus'));
     if (!fits && !isWhole && !this._asked) {
       // A kernel that runs a cell may not hear this; then the next whole mends it.
-      this._model.send({ type: 'resync' });
+      this._say({ type: 'resync' });
     }
     this._asked = !fits && !isWhole;
     if ('heard' in delta) {
@@ -117,6 +117,17 @@ export class GpuBoardView {
     this._isGone = true;
     this._drawState();
   };
+
+  /** Whether it could be said: only an attempt tells that the kernel, or its comm, is gone. */
+  private _say(word: Word | { type: 'resync' }): boolean {
+    try {
+      this._model.send(word);
+      return true;
+    } catch {
+      this._isGone = true;
+      return false;
+    }
+  }
 
   private _onSight(inSight: boolean): void {
     if (inSight) {

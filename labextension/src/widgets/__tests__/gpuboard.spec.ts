@@ -199,6 +199,22 @@ describe('a widget whose kernel', () => {
     expect(state()).toMatch(/^no longer live: its kernel is gone, as of/);
   });
 
+  it('cannot be told anything is gone', () => {
+    const { model } = draw();
+    const send = vi.spyOn(model, 'send').mockImplementation(() => {
+      throw new Error('Cannot send');
+    });
+    vi.advanceTimersByTime(1_000);
+    model.set({ life: { state: 'paused' } });
+    expect(send).toHaveBeenCalledTimes(1);
+    expect(state()).toMatch(/^no longer live: its kernel is gone, as of/);
+    send.mockRestore();
+    vi.advanceTimersByTime(9_000);
+    expect(model.sent.at(-1)).toMatchObject({ type: 'look' });
+    model.set({ life: { state: 'live' }, delta: aChange(2, 0) });
+    expect(state()).toBe('live');
+  });
+
   it('has ended says why', () => {
     const { model } = draw();
     model.set({ life: { state: 'ended', why: 'the extension was unloaded' } });
