@@ -99,6 +99,10 @@ def _attach(
       pool attach lab --kind ssh --hosts-from '~/.ssh/config:gpu*'
     """  # noqa: D301 - click keeps the lines below its \b
     given = {key: value for key, value in options.items() if value is not None}
+    for field in dataclasses.fields(pool_class(kind).options_type):
+        if field.metadata.get("path") and field.name in given:
+            # Whoever opens the pool may be in another folder.
+            given[field.name] = str(Path(given[field.name]).expanduser().absolute())
     engine = context.session.engine
     question = KeyQuestion(context.surface, accept_key)
     attaching = engine.attach(name, kind=kind, options=given, confirm=question)
