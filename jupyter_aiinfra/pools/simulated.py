@@ -115,6 +115,7 @@ class SimulatedPool(Pool):
     """
 
     kind: ClassVar[str] = "simulated"
+    title: ClassVar[str] = "Simulated GPUs"
     options_type: ClassVar[type] = SimulatedOptions
 
     def __init__(
