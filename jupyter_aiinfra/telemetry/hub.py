@@ -307,6 +307,8 @@ class Telemetry:
     def _nodes_of(self, job: Job) -> Sequence[str]:
         """Return the nodes that a job is on, as far as is known, by the names of its pool."""
         names = _nodes_of(job)
+        if job.placement:
+            return names  # as its pool has called them, then
         try:
             pool = self._pool(job.pool)
         except AiInfraError:
