@@ -9,5 +9,5 @@ from benchmarks.gpus.watched import watched
 
 __all__ = ["MEASURES", "PACKAGES"]
 
-PACKAGES = ("tornado", "sqlalchemy")
+PACKAGES = ("nvidia-ml-py", "tornado", "sqlalchemy")
 MEASURES = (sampled, watched, told, kept)

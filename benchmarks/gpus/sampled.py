@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.figure import Figure, Goal
-from benchmarks.gpus.peers import monitors
+from benchmarks.gpus.peers import VERSIONS, monitors
 from benchmarks.gpus.scene import GPUS, alone
 from benchmarks.registry import CannotMeasure, Run
 from tests.support.nvml import MockNvml, build, gpu
@@ -75,7 +75,8 @@ def sampled(run: Run) -> Sequence[Figure]:
                 unit="µs",
                 ours=tuple(found[name]),
                 raw=tuple(found["pynvml"]),
-                note=f"not ours: what {name} takes for a snapshot of its own, against pynvml.",
+                note=f"not ours: what {name} {VERSIONS[name]} takes for a snapshot of its own, "
+                "against pynvml.",
             )
             for name in _PEERS
         ),

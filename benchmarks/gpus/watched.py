@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from benchmarks.figure import Figure, Goal
-from benchmarks.gpus.peers import dashboard
+from benchmarks.gpus.peers import VERSIONS, dashboard
 from benchmarks.gpus.sampled import mock_gpus
 from benchmarks.gpus.scene import GPUS
 from benchmarks.registry import CannotMeasure, Run
@@ -216,7 +216,8 @@ def _figures(found: Mapping[str, Sequence[float]]) -> Sequence[Figure]:
                 unit="ms",
                 ours=tuple(found[f"peer {name}"]),
                 raw=tuple(found[f"peer idle {name}"]),
-                note=f"not ours: its gpu_resource at {_HERTZ} Hz, its default; as above.",
+                note=f"not ours: gpu_resource of version {VERSIONS['jupyterlab-nvdashboard']} at "
+                f"{_HERTZ} Hz, its default; as above.",
             )
             for name in ("p50", "p99")
         ),
