@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.gpus.drawn import drawn
 from benchmarks.gpus.kept import kept
 from benchmarks.gpus.sampled import sampled
 from benchmarks.gpus.told import told
@@ -10,4 +11,4 @@ from benchmarks.gpus.watched import watched
 __all__ = ["MEASURES", "PACKAGES"]
 
 PACKAGES = ("nvidia-ml-py", "tornado", "sqlalchemy")
-MEASURES = (sampled, watched, told, kept)
+MEASURES = (sampled, watched, told, kept, drawn)
