@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.figure import Figure, Goal, Judged
+from benchmarks.figure import Figure
+from benchmarks.gpus.scene import GPUS, NODES, alone, lines, sample_of
 from benchmarks.registry import Run
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store, open_store
 from jupyter_aiinfra.store.readings import ChunkKey
+from jupyter_aiinfra.telemetry.owners import owner_labels
 from jupyter_aiinfra.telemetry.ranges import read_range
 from jupyter_aiinfra.telemetry.rollup import RESOLUTIONS, Rollups
-from jupyter_aiinfra.telemetry.sample import parse_sample
 from jupyter_aiinfra.telemetry.sampler import sample_steps
-from tests.support.readings import trace
 
 __all__ = ["kept"]
 
-_NODES, _GPUS = 64, 8
 _HOUR, _DAY, _WEEK = 3600, 86400, 7 * 86400
 _BEGIN = 1_700_000_000 // (_HOUR * 240) * _HOUR * 240
 
@@ -30,6 +28,7 @@ def kept(run: Run) -> Sequence[Figure]:
     sizes: list[float] = []
     charts: list[float] = []
     pooled: list[float] = []
+    owned: list[float] = []
     writes: list[float] = []
     for number in range(1, run.rounds + 1):
         folder = run.folder / str(number)
@@ -38,40 +37,45 @@ def kept(run: Run) -> Sequence[Figure]:
         sizes.append(_day(store, folder) / 1e6)
         charts.append(1000 * _chart(store, by="gpu", nodes=["n0"]))
         pooled.append(1000 * _chart(store, by="pool", nodes=None))
+        owned.append(1000 * _chart(store, by="user", nodes=None))
         store.close()
         run.say(f"kept {number}/{run.rounds}: {sizes[-1]:.1f} MB, {pooled[-1]:.0f} ms")
     week = "a week of means, least and most from the store, by 700 points at most"
     return (
-        Figure(
-            name="a day of 512 GPUs at 1 Hz in the store",
-            unit="MB",
-            ours=tuple(sizes),
-            judged=Judged.OURS,
-            goal=Goal(limit=50),
-            note="the SQLite file with buckets of 10 s, a minute and an hour; an hour of one node "
-            "(random walks) is rolled up, and stands for all hours of all nodes.",
+        alone(
+            f"a day of {NODES * GPUS} GPUs at 1 Hz in the store",
+            "MB",
+            sizes,
+            limit=50,
+            note=f"the SQLite file with buckets of 10 s, a minute and an hour of {NODES} nodes and "
+            "their GPUs, and whose these were; an hour of one node (random walks) is rolled up, "
+            "and stands for all hours of all nodes.",
         ),
-        Figure(
-            name="a week's chart of a pool of 512 GPUs",
-            unit="ms",
-            ours=tuple(pooled),
-            judged=Judged.OURS,
-            goal=Goal(limit=300),
+        alone(
+            f"a week's chart of a pool of {NODES * GPUS} GPUs",
+            "ms",
+            pooled,
+            limit=300,
             note=f"{week}, utilization of all GPUs together.",
         ),
-        Figure(
-            name="a week's chart of a node's 8 GPUs",
-            unit="ms",
-            ours=tuple(charts),
-            judged=Judged.OURS,
-            goal=Goal(limit=300),
+        alone(
+            "the same, a curve a user",
+            "ms",
+            owned,
+            limit=300,
+            note="each bucket goes to those whose the GPU was then.",
+        ),
+        alone(
+            f"a week's chart of a node's {GPUS} GPUs",
+            "ms",
+            charts,
+            limit=300,
             note=f"{week}, a curve a GPU.",
         ),
-        Figure(
-            name="writing a minute of one node",
-            unit="ms",
-            ours=tuple(writes),
-            judged=Judged.OURS,
+        alone(
+            "writing a minute of one node",
+            "ms",
+            writes,
             note="processor time, once a minute, on a thread of its own; the mean over an hour.",
         ),
     )
@@ -80,12 +84,13 @@ def kept(run: Run) -> Sequence[Figure]:
 def _roll(store: Store, *, seed: int) -> float:
     """Roll up an hour of one node; return how long the writing of a minute takes, in ms."""
     rollups = Rollups(store)
-    node = trace(_GPUS, seed=seed, start=_BEGIN)
+    node = lines(seed, nodes=1, start=_BEGIN)
     spent = 0.0
     for second in range(_HOUR):
-        line = next(node)
-        sample = parse_sample(json.dumps(line).encode())
-        rollups.add("lab", "n0", _BEGIN + second, sample_steps(sample))
+        (line,) = next(node)
+        sample = sample_of(line)
+        labels = owner_labels(sample)
+        rollups.add("lab", "n0", _BEGIN + second, sample_steps(sample), labels)
         if second % 60 == 59:
             begun = time.process_time()
             rollups.write(before=_BEGIN + second + 60)
@@ -101,7 +106,7 @@ def _day(store: Store, folder: Path) -> float:
     empty = path.stat().st_size
     # A chunk of hours is only begun: a whole one is as long as one of minutes.
     whole = hour[60][ChunkKey("lab", "n0", 60, _BEGIN)]
-    for number in range(_NODES):
+    for number in range(NODES):
         made: dict[ChunkKey, bytes] = {}
         for width, chunks in hour.items():
             for start in range(_BEGIN, _BEGIN + _DAY, width * 60):
@@ -110,7 +115,7 @@ def _day(store: Store, folder: Path) -> float:
         # Of the week before only hours are read.
         store.change_chunks(list(made), lambda _, made=made: made)  # type: ignore[misc]
     size = path.stat().st_size - empty
-    for number in range(_NODES):
+    for number in range(NODES):
         before = {
             ChunkKey("lab", f"n{number}", 3600, start): whole
             for start in range(_BEGIN - 4 * 60 * _HOUR, _BEGIN + 1, 60 * _HOUR)

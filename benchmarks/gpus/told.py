@@ -2,122 +2,116 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.figure import Figure, Goal, Judged
+from benchmarks.figure import Figure, Goal
+from benchmarks.gpus.scene import GPUS, NODES, alone, lines
 from benchmarks.registry import Run
 from jupyter_aiinfra.server.feeds import GpusFeed
 from jupyter_aiinfra.telemetry import Frame, NodeState, NodeView, Sample, Scope
 from jupyter_aiinfra.telemetry.frames import make_frame
 from jupyter_aiinfra.telemetry.sample import parse_sample
-from tests.support.readings import trace
 
 __all__ = ["told"]
 
-_NODES, _GPUS = 64, 8
 _SECONDS = 120
 _SERIES = ("util", "mem_used", "power_w", "temp_c", "sm_mhz", "pcie_rx_bps", "pcie_tx_bps")
+_SCOPES = {
+    "pool": Scope(pool="lab"),
+    "node": Scope(pool="lab", node="n0"),
+    "overview": Scope(pool="lab", detail="nodes"),
+}
 
 
 def told(run: Run) -> Sequence[Figure]:
-    """Send a minute or two of made-up training of 64 nodes of 8 GPUs to one browser."""
-    scopes = {
-        "a pool": Scope(pool="lab"),
-        "one node": Scope(pool="lab", node="n0"),
-        "an overview": Scope(pool="lab", detail="nodes"),
-    }
-    rates: dict[str, list[float]] = {name: [] for name in scopes}
+    """Send two minutes of made-up training of 64 nodes of 8 GPUs to one browser."""
+    rates: dict[str, list[float]] = {name: [] for name in _SCOPES}
     plain: list[float] = []
     encoding: list[float] = []
     parsing: list[float] = []
     verbose: list[float] = []
     for number in range(1, run.rounds + 1):
-        seconds = [_second(each) for each in _ticks(number)]
-        parsing.append(1000 * sum(spent for _, _, spent in seconds) / len(seconds))
-        samples = [each for _, each, _ in seconds]
-        verbose.append(_verbose([lines for lines, _, _ in seconds]))
-        for name, scope in scopes.items():
+        ticks = list(itertools.islice(lines(number), _SECONDS))
+        samples, spent = _parsed(ticks)
+        parsing.append(spent)
+        verbose.append(_verbose(ticks))
+        for name, scope in _SCOPES.items():
             wire, raw, spent = _sent(scope, samples)
             rates[name].append(wire)
-            if name == "a pool":
+            if name == "pool":
                 plain.append(raw)
                 encoding.append(1000 * spent)
-        run.say(f"told {number}/{run.rounds}: {rates['a pool'][-1]:.0f} B/s a pool")
-    what = f"{_NODES} nodes of {_GPUS} GPUs, 7 series and 6 of each node at 1 Hz, a random walk"
+        run.say(f"told {number}/{run.rounds}: {rates['pool'][-1]:.0f} B/s a pool")
+    what = (
+        f"{NODES} nodes of {GPUS} GPUs, each with a process, 7 series and 6 of each node at 1 Hz, "
+        "a random walk"
+    )
     socket = "compressed as the server's socket does (deflate, level 1, one context a socket)"
+    rows = (
+        f"a row a node: mean utilization, sums of memory, power and GPUs in use, of {NODES} nodes"
+    )
     return (
-        Figure(
-            name="a browser that watches a pool",
-            unit="B/s",
-            ours=tuple(rates["a pool"]),
-            judged=Judged.OURS,
-            goal=Goal(limit=2000),
+        alone(
+            "a browser that watches a pool",
+            "B/s",
+            rates["pool"],
+            limit=2000,
             note=f"{what}; deltas, {socket}.",
         ),
         Figure(
             name="the same, against JSON with names",
             unit="B/s",
-            ours=tuple(rates["a pool"]),
+            ours=tuple(rates["pool"]),
             raw=tuple(verbose),
             goal=Goal(limit=1 / 8),
             note="raw is the GPUs as objects with the names of 7 series, compressed alike.",
         ),
-        Figure(
-            name="a browser that watches one node of it",
-            unit="B/s",
-            ours=tuple(rates["one node"]),
-            judged=Judged.OURS,
-            goal=Goal(limit=200),
-            note=f"{_GPUS} GPUs; as above.",
+        alone(
+            "a browser that watches one node of it",
+            "B/s",
+            rates["node"],
+            limit=200,
+            note=f"{GPUS} GPUs; as above.",
         ),
-        Figure(
-            name="a browser with the overview of the pool",
-            unit="B/s",
-            ours=tuple(rates["an overview"]),
-            judged=Judged.OURS,
-            goal=Goal(limit=200),
-            note=f"a row a node: mean utilization, sums of memory, power and GPUs in use, of "
-            f"{_NODES} nodes; as above.",
+        alone(
+            "a browser with the overview of the pool",
+            "B/s",
+            rates["overview"],
+            limit=200,
+            note=f"{rows}; as above.",
         ),
-        Figure(
-            name="a browser whose proxy takes compression out",
-            unit="B/s",
-            ours=tuple(plain),
-            judged=Judged.OURS,
+        alone(
+            "a browser whose proxy takes compression out",
+            "B/s",
+            plain,
             note="the deltas of the pool as they are.",
         ),
-        Figure(
-            name="making and encoding a tick of the pool",
-            unit="ms",
-            ours=tuple(encoding),
-            judged=Judged.OURS,
+        alone(
+            "making and encoding a tick of the pool",
+            "ms",
+            encoding,
             note="once a second, however many browsers, on the engine's thread.",
         ),
-        Figure(
-            name="reading the lines of a tick",
-            unit="ms",
-            ours=tuple(parsing),
-            judged=Judged.OURS,
-            note=f"{_NODES} lines of a probe with {_GPUS} GPUs each, on the engine's thread.",
+        alone(
+            "reading the lines of a tick",
+            "ms",
+            parsing,
+            note=f"{NODES} lines of a probe with {GPUS} GPUs each, on the engine's thread.",
         ),
     )
 
 
-def _ticks(seed: int) -> Iterator[list[dict[str, Any]]]:
-    nodes = [trace(_GPUS, seed=1000 * seed + number) for number in range(_NODES)]
-    for _ in range(_SECONDS):
-        yield [next(node) for node in nodes]
-
-
-def _second(lines: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Sample], float]:
-    texts = [json.dumps(line).encode() for line in lines]
+def _parsed(ticks: list[list[dict[str, Any]]]) -> tuple[list[list[Sample]], float]:
+    """Return the samples, and how many milliseconds of processor time a tick took."""
+    texts = [[json.dumps(line).encode() for line in tick] for tick in ticks]
     begun = time.process_time()
-    samples = [parse_sample(text) for text in texts]
-    return lines, samples, time.process_time() - begun
+    samples = [[parse_sample(text) for text in tick] for tick in texts]
+    return samples, 1000 * (time.process_time() - begun) / len(ticks)
 
 
 def _sent(scope: Scope, seconds: list[list[Sample]]) -> tuple[float, float, float]:

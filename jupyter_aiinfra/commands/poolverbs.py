@@ -122,6 +122,10 @@ def _attach(
       pool attach own --kind ssh --hosts gpu1 --price 0.85eur/gpu-h
     """  # noqa: D301 - click keeps the lines below its \b
     given = {key: value for key, value in options.items() if value not in (None, False)}
+    for field in dataclasses.fields(pool_class(kind).options_type):
+        if field.metadata.get("path") and field.name in given:
+            # Whoever opens the pool may be in another folder.
+            given[field.name] = str(Path(str(given[field.name])).expanduser().absolute())
     engine = context.session.engine
     question = KeyQuestion(context.surface, accept_key)
     attaching = engine.attach(name, kind=kind, options=given, confirm=question)

@@ -53,7 +53,8 @@ class Admission:
                     _warning(
                         f"nobody has said what pool {pool} costs: the budget of {name_of(budget)} "
                         "cannot count this job, and does not stop it",
-                        f"%pool price {pool} --price 2.49/gpu-h says it; --max-duration 2h stops it anyway",
+                        f"%pool price {pool} --price 2.49/gpu-h says it; "
+                        "--max-duration 2h stops it anyway",
                     )
                 )
             elif price.rate.unit is Unit.GPU and not spec.gpus:

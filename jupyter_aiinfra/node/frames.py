@@ -10,7 +10,16 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Iterator, Union
 
-__all__ = ["CHUNK_BYTES", "PING_SECONDS", "PROTOCOL", "WINDOW_BYTES", "Decoder", "Header", "encode"]
+__all__ = [
+    "CHUNK_BYTES",
+    "PING_SECONDS",
+    "PROTOCOL",
+    "WINDOW_BYTES",
+    "Decoder",
+    "Header",
+    "Piece",
+    "encode",
+]
 
 Header = Dict[str, Any]
 Piece = Union[bytes, memoryview]

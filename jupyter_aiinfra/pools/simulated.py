@@ -52,13 +52,19 @@ class SimulatedOptions:
 
     trace: str | None = field(
         default=None,
-        metadata={"help": "a file that %gpus POOL --record has made; without one it is made up"},
+        metadata={
+            "help": "a file that %gpus POOL --record has made; without one it is made up",
+            "path": True,
+        },
     )
     nodes: int | None = field(default=None, metadata={"help": f"nodes to make up ({_NODES})"})
-    gpus: int | None = field(default=None, metadata={"help": f"GPUs of each node ({_GPUS})"})
+    gpus: int | None = field(
+        default=None, metadata={"help": f"GPUs of each node ({_GPUS})", "title": "GPUs"}
+    )
     seed: int | None = field(default=None, metadata={"help": f"what it is made up by ({_SEED})"})
     mig: int | None = field(
-        default=None, metadata={"help": "how many of the nodes have a GPU in MIG slices (0)"}
+        default=None,
+        metadata={"help": "how many of the nodes have a GPU in MIG slices (0)", "title": "MIG"},
     )
     speed: float | None = field(
         default=None, metadata={"help": f"seconds that go by in one of the clock's ({_SPEED:g})"}
@@ -109,6 +115,7 @@ class SimulatedPool(Pool):
     """
 
     kind: ClassVar[str] = "simulated"
+    title: ClassVar[str] = "Simulated GPUs"
     options_type: ClassVar[type] = SimulatedOptions
 
     def __init__(
@@ -168,6 +175,12 @@ class SimulatedPool(Pool):
                 f"pool {record.name}: --{made[0]} is for what is made up, and there is a trace",
                 hint="leave out the one or the other",
                 option=made[0],
+            )
+        if options.trace is not None and not Path(options.trace).expanduser().is_absolute():
+            raise UsageError(
+                f"pool {record.name}: --trace {options.trace} is no whole path",
+                hint="begin it with / or ~: others open the pool from other folders",
+                option="trace",
             )
         return cls(options, began=record.created_at)
 

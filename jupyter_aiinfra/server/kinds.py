@@ -49,7 +49,8 @@ def _with_price(schema: dict[str, Any]) -> dict[str, Any]:
 def options_schema(options: type) -> dict[str, Any]:
     """Return the JSON schema of a dataclass of options, as a form can be drawn from it.
 
-    Each property has a ``title``; its ``description`` is the ``help`` of the field's metadata.
+    Each property has a ``title``, which the field's metadata may name; its ``description`` is the
+    ``help`` in there.
     There is no ``$ref`` in it, and what may be ``None`` is what it otherwise is, not required. Of
     the fields whose metadata has ``either`` exactly one is to be given.
     """
@@ -57,7 +58,7 @@ def options_schema(options: type) -> dict[str, Any]:
     flat = _flat(schema, schema.get("$defs", {}), ())
     for field in dataclasses.fields(options):
         drawn = flat["properties"][field.name]
-        drawn["title"] = _title(field.name)
+        drawn["title"] = field.metadata.get("title") or _title(field.name)
         if description := field.metadata.get("help"):
             drawn["description"] = description
     either = [field.name for field in dataclasses.fields(options) if field.metadata.get("either")]

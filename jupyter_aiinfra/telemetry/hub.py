@@ -220,7 +220,7 @@ class Telemetry:
         end, placed = now if end is None else end, None
         if scope.job is not None:
             job = self._store.get_job(scope.job)
-            pool, nodes = job.pool, list(_nodes_of(job)) or None
+            pool, nodes = job.pool, list(self._nodes_of(job)) or None
             placed = _ranks_placed(job)
             begun, ended = job.started_at or job.created_at, job.ended_at or now
             # A job that ends as it begins is in one bucket all the same.
@@ -299,10 +299,23 @@ class Telemetry:
         """Return the samplers of the nodes of a scope, and which GPUs of them, if not all."""
         if scope.job is not None:
             job = self._store.get_job(scope.job)
-            return self._of(job.pool, _nodes_of(job)), _placed(job)
+            return self._of(job.pool, self._nodes_of(job)), _placed(job)
         if scope.pool is None:
             raise UsageError("which pool, or which job?", hint="%pool list names the pools")
         return self._of(scope.pool, None if scope.node is None else [scope.node]), None
+
+    def _nodes_of(self, job: Job) -> Sequence[str]:
+        """Return the nodes that a job is on, as far as is known, by the names of its pool."""
+        names = _nodes_of(job)
+        if job.placement:
+            return names  # as its pool has called them, then
+        try:
+            pool = self._pool(job.pool)
+        except AiInfraError:
+            return names  # detached: what was recorded is there all the same
+        known = pool.probe_nodes() if isinstance(pool, Probing) else names
+        # Ranks say what their machine calls itself, and the only node of a pool is that one.
+        return known if len(known) == 1 and names else names
 
     def _of(self, name: str, wanted: Collection[str] | None) -> list[NodeSampler]:
         pool = self._pool(name)

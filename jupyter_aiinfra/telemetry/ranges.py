@@ -233,6 +233,12 @@ def _split(
     column: Columns, labels: Mapping[int, str], sort: _Sort
 ) -> Iterable[tuple[Owner | None, Columns]]:
     """Yield a column in parts, by whose its buckets are."""
+    known = set(labels.values())
+    if not known or (len(known) == 1 and all(map(labels.__contains__, column.places))):
+        # Most often it was one job's all the time.
+        for owner in sort(column.gpu, next(iter(known), "")):
+            yield owner, column
+        return
     parts: dict[Owner | None, list[int]] = {}
     for number, place in enumerate(column.places):
         for owner in sort(column.gpu, labels.get(place, "")):

@@ -95,11 +95,20 @@ def test_a_launch_line_is_understood(block: Block, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "line"), lines_with("text", "python", start=("%pool", "%jobs", "%gpus", "%cost")), ids=named
+    ("block", "line"),
+    lines_with("text", "python", start=("%pool", "%jobs", "%gpus", "%cost", "%budget", "%idle")),
+    ids=named,
 )
 def test_a_magic_is_understood(block: Block, line: str) -> None:
     name, *words = shlex.split(line)
-    commands = {"%pool": tree.pool, "%jobs": tree.jobs, "%gpus": gpus, "%cost": cost}
+    commands = {
+        "%pool": tree.pool,
+        "%jobs": tree.jobs,
+        "%gpus": gpus,
+        "%cost": cost,
+        "%budget": budget,
+        "%idle": idle,
+    }
     parsed(commands[name], words, name=name)
 
 

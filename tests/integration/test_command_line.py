@@ -199,7 +199,7 @@ def test_pools_come_and_go(site: Site) -> None:
     assert "at most 2 ranks" in site.command("pool", "show", "two").stdout
     assert site.command("pool", "detach", "two").returncode == 0
     assert names() == ["here"]
-    assert value(site.command("pool", "kinds", "--json")) == ["local", "ssh"]
+    assert value(site.command("pool", "kinds", "--json")) == ["local", "simulated", "ssh"]
 
 
 def test_a_pool_with_work_is_not_let_go_by_mistake(site: Site) -> None:

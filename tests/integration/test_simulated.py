@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import urllib.request
@@ -11,6 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
 from tests.integration.test_serve import Served
 from tests.support.bench import wait_until
@@ -29,14 +32,16 @@ def told(site: Site, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_recorded_by_one_pool_and_shown_by_another(site: Site, tmp_path: Path) -> None:
+def test_recorded_by_one_pool_and_shown_by_another(site: Site) -> None:
     attached = told(site, "pool", "attach", "sim", "--kind", "simulated", "--nodes", "3")
     assert [node["name"] for node in attached["nodes"]] == ["sim01", "sim02", "sim03"]
-    path = tmp_path / "t.jsonl.gz"
-    recorded = told(site, "gpus", "sim", "--record", str(path), "--for", "3s", "--anonymous")
+    # By its name in the folder where the commands are run.
+    words = ("gpus", "sim", "--record", "t.jsonl.gz", "--for", "3s", "--anonymous")
+    recorded = told(site, *words)
     assert recorded["nodes"] == ["node1", "node2", "node3"]
     assert recorded["lines"] >= 6
-    told(site, "pool", "attach", "again", "--kind", "simulated", "--trace", str(path))
+    again = told(site, "pool", "attach", "again", "--kind", "simulated", "--trace", "t.jsonl.gz")
+    assert again["record"]["options"]["trace"] == str(site.work / "t.jsonl.gz")
     (pool,) = told(site, "gpus", "again")
     gpus = [gpu for node in pool["nodes"] for gpu in node["gpus"]]
     assert len(gpus) == 12
@@ -89,10 +94,39 @@ def test_a_server_shows_it_in_every_way(site: Site) -> None:
         assert {node["state"] for node in now["nodes"]} == {"live"}
         past = wait_until(lambda: ask("gpus/history", pool="sim", since=0))
         assert len(past) == 64
+        # What was read is kept, also whose each GPU was, and is there at once.
+        users = ask("gpus/range", pool="sim", by="user", series="power")["curves"]
+        assert {curve["user"] for curve in users} == {"ada", "grace", "emmy", "service"}
+        assert all(any(curve["mean"]) for curve in users)
+        ranks = ask("gpus/range", pool="sim", by="rank")["curves"]
+        assert max(curve["rank"] for curve in ranks) == 15  # two nodes of 8
+        nodes = ask("gpus/range", pool="sim", of="nodes", series="cpu,network_rx")["curves"]
+        assert len(nodes) == 128
+        assert all(curve["gpu"] is None for curve in nodes)
         request = urllib.request.Request(  # noqa: S310
             served.said["url"] + "aiinfra/metrics", headers={"Authorization": f"token {token}"}
         )
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             assert answer.read().count(b"\nDCGM_FI_DEV_GPU_UTIL{") >= 500
+        assert asyncio.run(over_the_socket(served)) == ["gpus", "gpus+", "gpus+"]
     finally:
         served.end(signal.SIGTERM)
+
+
+async def over_the_socket(served: Served) -> list[str]:
+    """Return what kinds of messages come of all GPUs."""
+    url = served.said["url"].replace("http", "ws", 1) + "aiinfra/stream"
+    request = HTTPRequest(url, headers={"Authorization": f"token {served.said['token']}"})
+    connection = await websocket_connect(request)
+    await connection.write_message(json.dumps({"topics": [{"topic": "gpus", "pool": "sim"}]}))
+    found: list[str] = []
+    while len(found) < 3:
+        said = await asyncio.wait_for(connection.read_message(), 60)
+        assert said is not None, "the server has closed the socket"
+        news = json.loads(said)
+        if news["type"] == "gpus" and not news["gpus"]:
+            continue  # nothing is known yet
+        if news["type"] in {"gpus", "gpus+"}:
+            found.append(news["type"])
+    connection.close()
+    return found

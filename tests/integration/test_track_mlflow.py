@@ -58,6 +58,7 @@ class Job:
         self.cwd.mkdir(exist_ok=True)
         (self.folder / "aiinfra" / "readings").mkdir()
         for file in node_files():
+            assert file.path is not None
             (self.folder / file.path).write_bytes(b"".join(file.read()))
         (self.folder / "cell.py").write_text("print('hello')\n")
         self.write("spec.json", {"job": self.id, "world": 1, "gpus": None})

@@ -523,7 +523,7 @@ class TestKinds:
             pools, "KINDS", {**pools.KINDS, "gone": "no_such_module:Pool", "odd": "json:Nothing"}
         )
         kinds = {kind["kind"]: kind for kind in await api.get("kinds")}
-        assert list(kinds) == ["local", "ssh"]
+        assert list(kinds) == ["local", "simulated", "ssh"]
         ssh = kinds["ssh"]
         assert ssh["title"] == "SSH hosts"
         assert ssh["schema"]["oneOf"] == [{"required": ["hosts"]}, {"required": ["hosts_from"]}]

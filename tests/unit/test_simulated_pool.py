@@ -181,6 +181,7 @@ class TestPool:
             ({"nodes": "many"}, "nodes"),
             ({"node": 3}, "node"),
             ({"trace": "/nowhere/t.jsonl"}, "trace"),
+            ({"trace": "t.jsonl"}, "trace"),
             ({"trace": "/nowhere/t.jsonl", "seed": 0}, "seed"),
         ],
     )
@@ -195,6 +196,7 @@ class TestPool:
         drawn = options_schema(SimulatedOptions)
         assert list(drawn["properties"]) == ["trace", "nodes", "gpus", "seed", "mig", "speed"]
         assert all("description" in each for each in drawn["properties"].values())
+        assert drawn["properties"]["gpus"]["title"] == "GPUs"
         assert "required" not in drawn or not drawn["required"]
 
     async def test_nothing_runs_on_it(self, tmp_path: Path) -> None:

@@ -645,6 +645,7 @@ def _expected(found: Job, leases: Sequence[Lease]) -> Expected:
     )
 
 
+@pytest.mark.timeout(600)
 def test_any_interleaving_of_two_stores_is_as_if_there_were_one(fresh: Path) -> None:
     Interleavings.fresh_file = fresh
     machine = Interleavings.TestCase

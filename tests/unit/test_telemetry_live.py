@@ -218,6 +218,25 @@ class TestScopes:
         assert frame.gpus[1].holders[0].ranks == (1,)
         assert streams(cluster) == 1
 
+    async def test_the_only_node_may_call_itself_otherwise(self, tmp_path: Path) -> None:
+        from jupyter_aiinfra.model import Job, JobState, Observation, RankStatus
+
+        cluster = FakeCluster([Node(name="localhost", address="localhost")])
+        house = House(tmp_path / "one", cluster)
+        engine = house.attached()
+        ranks = (RankStatus(rank=0, node="its-own-name"),)
+        seen = Observation(state=JobState.RUNNING, seen_at=time.time(), ranks=ranks)
+        engine.store.add_job(Job(id="0abc", pool=POOL, spec=a_spec(), seen=seen))
+        cluster.read("localhost", a_sample())
+        try:
+            frame = await first(engine, Scope(job="0abc"), live(1))
+            assert [node.name for node in frame.nodes] == ["localhost"]
+            found = await engine.telemetry.range(Scope(job="0abc"), by="node", of="nodes")
+            assert found.curves == ()
+        finally:
+            await engine.aclose()
+            house.close()
+
     async def test_a_node_tells_its_jobs_and_what_to_look_at_also_in_an_overview(
         self, engine: Engine, cluster: FakeCluster
     ) -> None:

@@ -3,10 +3,8 @@
 import { MOST_LINES } from './curves';
 
 export interface IColours {
-  text: string;
   quiet: string;
   grid: string;
-  paper: string;
   lines: string[];
   /** From little to much, each as 0xAABBGGRR, the way that pixels are kept. */
   heat: Uint32Array;
@@ -23,20 +21,16 @@ export function coloursOf(node: HTMLElement): IColours {
   const read = (name: string): string => style.getPropertyValue(name).trim() || UNKNOWN;
   const numbered = (name: string, count: number): string[] =>
     Array.from({ length: count }, (_, number) => read(`${name}-${number}`));
-  const names = [
-    ...numbered('--aiinfra-chart-line', MOST_LINES),
-    ...numbered('--aiinfra-chart-heat', HEAT_STOPS),
-    read('--aiinfra-chart-quiet'),
-    read('--aiinfra-chart-grid')
-  ].join();
+  // One of each kind tells whether it is another theme; all of them take a while to be read.
+  const names = ['quiet', 'grid', 'line-0', 'heat-0']
+    .map(each => read(`--aiinfra-chart-${each}`))
+    .join();
   if (known?.names === names) {
     return known.colours;
   }
   const colours = {
-    text: read('--aiinfra-chart-text'),
     quiet: read('--aiinfra-chart-quiet'),
     grid: read('--aiinfra-chart-grid'),
-    paper: read('--aiinfra-chart-paper'),
     lines: numbered('--aiinfra-chart-line', MOST_LINES).map(hexOf),
     heat: scaleOf(numbered('--aiinfra-chart-heat', HEAT_STOPS))
   };

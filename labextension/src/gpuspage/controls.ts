@@ -29,6 +29,8 @@ interface IChoice {
 class Choice {
   constructor(label: string, onChange: (value: string) => void) {
     this.node.append(h('span', {}, label), this._select);
+    // What is chosen is a part of the text of a label: its name is not to change with it.
+    this._select.setAttribute('aria-label', label);
     this._select.addEventListener('change', () => onChange(this._select.value));
   }
 

@@ -219,7 +219,8 @@ function namedBy(
 ): { key: string; label: string } {
   const { pool, node, gpu, user, job, rank } = curve;
   if (rank != null) {
-    return { key: String(rank), label: names.rank(rank) };
+    // One rank may have several.
+    return { key: `${rank}\n${node ?? ''}\n${gpu ?? ''}`, label: names.rank(rank) };
   }
   if (user != null) {
     return { key: user, label: user };

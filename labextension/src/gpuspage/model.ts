@@ -310,12 +310,18 @@ export class GpusPageModel implements IDisposable {
     });
   }
 
+  private _areCounted(): boolean {
+    const known = this._watched.filter(({ live }) => live.board !== null || live.problem !== null);
+    return known.length > 0 && known.length === this._watched.length;
+  }
+
   /** Ask for what was recorded, where that is to be shown; again and again while it goes on. */
   private _load(): void {
     clearTimeout(this._timer);
     this._timer = undefined;
     this._asking?.abort();
     this._asking = null;
+    this._wereCounted = this._areCounted();
     if (!this._active || this._isByTheSecond() || this._room === 0) {
       return;
     }
@@ -385,7 +391,8 @@ export class GpusPageModel implements IDisposable {
     const isOrdered = kind !== 'user' && kind !== 'job';
     const gpus = groupsOf(this.sources, 'gpu', names).length;
     const groups = isOrdered ? groupsOf(this.sources, kind, names).length : 0;
-    const isMany = groups > MOST_LINES;
+    // A line for each of so many would be a long answer: until they are counted, all are one.
+    const isMany = groups > MOST_LINES || (!this._wereCounted && isOrdered);
     const by = isMany ? 'pool' : kind;
     if (gpus < FEWEST_ROWS) {
       return [
@@ -426,9 +433,7 @@ export class GpusPageModel implements IDisposable {
         );
       }
     }
-    // What was recorded cannot be asked for before it is known how many there are.
-    if (!this._hadBoards && this._watched.every(({ live }) => live.board ?? live.problem)) {
-      this._hadBoards = true;
+    if (!this._wereCounted && this._areCounted()) {
       this._load();
     }
     this._changed.emit();
@@ -462,7 +467,8 @@ export class GpusPageModel implements IDisposable {
   private _room = 0;
   private _liveCurves = new LiveCurves();
   private _recorded: ICurves | null = null;
-  private _hadBoards = false;
+  /** Whether it was known how many GPUs there are, when what was recorded was asked for. */
+  private _wereCounted = false;
   private _nodesOf = new Map<string, string[]>();
   private _asking: AbortController | null = null;
   private _timer: ReturnType<typeof setTimeout> | undefined;

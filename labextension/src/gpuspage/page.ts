@@ -115,8 +115,7 @@ export class GpusPage extends Widget {
     plots.setAttribute(
       'aria-label',
       trans.__(
-        'Charts. Arrow keys move in time, plus and minus zoom, 0 shows all, Shift and an arrow key ' +
-          'mark a moment; “Show as table” has them in words.'
+        'Charts. Arrow keys move in time, plus and minus zoom, 0 shows all, Shift and an arrow key mark a moment; “Show as table” has them in words.'
       )
     );
     plots.addEventListener('keydown', this._onKey);
@@ -292,8 +291,7 @@ export class GpusPage extends Widget {
           : trans.__('This job has no GPU now.');
     } else if (curves !== null && isEmpty(curves) && !model.isLoading) {
       text = trans.__(
-        'Nothing was recorded in this time. GPUs are read while somebody looks, and while jobs run ' +
-          'on their pool.'
+        'Nothing was recorded in this time. GPUs are read while somebody looks, and while jobs run on their pool.'
       );
     }
     if (text !== this._emptyText) {

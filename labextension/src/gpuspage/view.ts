@@ -89,10 +89,11 @@ export function dragged(from: number, to: number, now: number): IWindow | null {
   return within({ start: start - missing, end: end + missing }, now);
 }
 
-/** The future has nothing to show: as long a window that ends now. */
+/** Whole seconds. The future has nothing to show: it is as long a window that ends now, then. */
 function within({ start, end }: IWindow, now: number): IWindow {
-  const over = Math.max(0, end - now);
-  return { start: Math.floor(Math.max(0, start - over)), end: Math.ceil(end - over) };
+  const length = Math.round(end - start);
+  const last = Math.min(Math.round(end), Math.ceil(now));
+  return { start: Math.max(0, last - length), end: last };
 }
 
 /** A view as it was kept by JupyterLab, or as a command was given it. */

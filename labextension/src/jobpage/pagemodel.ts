@@ -198,7 +198,7 @@ export class JobPageModel {
   private _onProblem({ topic, message, hint }: ProblemNews): void {
     if (topic?.topic === 'job') {
       this._problem = { message, hint };
-    } else if (topic?.rank === this._watchedRank) {
+    } else if (topic?.topic === 'log' && topic.rank === this._watchedRank) {
       this._logProblem = { message, hint };
     }
     this._tell();

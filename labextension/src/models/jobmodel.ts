@@ -222,7 +222,8 @@ export class ServerJobModel implements IModel, IDisposable {
         }
         break;
       case 'problem':
-        if (news.topic?.id === this.id) {
+        // Why its GPUs cannot be told of is said where these are.
+        if (news.topic?.id === this.id && news.topic.topic !== 'gpus') {
           this._say(news);
         }
         break;

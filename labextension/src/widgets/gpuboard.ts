@@ -1,6 +1,6 @@
 import type { GpuPast } from '../api/types';
 import { GpuStrips } from '../gpus/strip';
-import { ENGLISH, memoryText, ofText, valueText } from '../gpus/text';
+import { ENGLISH, memoryText, modelText, ofText, valueText } from '../gpus/text';
 import { h } from './dom';
 import { count } from './format';
 import {
@@ -10,12 +10,15 @@ import {
   type IWholeGpus,
   type Unset
 } from './gpuboards';
-import { Looks } from './looks';
+import { Looks, type Word } from './looks';
 import { NodeTable } from './nodetable';
 import { ProcessTable } from './processes';
 
 /** So long without a word of the kernel, what is shown is old. */
 const SILENT_MILLISECONDS = 10_000;
+const MOST_KINDS = 2;
+/** From here on watts are counted in thousands. */
+const MANY_WATTS = 20_000;
 const EVENTS = ['gpus', 'delta', 'life', 'past'].map(name => `change:${name}`);
 /** What ipywidgets' model says when its kernel is gone, and when the view was closed. */
 const GONE = ['comm_live_update', 'comm:close'];
@@ -62,7 +65,8 @@ export class GpuBoardView {
     this._node = node;
     node.className = 'aiinfra-GpuBoard';
     node.setAttribute('role', 'group');
-    const { title } = model.get('about');
+    const { title, job } = model.get('about');
+    node.classList.toggle('aiinfra-mod-job', job !== null);
     node.setAttribute('aria-label', `GPUs of ${title}`);
     this._title.textContent = `GPUs · ${title}`;
     const head = h('div', { class: 'aiinfra-GpuBoard-head' });
@@ -74,7 +78,7 @@ export class GpuBoardView {
     this._boards.fill(model.get('past'));
     this._looks = new Looks({
       node,
-      say: word => model.send(word),
+      say: word => this._say(word),
       onSight: inSight => this._onSight(inSight)
     });
     this._timer = setInterval(() => this._tick(), 1000);
@@ -97,7 +101,7 @@ export class GpuBoardView {
     const isWhole = this._boards.load(this._model.get('gpus'));
     if (!fits && !isWhole && !this._asked) {
       // A kernel that runs a cell may not hear this; then the next whole mends it.
-      this._model.send({ type: 'resync' });
+      this._say({ type: 'resync' });
     }
     this._asked = !fits && !isWhole;
     if ('heard' in delta) {
@@ -117,6 +121,17 @@ export class GpuBoardView {
     this._isGone = true;
     this._drawState();
   };
+
+  /** Whether it could be said: only an attempt tells that the kernel, or its comm, is gone. */
+  private _say(word: Word | { type: 'resync' }): boolean {
+    try {
+      this._model.send(word);
+      return true;
+    } catch {
+      this._isGone = true;
+      return false;
+    }
+  }
 
   private _onSight(inSight: boolean): void {
     if (inSight) {
@@ -195,11 +210,12 @@ export class GpuBoardView {
     const memory = sum(found.map(each => each.memoryUsed));
     const power = sum(found.map(each => each.power));
     const facts = [
+      ...modelsText(this._boards.pools),
       `${count(busy)}/${count(total)} in use`,
       ...(lost > 0 ? [`⚠ ${count(lost)} lost`] : []),
       valueText(weight > 0 ? mean / weight : null, '%', ENGLISH),
       memoryText(memory, sum(found.map(each => each.memoryTotal)), ENGLISH),
-      ofText(power, sum(found.map(each => each.powerLimit)), 'W', ENGLISH)
+      powerText(power, sum(found.map(each => each.powerLimit)))
     ];
     const text = total > 0 ? facts.join(' · ') : found.length > 0 ? 'no GPU' : '';
     write(this._summary, text);
@@ -245,6 +261,29 @@ export class GpuBoardView {
   private _state = h('span', { class: 'aiinfra-GpuBoard-state', role: 'status' });
   private _pools = h('div', { class: 'aiinfra-GpuBoard-pools' });
   private _processes = new ProcessTable();
+}
+
+/** `8 × H100 80GB HBM3`: of each kind how many, where there are few. */
+function modelsText(pools: readonly IPoolGpus[]): string[] {
+  const kinds = new Map<string, number>();
+  for (const { board } of pools) {
+    for (const gpu of board?.gpus ?? []) {
+      if (gpu.parent === null) {
+        kinds.set(modelText(gpu), (kinds.get(modelText(gpu)) ?? 0) + 1);
+      }
+    }
+  }
+  return kinds.size <= MOST_KINDS
+    ? [...kinds].map(([model, number]) => `${count(number)} × ${model}`)
+    : [];
+}
+
+function powerText(power: number | null, limit: number | null): string {
+  const isLarge = Math.max(power ?? 0, limit ?? 0) >= MANY_WATTS;
+  const scaled = (watts: number | null): number | null => (watts === null ? null : watts / 1000);
+  return isLarge
+    ? ofText(scaled(power), scaled(limit), 'kW', ENGLISH)
+    : ofText(power, limit, 'W', ENGLISH);
 }
 
 function timeText(seconds: number): string {

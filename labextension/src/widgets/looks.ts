@@ -3,13 +3,14 @@
 /** From one word to the next, where the kernel has heard the first. */
 const EVERY_MILLISECONDS = 8_000;
 /** A word that is not heard waits for a cell to end; it is said again all the same, in case. */
-const AGAIN_MILLISECONDS = 300_000;
+const AGAIN_MILLISECONDS = 60_000;
 
 export type Word = { type: 'look'; view: string; number: number } | { type: 'leave'; view: string };
 
 export interface ILooksOptions {
   node: Element;
-  say: (word: Word) => void;
+  /** Returns whether it could be said. */
+  say: (word: Word) => boolean;
   /** The view has come into sight, or gone out of it. */
   onSight?: (inSight: boolean) => void;
   clock?: () => number;
@@ -84,9 +85,10 @@ export class Looks {
   };
 
   private _look(): void {
-    this._number += 1;
     this._saidAt = this._clock();
-    this._options.say({ type: 'look', view: this.view, number: this._number });
+    if (this._options.say({ type: 'look', view: this.view, number: this._number + 1 })) {
+      this._number += 1;
+    }
   }
 
   private _options: ILooksOptions;

@@ -339,6 +339,40 @@ int nvmlDeviceGetPcieThroughput(void *handle, u32 counter, u32 *value) {
     BEGIN(handle, 1)
     return end(number32(at, counter ? "pcie_rx" : "pcie_tx", value));
 }
+/* What other monitors ask for; some do not begin without. */
+int nvmlDeviceGetMaxPcieLinkGeneration(void *handle, u32 *value) {
+    BEGIN(handle, 1)
+    *value = 5;
+    return end(OK);
+}
+int nvmlDeviceGetIndex(void *handle, u32 *value) {
+    BEGIN(handle, 1)
+    *value = 0;
+    for (const line *other = lines; other < at; other++) *value += !strcmp(other->kind, "gpu");
+    return end(OK);
+}
+int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
+    BEGIN(handle, 1)
+    *major = 9;
+    *minor = 0;
+    return end(OK);
+}
+#define REFUSED(function)                                                     \
+    int function(void *handle) {                                              \
+        BEGIN(handle, 1)                                                      \
+        return end(NOT_SUPPORTED);                                            \
+    }
+REFUSED(nvmlDeviceGetNvLinkVersion)
+REFUSED(nvmlDeviceGetComputeMode)
+REFUSED(nvmlDeviceGetDisplayActive)
+REFUSED(nvmlDeviceGetDisplayMode)
+REFUSED(nvmlDeviceGetFanSpeed)
+REFUSED(nvmlDeviceGetMaxClockInfo)
+REFUSED(nvmlDeviceGetPciInfo_v3)
+REFUSED(nvmlDeviceGetPerformanceState)
+REFUSED(nvmlDeviceGetPersistenceMode)
+REFUSED(nvmlDeviceGetPowerManagementLimit)
+REFUSED(nvmlDeviceIsMigDeviceHandle)
 
 typedef struct {
     u32 field, scope;

@@ -173,13 +173,7 @@ function Strips({
       strips.dispose();
     };
   }, [live]);
-  return (
-    <div
-      ref={place}
-      className="aiinfra-NodeGpus-strips"
-      aria-label={trans.__('GPUs of %1', node)}
-    />
-  );
+  return <div ref={place} role="group" aria-label={trans.__('GPUs of %1', node)} />;
 }
 
 /** Processors and memory of a node, and that it has no GPU where that is so. */

@@ -161,12 +161,15 @@ describe('GpusPageModel', () => {
     ]);
   });
 
-  it('asks for all of a job that is over', () => {
+  it('asks for all of a job that is over: as one, until its GPUs are counted', () => {
     begin('here');
     stream.say(jobsNews([job('job1', { pool: 'there' })]));
     model.show({ job: 'job1', span: 0 });
-    expect(asked()).toEqual([expect.objectContaining({ job: 'job1', by: 'rank' })]);
-    expect(asked()[0]).not.toHaveProperty('start');
+    stream.say(frame({ scope: { pool: null, node: null, job: 'job1', detail: 'gpus' } }));
+    expect(asked().map(({ job: id, by, start }) => [id, by, start])).toEqual([
+      ['job1', 'pool', undefined],
+      ['job1', 'rank', undefined]
+    ]);
   });
 
   it('says why there is nothing, and tries again where no answer came', async () => {

@@ -270,6 +270,11 @@ describe('the page of a job', () => {
     const topics = (): string[] => stream.watched.map(({ topic }) => topic);
     click(node, 'Nodes');
     expect(topics()).toEqual(['job', 'gpus']);
+    // Why they cannot be told of is said there, and is no problem of the job.
+    const topic = { topic: 'gpus', id: '0abc', rank: null } as const;
+    stream.say({ type: 'problem', message: 'cannot be read', hint: '', topic });
+    expect(node.querySelector<HTMLElement>('.aiinfra-JobPage-notice')?.hidden).toBe(true);
+    expect(node.querySelector('.aiinfra-JobGpus')?.textContent).toContain('cannot be read');
     page.hide();
     expect(topics()).toEqual(['job']);
     page.show();

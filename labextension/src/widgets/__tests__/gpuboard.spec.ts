@@ -88,7 +88,9 @@ describe('the widget of GPUs', () => {
   it('says of what it is, how much of it is in use, and shows a row a GPU', () => {
     draw();
     expect(text('.aiinfra-GpuBoard-title')).toBe('GPUs · pool here');
-    expect(text('.aiinfra-GpuBoard-summary')).toMatch(/^\d\/3 in use · \d+ % · .* GiB · .* W$/);
+    expect(text('.aiinfra-GpuBoard-summary')).toMatch(
+      /^3 × H100 80GB HBM3 · \d\/3 in use · \d+ % · .* GiB · .* W$/
+    );
     expect(root.querySelectorAll('.aiinfra-Gpus-row')).toHaveLength(4);
     expect(state()).toBe('live');
     expect(root.querySelector('[role=group]')?.getAttribute('aria-label')).toBe(
@@ -157,7 +159,7 @@ describe('the widget of GPUs', () => {
       gpu_series: [],
       gpu_values: [],
       node_series: series.map(name => ({ name, unit: '', step: 1 })),
-      node_values: [70, null, 2 ** 14, null, 400, null, 2, null]
+      node_values: [70, null, 2 ** 14, null, 31_000, null, 2, null]
     };
     draw({ gpus: whole });
     const rows = [...root.querySelectorAll('tbody tr')].map(row =>
@@ -165,6 +167,7 @@ describe('the widget of GPUs', () => {
     );
     expect(rows[0]?.slice(0, 3)).toEqual(['n0', expect.stringMatching(/^2\//), '70 %']);
     expect(rows[1]?.[2]).toBe('n/a');
+    expect(text('.aiinfra-GpuBoard-summary')).toMatch(/ · 31 kW$/);
     expect(root.querySelector<HTMLElement>('.aiinfra-GpuBoard-processes')?.hidden).toBe(true);
   });
 
@@ -197,6 +200,22 @@ describe('a widget whose kernel', () => {
     const { model } = draw();
     model.say('comm_live_update');
     expect(state()).toMatch(/^no longer live: its kernel is gone, as of/);
+  });
+
+  it('cannot be told anything is gone', () => {
+    const { model } = draw();
+    const send = vi.spyOn(model, 'send').mockImplementation(() => {
+      throw new Error('Cannot send');
+    });
+    vi.advanceTimersByTime(1_000);
+    model.set({ life: { state: 'paused' } });
+    expect(send).toHaveBeenCalledTimes(1);
+    expect(state()).toMatch(/^no longer live: its kernel is gone, as of/);
+    send.mockRestore();
+    vi.advanceTimersByTime(9_000);
+    expect(model.sent.at(-1)).toMatchObject({ type: 'look' });
+    model.set({ life: { state: 'live' }, delta: aChange(2, 0) });
+    expect(state()).toBe('live');
   });
 
   it('has ended says why', () => {

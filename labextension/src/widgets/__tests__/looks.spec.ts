@@ -5,11 +5,12 @@ import { Looks, type Word } from '../looks';
 let told: (entries: { isIntersecting: boolean }[]) => void;
 let hidden: boolean;
 let now: number;
+let isCut: boolean;
 let said: Word[];
 let looks: Looks;
 
 beforeEach(() => {
-  [hidden, now, said] = [false, 1_000_000, []];
+  [hidden, isCut, now, said] = [false, false, 1_000_000, []];
   vi.spyOn(document, 'hidden', 'get').mockImplementation(() => hidden);
   vi.stubGlobal(
     'IntersectionObserver',
@@ -21,13 +22,20 @@ beforeEach(() => {
       disconnect(): void {}
     }
   );
-  looks = new Looks({ node: document.body, say: word => said.push(word), clock: () => now });
+  looks = new Looks({ node: document.body, say, clock: () => now });
 });
 
 afterEach(() => {
   vi.unstubAllGlobals();
 });
 
+const say = (word: Word): boolean => {
+  if (isCut) {
+    return false;
+  }
+  said.push(word);
+  return true;
+};
 const see = (isIntersecting: boolean): void => told([{ isIntersecting }]);
 const hide = (value: boolean): void => {
   hidden = value;
@@ -54,11 +62,11 @@ describe('Looks', () => {
   it('waits for a kernel that does not hear it, so that words do not pile up', () => {
     see(true);
     looks.heard({ another: 7 });
-    wait(200_000);
+    wait(40_000);
     hide(true);
     hide(false);
     expect(said).toHaveLength(1);
-    wait(200_000);
+    wait(40_000);
     expect(said).toHaveLength(2);
   });
 
@@ -87,10 +95,20 @@ describe('Looks', () => {
     expect(said).toHaveLength(2);
   });
 
+  it('says it again soon where it could not be said', () => {
+    isCut = true;
+    see(true);
+    wait(9_000);
+    expect(said).toEqual([]);
+    isCut = false;
+    wait(9_000);
+    expect(said).toEqual([{ type: 'look', view: looks.view, number: 1 }]);
+  });
+
   it('says when it goes, unless it never said that it looks', () => {
     looks.dispose();
     expect(said).toEqual([]);
-    looks = new Looks({ node: document.body, say: word => said.push(word), clock: () => now });
+    looks = new Looks({ node: document.body, say, clock: () => now });
     see(true);
     looks.dispose();
     expect(said.at(-1)).toEqual({ type: 'leave', view: looks.view });
