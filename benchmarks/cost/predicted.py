@@ -35,7 +35,7 @@ model = torch.nn.Sequential(
 loader = torch.utils.data.DataLoader(data, batch_size=64 * 8)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-for epoch in range(6):
+for epoch in range(3):
     for x, y in loader:
         for _ in range(3):  # more work a step: what ranks say to each other is to count for little
             loss = torch.nn.functional.cross_entropy(model(x), y)
@@ -44,7 +44,7 @@ for epoch in range(6):
         optimizer.zero_grad()
         accelerator.backward(loss)
         optimizer.step()
-        step(of=6 * len(loader))
+        step(of=3 * len(loader))
 """
 
 
