@@ -14,8 +14,10 @@ import type { IWindow, SeriesName } from './view';
 const TOP = 8;
 const BOTTOM = 20;
 const TICK_WIDTH = 76;
-/** More bands than these would lie over each other. */
-const MOST_BANDS = 2;
+/** Of more lines than these, the band of each would lie over the others. */
+const MOST_BANDS = 1;
+/** Of more lines than these, their least and most are too much to read. */
+const MOST_RANGES = 2;
 const BAND_SHARE = 0.18;
 
 interface ILegendPart {
@@ -224,7 +226,7 @@ export class Chart {
     const [least, most] = [line.least[place] ?? NaN, line.most[place] ?? NaN];
     const trans = this._trans;
     const said = numberText(this.series, mean, trans);
-    if (count > MOST_BANDS || Number.isNaN(mean) || most - least < 1e-3 * Math.max(1, most)) {
+    if (count > MOST_RANGES || Number.isNaN(mean) || most - least < 1e-3 * Math.max(1, most)) {
       return said;
     }
     const [low, high] = [least, most].map(value => numberText(this.series, value, trans));

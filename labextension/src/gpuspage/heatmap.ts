@@ -103,7 +103,9 @@ export class HeatMap {
       return '';
     }
     const value = numberText(this._series, row.values[place] ?? NaN, this._trans);
-    return `${row.label}: ${value} (${momentText(at, curves.width, now)})`;
+    // Where there are several pools, nodes stand below `pool/node`.
+    const pool = row.group.slice(0, row.group.indexOf('/') + 1);
+    return `${pool}${row.label}: ${value} (${momentText(at, curves.width, now)})`;
   }
 
   dispose(): void {
@@ -169,7 +171,8 @@ export class HeatMap {
     for (const { label, from, to, y } of this._groups) {
       const middle = y + ((to - from) * this._rowHeight) / 2;
       if (middle - LABEL_HEIGHT / 2 >= free) {
-        context.fillText(shortened(context, label, LEFT - 8), LEFT - 6, middle);
+        const text = shortened(context, label.slice(label.indexOf('/') + 1), LEFT - 8);
+        context.fillText(text, LEFT - 6, middle);
         free = middle + LABEL_HEIGHT / 2;
       }
     }
