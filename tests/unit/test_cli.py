@@ -181,7 +181,7 @@ def test_a_dry_run_starts_nothing(
     assert "helper" in said.out
     assert said.out.endswith("dry run: nothing was started\n")
     value = Said(capsys, f"run {script} --pool {POOL} --dry-run --json").json
-    assert set(value) == {"manifest", "plan", "findings", "bundle_bytes"}
+    assert set(value) == {"manifest", "plan", "findings", "bundle_bytes", "cost", "tags"}
     assert house.cluster.jobs == {}
     assert house.attached().store.list_jobs() == []
 

@@ -288,7 +288,7 @@ async def test_a_gpu_that_outsiders_use_is_avoided_and_named(
 async def test_a_job_without_gpus_never_waits(engine: Engine) -> None:
     await launch(engine)
     job = await launch(engine, gpus=0)
-    assert (job.state, job.placement) == (JobState.STARTING, ())
+    assert (job.state, job.placement) == (JobState.STARTING, (Placement(node="box", gpus=()),))
 
 
 async def test_jobs_on_several_nodes_begin_on_those_that_are_free(
@@ -307,7 +307,9 @@ async def test_a_pool_with_a_scheduler_of_its_own_is_left_alone(tmp_path: Path) 
     house = House(tmp_path, FakeCluster([machine("g0")]))
     engine = house.attached()
     jobs = [await launch(engine, gpus=1) for _ in range(2)]
-    assert {(job.state, job.placement) for job in jobs} == {(JobState.STARTING, ())}
+    # What it runs on is recorded, and no GPU of it is leased by us.
+    where = (Placement(node="box", gpus=()),)
+    assert {(job.state, job.placement) for job in jobs} == {(JobState.STARTING, where)}
     assert await engine.queue(POOL) == ()
     house.close()
 
