@@ -406,9 +406,9 @@ class CostSuite:
             wanted[job] += _cost(prices, since, until)
         whole = 2 * _cost(prices, BEGIN, wall.now)
         found = self.by(rng.choice(ledgers), wall)
-        for job, cost in wanted.items():
-            assert (found[job][0].amount if job in found else Fraction(0)) == cost
-            total = ledger.job_cost(str(job)).cost
+        for paid, cost in wanted.items():
+            assert (found[paid][0].amount if paid in found else Fraction(0)) == cost
+            total = ledger.job_cost(str(paid)).cost
             assert (total[0].amount if total else Fraction(0)) == cost
         assert sum(each[0].amount for each in found.values()) == whole
         assert found["nobody"][0].amount == whole - sum(wanted.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from benchmarks.figure import Figure, Goal, Judged
 from benchmarks.registry import Run
@@ -28,7 +28,7 @@ def asked(run: Run) -> Sequence[Figure]:
     now = int(time.time()) // _HOUR * _HOUR
     ledger.set_price("lab", Terms(amount="2.49"))
     _fill(store, now)
-    questions = {
+    questions: dict[str, Callable[[], object]] = {
         "by job": lambda: ledger.bill(start=now - _HOURS * _HOUR, end=now, by="job"),
         "by user": lambda: ledger.bill(start=now - _HOURS * _HOUR, end=now, by="user"),
         "a month by project": lambda: ledger.bill(

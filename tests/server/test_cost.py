@@ -16,7 +16,7 @@ from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import Gpu, JobState, Node, Origin
 from jupyter_aiinfra.testing import FakeCluster
 from tests.support.browser import eventually
-from tests.support.engines import EMPTY, POOL, House, a_spec
+from tests.support.engines import EMPTY, POOL, House, WallClock, a_spec
 
 Fetch = Callable[..., Awaitable[Any]]
 
@@ -50,7 +50,7 @@ def api(jp_fetch: Fetch) -> Api:
 def cluster() -> FakeCluster:
     gpus = tuple(Gpu(uuid=f"GPU-{n}", name="NVIDIA H100", index=n) for n in range(2))
     node = Node(name="n0", address="n0", cpus=8, gpus=gpus, max_procs=8)
-    return FakeCluster([node], leased=True, clock=time.time)
+    return FakeCluster([node], leased=True, clock=WallClock())
 
 
 @pytest.fixture

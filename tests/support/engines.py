@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import Job, JobKind, JobSpec, Origin, PoolRecord, new_job_id
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store, open_store
-from jupyter_aiinfra.testing import FakeCluster
+from jupyter_aiinfra.testing import FakeClock, FakeCluster
 
-__all__ = ["EMPTY", "POOL", "House", "a_spec", "orphaned"]
+__all__ = ["EMPTY", "POOL", "House", "WallClock", "a_spec", "orphaned"]
 
 EMPTY = Bundle(files=())
 POOL = "fake"
@@ -34,6 +35,13 @@ def orphaned(spec: JobSpec | None = None, *, host: str | None = None, **changes:
     origin = Origin(host=host or socket.gethostname(), user="somebody", process=_GONE)
     kept = dataclasses.replace(spec or a_spec(), origin=origin)
     return Job(id=new_job_id(), pool=POOL, spec=kept, **changes)
+
+
+class WallClock(FakeClock):
+    """The time as it is, for what is held against other clocks."""
+
+    def __call__(self) -> float:
+        return time.time()
 
 
 class House:

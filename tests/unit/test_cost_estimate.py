@@ -102,7 +102,10 @@ def test_more_gpus_share_the_same_data_and_wait_for_each_other() -> None:
     assert any("wait for each other 3 %" in each for each in found.assumes)
     assert any("same data" in each for each in found.assumes)
     four, eight = what_if(ON_GPUS, [on_gpus(4), on_gpus(8)])
-    assert found.seconds > (four.seconds or 0) > (eight.seconds or 0)
+    assert found.seconds is not None
+    assert four.seconds is not None
+    assert eight.seconds is not None
+    assert found.seconds > four.seconds > eight.seconds
     # On two nodes they wait longer than on one.
     (apart,) = what_if(ON_GPUS, [on_gpus(4, nodes=2)])
     assert (apart.seconds or 0) > (four.seconds or 0)

@@ -50,7 +50,7 @@ def reference(  # noqa: C901 - as plain as can be, rather than short
 ) -> Mapping[tuple[str, int], list[Fraction]]:
     """Return by job and price: machine time in seconds, used, idle, and an hour's share of it."""
     found: dict[tuple[str, int], list[Fraction]] = defaultdict(lambda: [Fraction(0)] * 4)
-    nodes = {each.node for each in (*facts.capacity, *facts.allocations)}
+    nodes = {each.node for each in facts.capacity} | {each.node for each in facts.allocations}
     for second in range(start, end, TICK):
         at = second * SECOND_US
         price = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from jupyter_aiinfra.cost.export import COLUMNS
 from jupyter_aiinfra.errors import MissingExtra, UsageError
 from jupyter_aiinfra.model import Gpu, Job, JobState, Node, Origin
 from jupyter_aiinfra.testing import FakeCluster
-from tests.support.engines import EMPTY, POOL, House, a_spec
+from tests.support.engines import EMPTY, POOL, House, WallClock, a_spec
 from tests.unit.test_tree import Desk, Kind
 
 GPUS = tuple(Gpu(uuid=f"GPU-{n}", name="NVIDIA H100", index=n) for n in range(2))
@@ -52,7 +51,7 @@ class CostDesk(Desk):
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CostDesk]:
     monkeypatch.setattr(poolverbs, "pool_class", lambda _kind: Kind)
     node = Node(name="box", address="10.0.0.1", cpus=8, gpus=GPUS, max_procs=8)
-    house = House(tmp_path / "home", FakeCluster([node], leased=True, clock=time.time))
+    house = House(tmp_path / "home", FakeCluster([node], leased=True, clock=WallClock()))
     yield CostDesk(house)
     house.close()
 
@@ -60,7 +59,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CostDesk]:
 def test_a_pool_says_its_price_its_age_and_that_it_is_unknown(desk: CostDesk) -> None:
     desk(f"pool show {POOL}")
     assert "price   unknown: %pool price fake --price 2.49/gpu-h" in desk.said
-    assert desk.value["price"] is None
+    shown = desk.value
+    assert shown["price"] is None
     desk(f"pool price {POOL} --sku aws:p5.48xlarge --region us-east-1")
     assert "$6.88 a GPU-hour, aws:p5.48xlarge in us-east-1" in desk.said
     assert "days old" in desk.said
