@@ -22,6 +22,7 @@ __all__ = ["first_step"]
 _NODES = 2
 _PORT = 29_512
 _SECONDS = 120.0
+_END_SECONDS = 60.0
 # torch's threads crash a rank now and then as Python is taken down, after its step: such a round
 # of the raw tool is taken again, so often in a row at most.
 _TRIES = 4
@@ -117,22 +118,50 @@ def _raw(bench: Bench, folder: Path, script: str, out: Path) -> float:
             argv += ["--machine_rank", str(rank), "--main_process_ip", head]
             argv += ["--main_process_port", str(_PORT), "--mixed_precision", "no"]
             argv += ["--dynamo_backend", "no", "train.py"]
-            line = shlex.join(["env", *(f"{k}={v}" for k, v in needed.items()), *argv])
+            command = shlex.join(["env", *(f"{k}={v}" for k, v in needed.items()), *argv])
+            line = f"echo $$ > raw.pid; exec {command}"
             running.append(
                 subprocess.Popen(
                     bench.ssh(name, line), stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
             )
-        try:
-            statuses = [each.wait(_SECONDS) for each in running]
-        except subprocess.TimeoutExpired:
-            raise RuntimeError((folder / "raw.log").read_text(errors="replace")) from None
-    if any(statuses):
+        went_well = _all_end_well(running)
+        if not went_well:
+            # The launcher of the other node waits for ever when one has failed.
+            _end_launchers(bench, running)
+    if not went_well:
         said = (folder / "raw.log").read_text(errors="replace")
         if out.exists() and _CRASHED.search(said):
             raise _CrashedAtTheEnd
-        raise RuntimeError(said)
+        raise RuntimeError(said or f"the raw tool did not end within {_SECONDS:g} s")
     return _told(out) - begun
+
+
+def _all_end_well(running: Sequence[subprocess.Popen[bytes]]) -> bool:
+    """Wait until all have ended, or one has failed, or time is up; return whether all is well."""
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        statuses = [each.poll() for each in running]
+        if any(statuses):
+            return False
+        if all(status == 0 for status in statuses):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _end_launchers(bench: Bench, running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End what still runs of a round that failed: the next one needs its port."""
+    for name, each in zip(bench.hosts, running, strict=True):
+        if each.poll() is None:
+            argv = bench.ssh(name, 'kill "$(cat raw.pid)"')
+            subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    for each in running:
+        try:
+            each.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:  # noqa: PERF203 - one of two
+            each.kill()
+            each.wait()
 
 
 def _told(out: Path) -> float:
