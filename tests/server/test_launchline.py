@@ -177,7 +177,7 @@ async def test_words_are_those_of_parser_and_tree(jp_fetch: Fetch) -> None:
     assert words["verbs"] == {"pool": list(tree.pool.commands), "jobs": list(tree.jobs.commands)}
 
 
-POOL_VERBS = ("show", "check", "env", "put", "get", "detach", "reconcile")
+POOL_VERBS = ("show", "price", "check", "env", "put", "get", "detach", "reconcile")
 
 
 def test_words_say_where_a_pool_or_a_job_is_named() -> None:
