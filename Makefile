@@ -117,7 +117,7 @@ $(EXTRAS)/.installed: $(VENV)/.aiinfra-installed
 	@touch $@
 
 integration: setup system extras ## The other half: real processes, databases, notebooks and packages
-	$(PY) -m pytest -q $(SHARED) tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(SHARED) --timeout 300 tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
 	$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
 screenshots: setup system ## Take the pictures of the documentation, from the real thing
