@@ -10,11 +10,9 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
-
-import msgspec
 
 from jupyter_aiinfra.bundle import Bundle, place
 from jupyter_aiinfra.environments import BuiltEnvironment, Report, remove, survey
@@ -24,7 +22,6 @@ from jupyter_aiinfra.errors import (
     SubmitError,
     Unreachable,
     UsageError,
-    did_you_mean,
 )
 from jupyter_aiinfra.model import (
     LAUNCHER,
@@ -36,7 +33,6 @@ from jupyter_aiinfra.model import (
     Observation,
     Plan,
     PoolRecord,
-    from_wire,
 )
 from jupyter_aiinfra.node import describe, probe, stall, supervise
 from jupyter_aiinfra.pools import browsing
@@ -44,6 +40,7 @@ from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
 from jupyter_aiinfra.pools.building import build_for
 from jupyter_aiinfra.pools.facts import node_from_facts
 from jupyter_aiinfra.pools.files import observation_from_status, orders
+from jupyter_aiinfra.pools.options import options_of
 from jupyter_aiinfra.pools.probing import INTERVAL_SECONDS, probe_through
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.settings import Settings
@@ -103,15 +100,7 @@ class LocalPool(Pool):
         UsageError
             An option that is unknown to this kind or of the wrong type; names it.
         """
-        known = [each.name for each in fields(LocalOptions)]
-        for name in record.options:
-            if name not in known:
-                hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
-                raise UsageError(f"pool {record.name}: unknown option {name!r}", hint=hint)
-        try:
-            options = from_wire(dict(record.options), LocalOptions, strict=False)
-        except msgspec.ValidationError as error:
-            raise UsageError(f"pool {record.name}: {error}") from error
+        options = options_of(record, LocalOptions)
         if options.python is not None and not os.access(options.python, os.X_OK):
             raise UsageError(
                 f"pool {record.name}: {options.python} is not a program that can be run",

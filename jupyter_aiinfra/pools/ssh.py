@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import re
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -20,11 +19,9 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeVar
-
-import msgspec
 
 from jupyter_aiinfra.bundle import Bundle, bundle_file, pull
 from jupyter_aiinfra.channel import Stream
@@ -50,7 +47,6 @@ from jupyter_aiinfra.model import (
     Observation,
     Plan,
     PoolRecord,
-    from_wire,
 )
 from jupyter_aiinfra.node import stall
 from jupyter_aiinfra.pools.abilities import (
@@ -70,6 +66,7 @@ from jupyter_aiinfra.pools.files import orders
 from jupyter_aiinfra.pools.merging import NodeWord, merged_observation
 from jupyter_aiinfra.pools.moving import get_tree, look_local, put_tree
 from jupyter_aiinfra.pools.nodeside import with_node_files
+from jupyter_aiinfra.pools.options import options_of
 from jupyter_aiinfra.pools.probing import INTERVAL_SECONDS, probe_over_channel
 from jupyter_aiinfra.pools.remote import Ground, RemoteNode
 from jupyter_aiinfra.pools.remotefiles import RemoteFile, parted
@@ -182,19 +179,7 @@ class SshPool(Pool):
         UsageError
             An option that is unknown to this kind or makes no sense; names it.
         """
-        known = [each.name for each in fields(SshOptions)]
-        for name in record.options:
-            if name not in known:
-                hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
-                said = f"pool {record.name}: unknown option {name!r}"
-                raise UsageError(said, hint=hint, option=name)
-        try:
-            options = from_wire(dict(record.options), SshOptions, strict=False)
-        except msgspec.ValidationError as error:
-            at = re.search(r"`\$\.(\w+)`", str(error))
-            raise UsageError(
-                f"pool {record.name}: {error}", option=at[1] if at else None
-            ) from error
+        options = options_of(record, SshOptions)
         hosts = _hosts(options)
         if options.max_procs is not None and options.max_procs < 1:
             raise UsageError(
