@@ -75,7 +75,7 @@ def test_hosts_are_trusted_one_by_one_and_by_the_keyboard_alone(
     expect(dialog.get_by_label("Name")).to_be_focused()
     keyboard.type("lab")
     keyboard.press("Tab")
-    keyboard.type("S")  # the kind: SSH hosts
+    keyboard.type("SSH")  # the kind: SSH hosts; simulated ones begin with an S, too
     expect(dialog.get_by_label("Hosts (or Hosts from)")).to_be_visible()
     shots(page, "attach-ssh")
     assert faults(page.page, ".jp-Dialog") == []
