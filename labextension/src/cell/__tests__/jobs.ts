@@ -17,7 +17,7 @@ export function jobItem(changes: Partial<JobItem> = {}): JobItem {
     created_at: 1000,
     started_at: 1001,
     ended_at: null,
-    notebook: '/work/nb.ipynb',
+    notebook: '/home/me/nb.ipynb',
     user: null,
     notice: null,
     ...changes

@@ -31,11 +31,11 @@ describe('the origin of a job', () => {
 
   it('is the notebook whose path it ends with', () => {
     const from = (notebook: string | null, path: string): boolean => isFrom({ notebook }, path);
-    expect(from('/home/me/work/a/nb.ipynb', 'a/nb.ipynb')).toBe(true);
+    expect(from('/home/me/files/a/nb.ipynb', 'a/nb.ipynb')).toBe(true);
     expect(from('a/nb.ipynb', '/a/nb.ipynb')).toBe(true);
     expect(from('C:\\work\\a\\nb.ipynb', 'a/nb.ipynb')).toBe(true);
-    expect(from('/home/me/work/aa/nb.ipynb', 'a/nb.ipynb')).toBe(false);
-    expect(from('/home/me/work/nb.ipynb', '')).toBe(false);
+    expect(from('/home/me/files/aa/nb.ipynb', 'a/nb.ipynb')).toBe(false);
+    expect(from('/home/me/files/nb.ipynb', '')).toBe(false);
     expect(from(null, 'nb.ipynb')).toBe(false);
   });
 });

@@ -85,7 +85,10 @@ describe('the jobs that a notebook does not show', () => {
 
   it('are none of another notebook, and no other kind of job', async () => {
     const panel = panelOf({ source: SOURCE });
-    const other = [jobDetail({ notebook: '/work/other.ipynb' }), jobDetail({ kind: 'endpoint' })];
+    const other = [
+      jobDetail({ notebook: '/home/me/other.ipynb' }),
+      jobDetail({ kind: 'endpoint' })
+    ];
     const { found, asked } = await find(panel, other);
     expect(found).toEqual([]);
     expect(asked).toEqual(['jobs active', 'jobs ended']);
