@@ -11,6 +11,13 @@ import type { Health } from './api/health';
 import type { GpuTopic, LiveGpus } from './gpus/live';
 import type {
   AttachRequest,
+  BudgetDetail,
+  BudgetItem,
+  BudgetRequest,
+  BudgetsNews,
+  CatalogItem,
+  CostReport,
+  CostSummary,
   EndedNews,
   FileItem,
   GoneNews,
@@ -19,6 +26,9 @@ import type {
   GpusDelta,
   GpusFrame,
   HelloNews,
+  IdleItem,
+  IdleRule,
+  JobCostItem,
   JobDetail,
   JobItem,
   JobNews,
@@ -33,8 +43,12 @@ import type {
   PoolItem,
   PoolKind,
   PoolsNews,
+  PriceItem,
+  PriceRequest,
   ProblemNews,
-  Topic
+  TagRequest,
+  Topic,
+  WhatIfReport
 } from './api/types';
 
 /** The commands other extensions may call. Those on a job take `{ id: string }`. */
@@ -55,7 +69,17 @@ export const CommandIDs = {
   dryRun: 'aiinfra:dry-run',
   choosePool: 'aiinfra:choose-pool',
   /** Takes `{ pool, node, job }`, all of which may be left out. */
-  openGpus: 'aiinfra:open-gpus'
+  openGpus: 'aiinfra:open-gpus',
+  /** Takes `{ pool, job, by }`, all of which may be left out. */
+  openCost: 'aiinfra:open-cost',
+  /** Takes `{ scope, subject }`, both of which may be left out. */
+  setBudget: 'aiinfra:set-budget',
+  /** Takes `{ id, seconds }`; without seconds an hour, `null` wakes it up. */
+  snoozeBudget: 'aiinfra:snooze-budget',
+  /** Takes `{ id }`: ends the jobs that the budget counts. */
+  stopBudget: 'aiinfra:stop-budget',
+  /** Takes `{ id }`. */
+  removeBudget: 'aiinfra:remove-budget'
 } as const;
 
 /** What a search of jobs may be narrowed to. `state` is `active`, `ended` or one state. */
@@ -95,6 +119,30 @@ export interface IGpuRangeQuery extends IGpuQuery {
   by?: 'gpu' | 'node' | 'pool' | 'user' | 'job' | 'rank';
   /** GPUs, or the nodes themselves. */
   of?: 'gpus' | 'nodes';
+}
+
+/** What a bill may be split by. */
+export type CostDimension =
+  'job' | 'notebook' | 'user' | 'pool' | 'project' | 'team' | 'cost_centre' | 'day';
+
+/** A time: by its name (`today`, `month`, `2026-11`, `DATE..DATE`), or in seconds; else today. */
+export interface ICostTime {
+  period?: string | undefined;
+  start?: number | undefined;
+  end?: number | undefined;
+}
+
+/** What of a time is asked for: split by something, and of these alone. */
+export interface ICostQuery extends ICostTime {
+  /** By job where it is left out. */
+  by?: CostDimension;
+  job?: string | undefined;
+  notebook?: string | undefined;
+  user?: string | undefined;
+  pool?: string | undefined;
+  project?: string | undefined;
+  team?: string | undefined;
+  cost_centre?: string | undefined;
 }
 
 /**
@@ -142,6 +190,40 @@ export interface IAiInfraApi {
   gpuHistory(query: IGpuQuery & { since: number }): Promise<GpuPast[]>;
   /** What was recorded. */
   gpuRange(query: IGpuRangeQuery, signal?: AbortSignal): Promise<GpuRange>;
+
+  /** What an hour costs now, and what today and this month have. */
+  costNow(): Promise<CostSummary>;
+  /** What a time has cost; takes a second or two where there is much to bring up to date. */
+  cost(query?: ICostQuery, signal?: AbortSignal): Promise<CostReport>;
+  /** Of each of these jobs that is on record, 500 at most. */
+  jobCosts(ids: readonly string[]): Promise<JobCostItem[]>;
+  /** Where the browser downloads usage by the hour from, as CSV. */
+  costExportUrl(query?: ICostTime): string;
+  /** Known prices, the cheapest GPU-hour first. */
+  prices(query?: { search?: string; limit?: number }): Promise<CatalogItem[]>;
+  /** What a pool costs and did, the newest first; empty where nobody has said. */
+  poolPrices(pool: string): Promise<PriceItem[]>;
+  /** Refused, its `option` names what is wrong: `price`, `sku`, `region`, `currency`, `since`. */
+  setPoolPrice(pool: string, request: PriceRequest): Promise<PriceItem>;
+  /** Refused where the job has reported no steps that could be gone by. */
+  whatif(id: string): Promise<WhatIfReport>;
+  /** Say all tags of a job anew. */
+  setTags(id: string, request: TagRequest): Promise<TagRequest>;
+
+  budgets(): Promise<BudgetItem[]>;
+  budget(id: string): Promise<BudgetDetail>;
+  /** Refused, its `option` names what is wrong: `amount`, `scope`, `period`, `warn_at` and so on. */
+  setBudget(request: BudgetRequest): Promise<BudgetItem>;
+  /** Have it do nothing for so long; `null` wakes it up. */
+  snoozeBudget(id: string, seconds: number | null): Promise<BudgetItem>;
+  /** End the jobs that it counts, with time to save; resolves to their ids. */
+  stopBudgetJobs(id: string): Promise<string[]>;
+  removeBudget(id: string): Promise<void>;
+
+  /** Who holds GPUs without using them: reads the GPUs, which takes a few seconds. */
+  idle(pool?: string): Promise<IdleItem>;
+  /** Of a pool or a job, by its id; `null` is what the settings say. */
+  setIdle(name: string, rule: IdleRule | null): Promise<void>;
 }
 
 export const IAiInfraApi = new Token<IAiInfraApi>(
@@ -155,6 +237,7 @@ export type News =
   | PoolsNews
   | JobsNews
   | JobNews
+  | BudgetsNews
   | GoneNews
   | LogNews
   | EndedNews
@@ -195,7 +278,7 @@ export interface IProblem {
   readonly hint: string;
 }
 
-/** A job on its way out: it is hidden, and removed when the time to think again is over. */
+/** A job, or a budget, on its way out: it is hidden, and removed when the time to think again is over. */
 export interface IRemoval {
   /** Take it back. `false` when it is too late. */
   undo(): boolean;
@@ -248,6 +331,40 @@ export interface IPoolsModel {
   watch(options?: IWatchOptions): IDisposable;
 }
 
+/** The budgets, kept up to date while somebody watches. `null` before they are known. */
+export interface IBudgetsModel {
+  readonly budgets: readonly BudgetItem[] | null;
+  /** Why there is no news of the budgets just now; `null` when there is. */
+  readonly problem: IProblem | null;
+  readonly changed: ISignal<IBudgetsModel, void>;
+  watch(options?: IWatchOptions): IDisposable;
+  find(id: string): BudgetItem | undefined;
+  /** Those that count a job. */
+  of(job: string): BudgetItem[];
+  set(request: BudgetRequest): Promise<BudgetItem>;
+  /** Have one do nothing for so long; `null` wakes it up. It reads as snoozed with the answer. */
+  snooze(id: string, seconds: number | null): Promise<BudgetItem>;
+  /** End the jobs that it counts, with time to save; resolves to their ids. */
+  stop(id: string): Promise<string[]>;
+  /** Hide one now and forget it after `seconds`. Until then it acts; left before, it stays. */
+  remove(id: string, seconds: number): IRemoval;
+}
+
+/**
+ * What is spent now, asked for every few seconds while somebody watches, the page is visible and
+ * jobs go on; every few minutes where none do.
+ */
+export interface ISpendModel {
+  /** The last answer; `null` before there is one. */
+  readonly now: CostSummary | null;
+  /** Why there was no answer the last time; `null` when there was. */
+  readonly problem: IProblem | null;
+  readonly changed: ISignal<ISpendModel, void>;
+  watch(): IDisposable;
+  /** Ask now: something has changed what an hour costs. */
+  refresh(): void;
+}
+
 /** The GPUs of any scope, as they are, for all of this page that shows them. */
 export interface IGpusModel {
   /** The same for whoever asks for the same GPUs while one of them watches. */
@@ -259,11 +376,13 @@ export interface IAiInfraModels {
   readonly pools: IPoolsModel;
   readonly gpus: IGpusModel;
   readonly selection: IJobSelection;
+  readonly budgets: IBudgetsModel;
+  readonly spend: ISpendModel;
 }
 
 export const IAiInfraModels = new Token<IAiInfraModels>(
   'jupyter-aiinfra:IAiInfraModels',
-  'The pools, jobs and GPUs as this page knows them.'
+  'The pools, jobs, GPUs, budgets and the cost as this page knows them.'
 );
 
 /** What the user may set, by the names in `schema/settings.json`. */

@@ -4,14 +4,32 @@ import { URLExt } from '@jupyterlab/coreutils';
 import type { ServerConnection } from '@jupyterlab/services';
 
 import { NAMESPACE, request } from '../request';
-import type { IAiInfraApi, IGpuQuery, IGpuRangeQuery, IJobQuery, ILogQuery } from '../tokens';
+import type {
+  IAiInfraApi,
+  ICostQuery,
+  ICostTime,
+  IGpuQuery,
+  IGpuRangeQuery,
+  IJobQuery,
+  ILogQuery
+} from '../tokens';
 import { parseHealth, type Health } from './health';
 import type {
   AttachRequest,
+  BudgetDetail,
+  BudgetItem,
+  BudgetRequest,
+  BudgetsNews,
+  CatalogItem,
+  CostReport,
+  CostSummary,
   FileItem,
   GpuPast,
   GpuRange,
   GpusFrame,
+  IdleItem,
+  IdleRule,
+  JobCostItem,
   JobDetail,
   JobItem,
   JobPage,
@@ -21,7 +39,11 @@ import type {
   LogSearch,
   PlanText,
   PoolItem,
-  PoolKind
+  PoolKind,
+  PriceItem,
+  PriceRequest,
+  TagRequest,
+  WhatIfReport
 } from './types';
 
 /** The pseudo-rank whose log is what the launcher itself printed. */
@@ -143,6 +165,75 @@ export class ApiClient implements IAiInfraApi {
     return this._object(`gpus/range${query(values)}`, 'GET', undefined, signal);
   }
 
+  costNow(): Promise<CostSummary> {
+    return this._object('cost/now');
+  }
+
+  cost(asked: ICostQuery = {}, signal?: AbortSignal): Promise<CostReport> {
+    return this._object(`cost${query({ ...asked })}`, 'GET', undefined, signal);
+  }
+
+  jobCosts(ids: readonly string[]): Promise<JobCostItem[]> {
+    return this._list(`cost/jobs${query({ ids: ids.join(',') })}`);
+  }
+
+  costExportUrl(asked: ICostTime = {}): string {
+    return this._url('cost/export') + query({ ...asked });
+  }
+
+  prices(asked: { search?: string; limit?: number } = {}): Promise<CatalogItem[]> {
+    return this._list(`cost/prices${query({ ...asked })}`);
+  }
+
+  poolPrices(pool: string): Promise<PriceItem[]> {
+    return this._list(join('pools', pool, 'price'));
+  }
+
+  setPoolPrice(pool: string, body: PriceRequest): Promise<PriceItem> {
+    return this._object(join('pools', pool, 'price'), 'POST', body);
+  }
+
+  whatif(id: string): Promise<WhatIfReport> {
+    return this._object(join('jobs', id, 'whatif'));
+  }
+
+  setTags(id: string, body: TagRequest): Promise<TagRequest> {
+    return this._object(join('jobs', id, 'tags'), 'PUT', body);
+  }
+
+  async budgets(): Promise<BudgetItem[]> {
+    return (await this._object<BudgetsNews>('budgets')).budgets;
+  }
+
+  budget(id: string): Promise<BudgetDetail> {
+    return this._object(join('budgets', id));
+  }
+
+  setBudget(body: BudgetRequest): Promise<BudgetItem> {
+    return this._object('budgets', 'POST', body);
+  }
+
+  snoozeBudget(id: string, seconds: number | null): Promise<BudgetItem> {
+    return this._object(join('budgets', id, 'snooze'), 'POST', { seconds });
+  }
+
+  async stopBudgetJobs(id: string): Promise<string[]> {
+    const path = join('budgets', id, 'stop');
+    return (await this._object<{ stopped: string[] }>(path, 'POST')).stopped;
+  }
+
+  removeBudget(id: string): Promise<void> {
+    return this._nothing(join('budgets', id), 'DELETE');
+  }
+
+  idle(pool?: string): Promise<IdleItem> {
+    return this._object(`idle${query({ pool })}`);
+  }
+
+  setIdle(name: string, rule: IdleRule | null): Promise<void> {
+    return this._nothing(join('idle', name), 'PUT', { rule });
+  }
+
   private _object<T extends object>(
     path: string,
     method = 'GET',
@@ -160,11 +251,11 @@ export class ApiClient implements IAiInfraApi {
     return request(path, { settings: this._settings, parse: parseList<T> });
   }
 
-  private _nothing(path: string, method: string): Promise<void> {
+  private _nothing(path: string, method: string, body?: unknown): Promise<void> {
     return request(path, {
       settings: this._settings,
       parse: () => undefined,
-      init: { method }
+      init: init(method, body)
     });
   }
 

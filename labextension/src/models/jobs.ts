@@ -14,6 +14,7 @@ import type {
   IWatchOptions,
   News
 } from '../tokens';
+import { decideIn } from './removal';
 
 const TOPIC = { topic: 'jobs', id: null, rank: null } as const;
 
@@ -101,17 +102,8 @@ export class JobsModel implements IJobsModel {
   remove(id: string, seconds: number): IRemoval {
     this._hidden.add(id);
     this._tell();
-    let decide: (go: boolean) => boolean = () => false;
-    const decided = new Promise<boolean>(resolve => {
-      const timer = setTimeout(() => decide(true), seconds * 1000);
-      decide = go => {
-        clearTimeout(timer);
-        decide = () => false;
-        resolve(go);
-        return true;
-      };
-    });
-    return { undo: () => decide(false), done: this._removeIf(id, decided) };
+    const { undo, decided } = decideIn(seconds);
+    return { undo, done: this._removeIf(id, decided) };
   }
 
   private async _removeIf(id: string, decided: Promise<boolean>): Promise<boolean> {

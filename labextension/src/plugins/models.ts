@@ -3,16 +3,18 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/applica
 // Others ask for this token as they start, and they are small.
 // eslint-disable-next-line jupyter/prefer-lazy-imports
 import { GpusModel } from '../gpus/live';
+import { BudgetsModel } from '../models/budgets';
 // eslint-disable-next-line jupyter/prefer-lazy-imports
 import { JobsModel } from '../models/jobs';
 import { PoolsModel } from '../models/pools';
 import { JobSelection } from '../models/selection';
+import { SpendModel } from '../models/spend';
 import { IAiInfraApi, IAiInfraModels, IAiInfraStream } from '../tokens';
 
-/** The pools, jobs and GPUs of this page, one model for all that shows them. */
+/** The pools, jobs, GPUs and budgets of this page, one model for all that shows them. */
 const plugin: JupyterFrontEndPlugin<IAiInfraModels> = {
   id: 'jupyter-aiinfra:models',
-  description: 'Provides the pools, jobs and GPUs as this page knows them.',
+  description: 'Provides the pools, jobs, GPUs, budgets and the cost as this page knows them.',
   autoStart: true,
   provides: IAiInfraModels,
   requires: [IAiInfraApi, IAiInfraStream],
@@ -22,7 +24,9 @@ const plugin: JupyterFrontEndPlugin<IAiInfraModels> = {
       jobs,
       pools: new PoolsModel({ stream }),
       gpus: new GpusModel({ api, stream }),
-      selection: new JobSelection(jobs)
+      selection: new JobSelection(jobs),
+      budgets: new BudgetsModel({ api, stream }),
+      spend: new SpendModel({ api, jobs })
     };
   }
 };

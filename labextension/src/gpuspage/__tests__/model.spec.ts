@@ -1,13 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { fakeApi, FakeStream } from '../../__tests__/fakes';
+import { makeModels } from '../../__tests__/models';
 import { job, jobsNews, pool } from '../../__tests__/samples';
 import type { GpuRange } from '../../api/types';
 import { frame } from '../../gpus/__tests__/frames';
-import { GpusModel } from '../../gpus/live';
-import { JobsModel } from '../../models/jobs';
-import { PoolsModel } from '../../models/pools';
-import { JobSelection } from '../../models/selection';
 import { RequestError } from '../../request';
 import type { IGpuRangeQuery } from '../../tokens';
 import { GpusPageModel } from '../model';
@@ -38,13 +35,7 @@ beforeEach(() => {
   );
   stream = new FakeStream();
   const api = fakeApi({ gpuRange: range, gpuHistory: () => Promise.resolve([]) });
-  const jobs = new JobsModel({ api, stream });
-  const models = {
-    jobs,
-    pools: new PoolsModel({ stream }),
-    gpus: new GpusModel({ api, stream }),
-    selection: new JobSelection(jobs)
-  };
+  const models = makeModels({ api, stream });
   model = new GpusPageModel({ api, stream, models, names: NAMES });
 });
 

@@ -3,12 +3,9 @@ import { Widget } from '@lumino/widgets';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { fakeApi, FakeStream } from '../../__tests__/fakes';
+import { makeModels } from '../../__tests__/models';
 import { job, jobsNews, pool } from '../../__tests__/samples';
 import { delta, deltas, frame } from '../../gpus/__tests__/frames';
-import { GpusModel } from '../../gpus/live';
-import { JobsModel } from '../../models/jobs';
-import { PoolsModel } from '../../models/pools';
-import { JobSelection } from '../../models/selection';
 import { GpusPage } from '../page';
 
 const T0 = frame().at;
@@ -29,16 +26,10 @@ beforeEach(() => {
     gpuHistory: () => Promise.resolve([]),
     gpuRange: () => Promise.resolve({ start: T0 - 3_600, width_seconds: 60, count: 60, curves: [] })
   });
-  const jobs = new JobsModel({ api, stream });
   page = new GpusPage({
     api,
     stream,
-    models: {
-      jobs,
-      pools: new PoolsModel({ stream }),
-      gpus: new GpusModel({ api, stream }),
-      selection: new JobSelection(jobs)
-    },
+    models: makeModels({ api, stream }),
     trans: nullTranslator.load('jupyter_aiinfra'),
     openJob,
     attachPool: () => undefined

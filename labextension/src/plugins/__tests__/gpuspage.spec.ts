@@ -6,10 +6,7 @@ import type { Widget } from '@lumino/widgets';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { fakeApi, FakeStream } from '../../__tests__/fakes';
-import { GpusModel } from '../../gpus/live';
-import { JobsModel } from '../../models/jobs';
-import { PoolsModel } from '../../models/pools';
-import { JobSelection } from '../../models/selection';
+import { makeModels } from '../../__tests__/models';
 import { CommandIDs } from '../../tokens';
 import plugin from '../gpuspage';
 
@@ -36,13 +33,7 @@ function activate(): {
   const app = { commands, shell } as unknown as JupyterFrontEnd;
   const stream = new FakeStream();
   const api = fakeApi({});
-  const jobs = new JobsModel({ api, stream });
-  const models = {
-    jobs,
-    pools: new PoolsModel({ stream }),
-    gpus: new GpusModel({ api, stream }),
-    selection: new JobSelection(jobs)
-  };
+  const models = makeModels({ api, stream });
   const restore = vi.fn(() => Promise.resolve());
   const restorer = { restore } as unknown as ILayoutRestorer;
   const palette = {

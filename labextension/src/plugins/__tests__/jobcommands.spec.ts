@@ -4,11 +4,8 @@ import { CommandRegistry } from '@lumino/commands';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
+import { makeModels } from '../../__tests__/models';
 import { ended, job, jobsNews } from '../../__tests__/samples';
-import { GpusModel } from '../../gpus/live';
-import { JobsModel } from '../../models/jobs';
-import { PoolsModel } from '../../models/pools';
-import { JobSelection } from '../../models/selection';
 import { RequestError } from '../../request';
 import { CommandIDs, type IAiInfraApi, type IAiInfraModels } from '../../tokens';
 import plugin from '../jobcommands';
@@ -22,13 +19,7 @@ const opened = vi.fn();
 function activate(methods: Partial<IAiInfraApi>): void {
   const stream = new FakeStream();
   const api = fakeApi(methods);
-  const jobs = new JobsModel({ api, stream });
-  models = {
-    jobs,
-    pools: new PoolsModel({ stream }),
-    gpus: new GpusModel({ api, stream }),
-    selection: new JobSelection(jobs)
-  };
+  models = makeModels({ api, stream });
   commands = new CommandRegistry();
   commands.addCommand(CommandIDs.openJob, { execute: opened });
   inMenu = [];

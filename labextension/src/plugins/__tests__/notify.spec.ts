@@ -5,11 +5,9 @@ import { Signal } from '@lumino/signaling';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
+import { makeModels } from '../../__tests__/models';
 import { ended, job, jobsNews } from '../../__tests__/samples';
 import type { Topic } from '../../api/types';
-import { JobsModel } from '../../models/jobs';
-import { PoolsModel } from '../../models/pools';
-import { JobSelection } from '../../models/selection';
 import {
   CommandIDs,
   type IAiInfraSettings,
@@ -72,8 +70,7 @@ async function activate(values: Partial<ISettingValues> = {}): Promise<void> {
   stream = new WatchedStream();
   settings = new FakeSettings();
   settings.set(values);
-  const jobs = new JobsModel({ api: fakeApi({}), stream });
-  const models = { jobs, pools: new PoolsModel({ stream }), selection: new JobSelection(jobs) };
+  const models = makeModels({ api: fakeApi({}), stream });
   commands = new CommandRegistry();
   commands.addCommand(CommandIDs.openJob, { execute: opened });
   const app = { commands, restored: Promise.resolve() } as unknown as JupyterFrontEnd;

@@ -4,9 +4,7 @@ import { Widget } from '@lumino/widgets';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
-import { JobsModel } from '../../models/jobs';
-import { PoolsModel } from '../../models/pools';
-import { JobSelection } from '../../models/selection';
+import { makeModels } from '../../__tests__/models';
 import { CommandIDs } from '../../tokens';
 import plugin, { PANEL_ID } from '../panel';
 
@@ -22,8 +20,7 @@ interface IActivated {
 function activate(): IActivated {
   const stream = new FakeStream();
   const api = fakeApi({});
-  const jobs = new JobsModel({ api, stream });
-  const models = { jobs, pools: new PoolsModel({ stream }), selection: new JobSelection(jobs) };
+  const models = makeModels({ api, stream });
   const commands = new CommandRegistry();
   commands.addCommand(CommandIDs.attachPool, { execute: () => undefined });
   const shell = { add: vi.fn(), activateById: vi.fn() };

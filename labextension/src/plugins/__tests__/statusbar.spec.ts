@@ -6,12 +6,9 @@ import { Signal } from '@lumino/signaling';
 import { describe, expect, it, vi } from 'vitest';
 
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
+import { makeModels } from '../../__tests__/models';
 import { job, jobsNews } from '../../__tests__/samples';
-import { GpusModel } from '../../gpus/live';
 import { overview } from '../../models/__tests__/overviews';
-import { JobsModel } from '../../models/jobs';
-import { PoolsModel } from '../../models/pools';
-import { JobSelection } from '../../models/selection';
 import { CommandIDs, type IAiInfraSettings } from '../../tokens';
 import plugin, { statusText } from '../statusbar';
 
@@ -38,13 +35,7 @@ async function activate(isWanted: boolean): Promise<{
   want: (value: boolean) => void;
 }> {
   const stream = new FakeStream();
-  const jobs = new JobsModel({ api: fakeApi({}), stream });
-  const models = {
-    jobs,
-    pools: new PoolsModel({ stream }),
-    gpus: new GpusModel({ api: fakeApi({}), stream }),
-    selection: new JobSelection(jobs)
-  };
+  const models = makeModels({ api: fakeApi({}), stream });
   const commands = new CommandRegistry();
   const [shown, opened] = [vi.fn(), vi.fn()];
   commands.addCommand(CommandIDs.showPanel, { execute: shown });

@@ -6,12 +6,9 @@ import axe from 'axe-core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { FakeStream, fakeApi } from '../../../__tests__/fakes';
+import { makeModels } from '../../../__tests__/models';
 import { ended, job, jobsNews, pool } from '../../../__tests__/samples';
 import { JobList } from '../../../models/joblist';
-import { GpusModel } from '../../../gpus/live';
-import { JobsModel } from '../../../models/jobs';
-import { PoolsModel } from '../../../models/pools';
-import { JobSelection } from '../../../models/selection';
 import { CommandIDs, type IAiInfraModels } from '../../../tokens';
 import { createPanel } from '../panel';
 
@@ -42,18 +39,12 @@ beforeEach(async () => {
   ran.mockClear();
   stream = new FakeStream();
   const api = fakeApi({});
-  const jobs = new JobsModel({ api, stream });
-  models = {
-    jobs,
-    pools: new PoolsModel({ stream }),
-    gpus: new GpusModel({ api, stream }),
-    selection: new JobSelection(jobs)
-  };
+  models = makeModels({ api, stream });
   const commands = new CommandRegistry();
   for (const id of Object.values(CommandIDs)) {
     commands.addCommand(id, { label: id, execute: args => ran(id, args['id']) });
   }
-  const list = new JobList({ jobs, api });
+  const list = new JobList({ jobs: models.jobs, api });
   panel = createPanel({ stream, models, list, commands, translator: nullTranslator });
   await turn(() => Widget.attach(panel, document.body));
 });
