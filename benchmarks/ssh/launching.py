@@ -21,6 +21,7 @@ __all__ = ["first_step"]
 
 _NODES = 2
 _PORT = 29_512
+_THREADS = "1"
 _SECONDS = 120.0
 _END_SECONDS = 60.0
 # torch's threads crash a rank now and then as Python is taken down, after its step: such a round
@@ -84,8 +85,9 @@ def first_step(run: Run) -> Sequence[Figure]:
             goal=Goal(limit=0.5),
             note="a rank on each node over gloo, the first training cell of a fresh kernel with "
             "the pool attached, code sent with it; raw is a loop of `ssh HOST accelerate launch` "
-            "of the same text, which lies on the hosts already. Rounds of raw taken again, as a "
-            f"rank was aborted after its step while Python was taken down: {crashes}.",
+            "of the same text, which lies on the hosts already. One thread a rank. Rounds of "
+            "raw taken again, as a rank was aborted after its step while Python was taken down: "
+            f"{crashes}.",
         ),
     )
 
@@ -97,14 +99,16 @@ def _ours(bench: Bench, folder: Path, script: str, out: Path) -> float:
     with kernel(folder, attach=False, more=more) as opened:
         opened.run("%load_ext jupyter_aiinfra")
         opened.run(f"%pool attach lab --kind ssh {options}")
-        cell = f"%%accelerate lab --cpu --nodes {_NODES} --procs 1 --mixed-precision no\n{script}"
-        ran = opened.run(cell, seconds=_SECONDS)
+        line = f"%%accelerate lab --cpu --nodes {_NODES} --procs 1 --mixed-precision no"
+        # The nodes are one machine: each would count its cores as its own.
+        line += f" --num_cpu_threads_per_process {_THREADS}"
+        ran = opened.run(f"{line}\n{script}", seconds=_SECONDS)
     return _told(out) - ran.begun_at
 
 
 def _raw(bench: Bench, folder: Path, script: str, out: Path) -> float:
     out.unlink(missing_ok=True)
-    needed = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    needed = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": _THREADS, "PYTHONUNBUFFERED": "1"}
     head = next(iter(bench.hosts.values())).address
     for host in bench.hosts.values():
         (host.home / "train.py").write_text(script, encoding="utf-8")
