@@ -13,7 +13,8 @@ cpus                     cores we may use: affinity and cgroup quota counted in
 memory_total_bytes       memory we may use: the cgroup's limit where it is the smaller
 memory_available_bytes   what is left of it; page cache counts as free
 disk_free_bytes          what we may still write to the file system of FOLDER
-python                   executable, version, implementation, packages (*all* distributions)
+python                   executable, version, implementation, packages (*all* distributions),
+                         places (folders that they are in, and when each changed)
 gpus                     uuid, name, index, memory_total_bytes, memory_used_bytes, used_by of each;
                          used_by is pid, user, command, memory_bytes of each process computing there
 driver                   the GPU driver's version
@@ -43,7 +44,7 @@ else:  # its neighbours
     import nvml
     from owners import user_and_command
 
-__all__ = ["Gpus", "describe", "gpus", "main", "providers"]
+__all__ = ["Gpus", "describe", "gpus", "machine", "main", "providers", "python", "stamps"]
 
 _GPU_SECONDS = 20.0  # Without persistence mode the driver may be loading for seconds.
 _MIB = 1 << 20
@@ -63,8 +64,13 @@ def describe(folder: str = ".", *, root: str = "/") -> dict[str, Any]:
     root
         Where ``proc`` and ``sys`` are looked for.
     """
+    return {**machine(gpus(), folder, root=root), "python": python()}
+
+
+def machine(seen: Gpus, folder: str = ".", *, root: str = "/") -> dict[str, Any]:
+    """Return what :func:`describe` does, but for the Python; `seen` is what :func:`gpus` said."""
     total, available = _memory(root)
-    found, driver, problem = gpus()
+    found, driver, problem = seen
     return {
         "hostname": socket.gethostname(),
         "platform": sys.platform,
@@ -72,18 +78,38 @@ def describe(folder: str = ".", *, root: str = "/") -> dict[str, Any]:
         "memory_total_bytes": total,
         "memory_available_bytes": available,
         "disk_free_bytes": _disk_free(folder),
-        "python": {
-            "executable": sys.executable,
-            "version": ".".join(str(part) for part in sys.version_info[:3]),
-            "implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(
-                sys.implementation.name, sys.implementation.name
-            ),
-            "packages": _packages(sys.path),
-        },
         "gpus": found,
         "driver": driver,
         "gpu_problem": problem,
     }
+
+
+def python() -> dict[str, Any]:
+    """Return what this Python is, and has; ``places`` are the folders that told, with a stamp."""
+    return {
+        "executable": sys.executable,
+        "version": ".".join(str(part) for part in sys.version_info[:3]),
+        "implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(
+            sys.implementation.name, sys.implementation.name
+        ),
+        "packages": _packages(sys.path),
+        "places": stamps(sys.path),
+    }
+
+
+def stamps(path: Iterable[str]) -> dict[str, int | None]:
+    """Return when each folder of `path` last changed, in nanoseconds; ``None`` where it is none.
+
+    A package that is installed, upgraded or removed there changes it.
+    """
+    return {folder: _changed(folder) for folder in path}
+
+
+def _changed(folder: str) -> int | None:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -279,32 +305,33 @@ def _read(path: str) -> str | None:
 # --- GPUs ------------------------------------------------------------------------------------
 
 
-def gpus() -> Gpus:
+def gpus(program: str | None = None) -> Gpus:
     """Return the NVIDIA GPUs, the driver's version, and what is wrong where there are none.
 
     Neither waits longer than some seconds nor raises. All GPUs are listed, whatever
-    ``CUDA_VISIBLE_DEVICES`` says.
+    ``CUDA_VISIBLE_DEVICES`` says. `program` is what is run for it, also where this process cannot
+    tell whether that is of use; ``None`` is this file.
     """
     problem = None
-    if nvml.load() is not None:
-        argv = [sys.executable, "-I", "-S", _program(), "--gpus"]
+    if program is not None or nvml.load() is not None:
+        argv = [sys.executable, "-I", "-S", program or _program(), "--gpus"]
         answer, problem = _asked(argv)
         if answer is not None:
             found, driver, problem = json.loads(answer)
             if problem is None:
                 return found, driver, None
-    program = shutil.which("nvidia-smi")
-    if program is None:
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
         return [], None, problem
     fields = "index,uuid,name,memory.total,memory.used,driver_version"
     query = "--query-gpu=" + fields
-    answer, trouble = _asked([program, query, "--format=csv,noheader,nounits"])
+    answer, trouble = _asked([smi, query, "--format=csv,noheader,nounits"])
     if answer is None:
         return [], None, problem or trouble
     found, driver, problem = _from_nvidia_smi(answer)
     if found:
         query = "--query-compute-apps=gpu_uuid,pid,used_memory"
-        apps, _ = _asked([program, query, "--format=csv,noheader,nounits"])
+        apps, _ = _asked([smi, query, "--format=csv,noheader,nounits"])
         for uuid, process in _apps(apps or ""):
             for gpu in found:
                 if gpu["uuid"] == uuid:

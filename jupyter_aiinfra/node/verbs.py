@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence, TypeVa
 if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node import (
         browse,
+        describe,
         folders,
         footing,
         frames,
@@ -33,6 +34,7 @@ if TYPE_CHECKING or __package__:
     from jupyter_aiinfra.node.tails import Tails
 else:  # its neighbours in the payload
     import browse
+    import describe
     import folders
     import footing
     import frames
@@ -55,6 +57,7 @@ _T = TypeVar("_T")
 _VERB_SECONDS = 60.0
 _DESCRIBE_SECONDS = 90.0
 _PIPE_BYTES = 1 << 16
+_NVIDIA_DEVICE = "/dev/nvidiactl"
 _FINAL = frozenset(("succeeded", "failed", "cancelled", "lost", "absent"))
 # What tells that a run directory is one, and how its job ended, goes last.
 _LAST = ("spec.json", "exit.json")
@@ -353,13 +356,16 @@ class _Describer:
     """Runs ``describe.py``, and its neighbours, in a process of its own, from memory.
 
     Of its own because a description reads all packages, which this program was started without, and
-    because another interpreter may be meant.
+    because another interpreter may be meant. What an interpreter has is kept for as long as the
+    folders of its packages do not change: the machine alone is told of here, at once.
     """
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self._sources = sources
         self._lock = threading.Lock()
         self._descriptor = -1
+        self._pythons: dict[str, _Json] = {}
+        self._nvidia = False
 
     def describe(self, call: Call) -> _Json:
         """Describe the node with ``folder``'s disk, as ``python`` (this one) sees it."""
@@ -367,6 +373,10 @@ class _Describer:
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
         python = call.argument("python", str, sys.executable)
+        known = self._known(python)
+        if known is not None:
+            seen = describe.gpus(self._program()) if self._nvidia else ([], None, None)
+            return {**describe.machine(seen, folder), "python": known}
         try:
             done = _run([python, "-I", self._program(), folder], b"", _DESCRIBE_SECONDS)
             described: _Json = json.loads(done.stdout) if done.returncode == 0 else {}
@@ -376,7 +386,17 @@ class _Describer:
             text = f"{python} cannot describe its machine: {_last_line(done.stderr)}"
             hint = "name a Python interpreter of the node, 3.8 or newer"
             raise Refusal("pool", text, hint=hint)
+        self._pythons[python] = described["python"]
+        self._nvidia = any(described[key] for key in ("gpus", "driver", "gpu_problem"))
         return described
+
+    def _known(self, python: str) -> _Json | None:
+        """Return what an interpreter has, where that is known and nothing has changed since."""
+        known = self._pythons.get(python)
+        if known is None or describe.stamps(known["places"]) != known["places"]:
+            return None
+        # A driver that was loaded meanwhile takes a look at everything.
+        return known if self._nvidia or not os.path.exists(_NVIDIA_DEVICE) else None
 
     def _program(self) -> str:
         """Return a path of the modules as one program, which lies on no disk."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import sys
+import venv
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,29 @@ async def test_what_programs_print_on_the_node_gets_into_no_frame(tmp_path: Path
             await channel.call("describe", python="/nowhere")
         with pytest.raises(PoolError, match="cannot describe its machine"):
             await channel.call("describe", python="/bin/false")
+
+
+async def test_an_interpreter_is_asked_again_only_when_its_packages_change(
+    channel: Channel, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    asked, python = tmp_path / "asked", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho >> {asked}\nexec {tmp_path}/env/bin/python "$@"\n')
+    python.chmod(0o755)
+
+    async def describe() -> dict[str, Any]:
+        return await channel.call("describe", python=str(python), folder=str(tmp_path))
+
+    first = await describe()
+    again = await describe()
+    assert asked.read_text() == "\n"
+    assert again.keys() == first.keys()
+    assert again["python"] == first["python"]
+    assert again["cpus"] == first["cpus"]
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    (site / "something-2.5.dist-info").mkdir()
+    assert (await describe())["python"]["packages"]["something"] == "2.5"
+    assert asked.read_text() == "\n\n"
 
 
 async def test_an_unknown_verb_and_wrong_arguments_are_usage_errors(channel: Channel) -> None:
