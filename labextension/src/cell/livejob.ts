@@ -6,6 +6,7 @@ import type { IDisposable } from '@lumino/disposable';
 import { Widget } from '@lumino/widgets';
 
 import type { Silence } from '../api/types';
+import { noticeActions } from '../cost/actions';
 import type { LiveGpus } from '../gpus/live';
 import { isActive, silenceText } from '../jobstate';
 import { ServerJobModel } from '../models/jobmodel';
@@ -34,7 +35,7 @@ export interface ILiveJobOptions extends IJobContext {
 export class LiveJob extends Widget {
   constructor(options: ILiveJobOptions) {
     super();
-    const { id, api, stream, trans } = options;
+    const { id, api, stream, trans, commands } = options;
     this._options = options;
     this.addClass('aiinfra-LiveJob');
     const lostNote = trans.__('the server does not answer; this goes on when it is back');
@@ -44,6 +45,8 @@ export class LiveJob extends Widget {
     const node = this.node.appendChild(document.createElement('div'));
     this._view = new JobView(this.model, node, {
       tools: this._tools.node,
+      trans,
+      actions: noticeActions({ api, commands, job: id }),
       onLook: rank => this.model.look(rank)
     });
     this.model.changed.connect(() => {

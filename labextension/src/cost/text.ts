@@ -101,7 +101,10 @@ export function priceRateText({ price, unit, spot }: PriceItem, trans: IWords): 
 }
 
 /** `of today`, `12 days old`, `120 days old, may have changed`, `age unknown`. */
-export function priceAgeText({ age_days: days, old }: PriceItem, trans: IWords): string {
+export function priceAgeText(
+  { age_days: days, old }: Pick<PriceItem, 'age_days' | 'old'>,
+  trans: IWords
+): string {
   if (days === null) {
     return trans.__('age unknown');
   }

@@ -4,12 +4,14 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
-import type { IAiInfraApi, IAiInfraStream, IGpusModel } from '../tokens';
+import type { INoticeActions } from '../cost/notice';
+import type { IAiInfraApi, IAiInfraStream, IBudgetsModel, IGpusModel } from '../tokens';
 import { h } from '../widgets/dom';
 import { HeaderView } from '../widgets/header';
 import { manifestNode } from '../widgets/manifest';
 import { TabBar, type ITab } from '../widgets/tabs';
 import { silenceText } from '../jobstate';
+import { CostSection } from './costsection';
 import { GpuSection } from './gpusection';
 import { LogSection } from './logsection';
 import { JobPageModel } from './pagemodel';
@@ -17,13 +19,30 @@ import { ranksNode } from './ranks';
 import { codeNode, filesNode, fill, note, planNode } from './sections';
 import { timelineNode } from './timeline';
 
-const SECTIONS = ['log', 'ranks', 'gpus', 'sent', 'plan', 'timeline', 'files', 'code'] as const;
+const SECTIONS = [
+  'log',
+  'ranks',
+  'gpus',
+  'cost',
+  'sent',
+  'plan',
+  'timeline',
+  'files',
+  'code'
+] as const;
 export type Section = (typeof SECTIONS)[number];
 
 export interface IJobPageOptions {
   api: IAiInfraApi;
   stream: IAiInfraStream;
   gpus: IGpusModel;
+  budgets?: IBudgetsModel | undefined;
+  /** What can be done about what a budget says; without them the commands to type are named. */
+  actions?: INoticeActions | undefined;
+  /** Set a budget for the job. */
+  onBudget?: (() => void) | undefined;
+  /** Show the job in the page of all cost. */
+  onCost?: (() => void) | undefined;
   /** Show the GPUs of the job in the page of all GPUs. */
   onGpus?: (() => void) | undefined;
   trans: TranslationBundle;
@@ -43,6 +62,7 @@ export class JobPage extends Widget {
     const name = `aiinfra-page-${++pages}`;
     this.node.classList.add('aiinfra-job', 'aiinfra-JobPage');
     this._trans = trans;
+    this._header = new HeaderView({ trans, actions: options.actions });
     this.jobId = id;
     this.model = new JobPageModel({ api, stream, id });
     this._panel = h('div', {
@@ -65,8 +85,11 @@ export class JobPage extends Widget {
       onOpen: options.onGpus,
       onKnown: () => this._drawTabs()
     });
+    const { budgets, onBudget = null, onCost = null } = options;
+    this._cost = new CostSection({ model, budgets, trans, onBudget, onCost });
     this._use.append(this._gpus.node);
-    this._panel.append(this._log.node, this._use, this._other);
+    this._spent.append(this._cost.node);
+    this._panel.append(this._log.node, this._use, this._spent, this._other);
     this.node.append(this._notice, this._header.node, this._tabs.node, this._panel);
     this.node.addEventListener('keydown', this._onKey);
     this.model.changed.connect(() => this._onChange());
@@ -83,7 +106,8 @@ export class JobPage extends Widget {
     this._section = section;
     this._log.node.hidden = section !== 'log';
     this._use.hidden = section !== 'gpus';
-    this._other.hidden = section === 'log' || section === 'gpus';
+    this._spent.hidden = section !== 'cost';
+    this._other.hidden = section === 'log' || section === 'gpus' || section === 'cost';
     this._watch(this.isVisible);
     this._drawTabs();
     this._drawSection(true);
@@ -96,6 +120,7 @@ export class JobPage extends Widget {
     clearInterval(this._timer);
     this._log.dispose();
     this._gpus.dispose();
+    this._cost.dispose();
     this.model.dispose();
     super.dispose();
   }
@@ -116,10 +141,12 @@ export class JobPage extends Widget {
     this._watch(false);
   }
 
-  /** A page that is out of sight watches neither log nor GPUs: it is told all of it again later. */
+  /** A page that is out of sight watches nothing but the job: it is told of the rest again later. */
   private _watch(isVisible: boolean): void {
     this._log.visible = isVisible && this._section === 'log';
     this._gpus.visible = isVisible && this._section === 'gpus';
+    this._cost.visible = isVisible && this._section === 'cost';
+    this.model.setSeen(isVisible);
   }
 
   protected override onResize(_message: Widget.ResizeMessage): void {
@@ -130,7 +157,8 @@ export class JobPage extends Widget {
     if (this._section === 'log') {
       this._log.focus();
     } else {
-      (this._section === 'gpus' ? this._use : this._other).focus();
+      const places: Partial<Record<Section, HTMLElement>> = { gpus: this._use, cost: this._spent };
+      (places[this._section] ?? this._other).focus();
     }
   }
 
@@ -142,12 +170,14 @@ export class JobPage extends Widget {
       this._drawn = header;
       this._header.update(header, performance.now());
     }
+    this._header.setCost(this.model.cost);
     const trans = this._trans;
     const name = header?.name ?? this.jobId;
     this.title.label = header ? trans.__('%1 (%2)', name, header.state) : name;
     this.title.caption = trans.__('Job %1', this.jobId);
     this._drawNotice();
     this._gpus.update(this.model.detail);
+    this._cost.update();
     this._drawTabs();
     this._log.update();
     this._drawSection(false);
@@ -191,6 +221,7 @@ export class JobPage extends Widget {
       ranks: trans.__('Ranks'),
       // What the nodes do is shown in any case.
       gpus: this._gpus.hasGpus ? trans.__('GPUs') : trans.__('Nodes'),
+      cost: trans.__('Cost'),
       sent: trans.__('Sent'),
       plan: trans.__('Plan'),
       timeline: trans.__('Timeline'),
@@ -201,6 +232,7 @@ export class JobPage extends Widget {
     this._tabs.update(tabs, this._section);
     this._other.setAttribute('aria-label', labels[this._section]);
     this._use.setAttribute('aria-label', labels.gpus);
+    this._spent.setAttribute('aria-label', labels.cost);
   }
 
   /** Draw the section beside the log: those made of the job itself also when that has changed. */
@@ -208,7 +240,7 @@ export class JobPage extends Widget {
     const { model, _trans: trans, _other: other } = this;
     const { detail } = model;
     const section = this._section;
-    if (section === 'log' || section === 'gpus') {
+    if (section === 'log' || section === 'gpus' || section === 'cost') {
       return; // they draw themselves
     }
     if (!opened && (section === 'plan' || section === 'files')) {
@@ -248,6 +280,7 @@ export class JobPage extends Widget {
       return; // nobody knows whether it still runs
     }
     this._header.tick(performance.now());
+    this._cost.tick();
   }
 
   private _onKey = (event: KeyboardEvent): void => {
@@ -267,13 +300,15 @@ export class JobPage extends Widget {
   private _drawnWith: Section | null = null;
   private _state: string | null = null;
   private _drawn: unknown = null;
-  private _header = new HeaderView();
+  private _header: HeaderView;
   private _notice = h('div', { class: 'aiinfra-JobPage-notice', role: 'status' });
   private _tabs: TabBar;
   private _panel: HTMLElement;
   private _other = h('div', { class: 'aiinfra-JobPage-other', tabindex: '0', role: 'region' });
   private _log: LogSection;
   private _gpus: GpuSection;
+  private _cost: CostSection;
+  private _spent = h('div', { class: 'aiinfra-JobPage-spent', tabindex: '0', role: 'region' });
   private _use = h('div', { class: 'aiinfra-JobPage-use', tabindex: '0', role: 'region' });
   private _timer: ReturnType<typeof setInterval>;
 }

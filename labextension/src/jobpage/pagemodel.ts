@@ -3,7 +3,9 @@
 import type { IDisposable } from '@lumino/disposable';
 import { Signal, type ISignal } from '@lumino/signaling';
 
-import type { JobDetail, ProblemNews } from '../api/types';
+import type { JobCostItem, JobDetail, ProblemNews } from '../api/types';
+import { CostFeed } from '../cost/costfeed';
+import { isActive } from '../jobstate';
 import { RequestError } from '../request';
 import type { IAiInfraApi, IAiInfraStream, IProblem, News } from '../tokens';
 import { launchersOf, type IHeader, type IManifest, type IRank } from '../widgets/protocol';
@@ -21,6 +23,7 @@ export class JobPageModel {
     this.api = options.api;
     this.id = options.id;
     this._stream = options.stream;
+    this._costs = new CostFeed({ api: this.api, id: this.id, onCost: () => this._tell() });
     this._stream.news.connect(this._onNews);
     this._stream.stateChanged.connect(this._onState);
     this._watching = this._stream.watch({ topic: 'job', id: this.id, rank: null });
@@ -33,6 +36,17 @@ export class JobPageModel {
   /** The job as last told; `null` before that. */
   get detail(): JobDetail | null {
     return this._detail;
+  }
+
+  /** What it has cost, as last told; `null` before that. */
+  get cost(): JobCostItem | null {
+    return this._costs.item;
+  }
+
+  /** Whether somebody looks: what changes without news of the job is asked for then. */
+  setSeen(seen: boolean): void {
+    this._seen = seen;
+    this._settleCosts();
   }
 
   get header(): IHeader | null {
@@ -108,6 +122,7 @@ export class JobPageModel {
     this._isDisposed = true;
     this._watching.dispose();
     this._watchingLog?.dispose();
+    this._costs.dispose();
     this._stream.news.disconnect(this._onNews);
     this._stream.stateChanged.disconnect(this._onState);
     this._logs.forEach(log => log.dispose());
@@ -119,6 +134,7 @@ export class JobPageModel {
       const detail = await this.api.job(this.id);
       // What the stream said in the meantime is newer.
       this._detail ??= detail;
+      this._costs.take(detail.cost);
       this._unreachable = false;
     } catch (error) {
       if (!(error instanceof RequestError)) {
@@ -166,6 +182,7 @@ export class JobPageModel {
       case 'job':
         if (news.detail.item.id === this.id) {
           this._detail = news.detail;
+          this._costs.take(news.detail.cost);
           this._problem = null;
           this._unreachable = this._gone = false;
           this._tell();
@@ -216,13 +233,21 @@ export class JobPageModel {
     this._tell();
   };
 
+  private _settleCosts(): void {
+    const goesOn = this._detail !== null && isActive(this._detail.item) && !this._gone;
+    this._costs.wanted = this._seen && goesOn && !this._isDisposed;
+  }
+
   private _tell(): void {
+    this._settleCosts();
     if (!this._isDisposed) {
       this._changed.emit();
     }
   }
 
   private _stream: IAiInfraStream;
+  private _costs: CostFeed;
+  private _seen = false;
   private _watching: IDisposable;
   private _watchingLog: IDisposable | null = null;
   private _watchedRank: number | null = null;

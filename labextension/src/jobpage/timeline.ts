@@ -41,12 +41,27 @@ export function happened(entry: TimelineEntry, trans: TranslationBundle): string
       return [text('to'), text('reason')].filter(Boolean).join(': ');
     case 'job.desired':
       return text('to') === 'stop' ? trans.__('asked to stop') : trans.__('asked to run');
+    case 'job.notice':
+      return noticed(text('kind'), text('text'), trans);
     case 'job.restart':
       return restarted(detail, text('reason'), trans);
     default:
       return [entry.kind, ...Object.keys(detail).map(name => `${name} ${text(name)}`)]
         .map(part => part.trim())
         .join(' · ');
+  }
+}
+
+function noticed(kind: string, said: string, trans: TranslationBundle): string {
+  switch (kind) {
+    case 'warning':
+      return trans.__('warned: %1', said);
+    case 'question':
+      return trans.__('asked whether it may go on: %1', said);
+    case 'stop':
+      return trans.__('to be stopped: %1', said);
+    default:
+      return trans.__('the warning no longer holds');
   }
 }
 

@@ -4,6 +4,7 @@ import type { IDisposable } from '@lumino/disposable';
 import { Signal, type ISignal } from '@lumino/signaling';
 
 import type { JobDetail, LogRows, Silence, Topic } from '../api/types';
+import { CostFeed } from '../cost/costfeed';
 import { isActive } from '../jobstate';
 import { RequestError } from '../request';
 import type { IAiInfraApi, IAiInfraStream, IProblem, News } from '../tokens';
@@ -46,7 +47,9 @@ const NO_MANIFEST: IManifest = { size_bytes: 0, count: 0, items: [] };
  */
 export class ServerJobModel implements IModel, IDisposable {
   constructor(options: IServerJobOptions) {
+    const { api, id } = options;
     this._options = options;
+    this._costs = new CostFeed({ api, id, onCost: () => this._emit('change:cost') });
     options.stream.news.connect(this._onNews);
     options.stream.stateChanged.connect(this._onStreamState);
   }
@@ -104,6 +107,7 @@ export class ServerJobModel implements IModel, IDisposable {
     this._detail = detail;
     this._knowledge = 'known';
     this._problem = null;
+    this._costs.take(detail.cost);
     this._headerOf();
     if (before?.item.state !== detail.item.state) {
       void this._readLaunchers();
@@ -137,6 +141,7 @@ export class ServerJobModel implements IModel, IDisposable {
     }
     this._active = false;
     this._settle();
+    this._costs.dispose();
     this._isDisposed = true;
     this._listeners.clear();
     this._options.stream.news.disconnect(this._onNews);
@@ -174,6 +179,7 @@ export class ServerJobModel implements IModel, IDisposable {
 
   /** Watch what is to be watched now, and nothing else. */
   private _settle(): void {
+    this._costs.wanted = this._active && this._detail !== null && isActive(this._detail.item);
     const wanted = this._active ? this._topics() : [];
     const keys = wanted.map(topic => JSON.stringify(topic));
     for (const [key, handle] of this._watches) {
@@ -321,7 +327,8 @@ export class ServerJobModel implements IModel, IDisposable {
       seq: this._seq,
       ranks: Object.fromEntries([...this._ranks].map(([rank, tail]) => [rank, tail.log]))
     }),
-    delta: (): ITraits['delta'] => this._delta
+    delta: (): ITraits['delta'] => this._delta,
+    cost: (): ITraits['cost'] => this._costs.item ?? {}
   };
 
   private _headerOf(): void {
@@ -358,6 +365,7 @@ export class ServerJobModel implements IModel, IDisposable {
   private _saidHeader: IHeader | null = null;
   private _saidAt = 0;
   private _problem: IProblem | null = null;
+  private _costs: CostFeed;
   private _ranks = new Map<number, RankTail>();
   private _headsAsked = new Set<number>();
   private _rank: number | null = 0;

@@ -2,7 +2,7 @@
 
 export interface IDecision {
   /** Take it back. `false` when it is too late. */
-  undo(): boolean;
+  readonly undo: () => boolean;
   /** Whether to go on: `true` after the time, `false` where it was taken back. */
   readonly decided: Promise<boolean>;
 }

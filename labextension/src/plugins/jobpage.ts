@@ -21,7 +21,7 @@ type Page = MainAreaWidget<JobPage>;
 /** A command that opens the page of a job; pages that are open come back after a reload. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-aiinfra:jobpage',
-  description: 'Adds the page of a job: its logs, GPUs, plan, timeline and files.',
+  description: 'Adds the page of a job: its logs, GPUs, cost, plan, timeline and files.',
   autoStart: true,
   requires: [IAiInfraApi, IAiInfraStream],
   optional: [IAiInfraSettings, IAiInfraModels, ITranslator, ILayoutRestorer],
@@ -113,6 +113,7 @@ class Opener {
       api,
       stream,
       gpus: models?.gpus,
+      budgets: models?.budgets,
       trans,
       id,
       rank,

@@ -1,5 +1,7 @@
 /** What the kernel sends to the widget; made by `jupyter_aiinfra/widgets/wire.py`. */
 
+import type { JobCostItem, Notice } from '../api/types';
+
 export type State =
   'queued' | 'pending' | 'starting' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'lost';
 
@@ -43,6 +45,8 @@ export interface IHeader {
   trouble?: string;
   /** Those of a job on several, by slot. */
   nodes?: INode[];
+  /** What a budget or the idle policy says; it is not in the message. */
+  notice?: Notice | null;
 }
 
 /** How far a rank is that says so. */
@@ -126,6 +130,8 @@ export interface ITraits {
   manifest: IManifest;
   log: IKeyframe;
   delta: IDelta | Record<string, never>;
+  /** What the job has cost; empty before anybody has told. */
+  cost?: JobCostItem | Record<string, never>;
 }
 
 /** The part of an anywidget model that is used here. */

@@ -1,9 +1,10 @@
 /* eslint-disable jupyter/no-untranslated-string -- loaded by anywidget, outside of JupyterLab's translations */
+import type { JobCostItem } from '../api/types';
 import type { Trail } from '../gpus/history';
 import type { Board } from '../gpus/wire';
 import { copyText, h } from './dom';
 import { count, plural, sizeText } from './format';
-import { HeaderView } from './header';
+import { HeaderView, type IHeaderOptions } from './header';
 import { LogState, plainText, type IChange } from './log';
 import { LogPane } from './logpane';
 import { manifestNode } from './manifest';
@@ -11,13 +12,15 @@ import { launcherSlot, type IDelta, type IHeader, type IManifest, type IModel } 
 import { RankGpus, type IGpuUse } from './rankgpus';
 import { RankTabs, type ILogTab } from './ranktabs';
 
-const EVENTS = ['header', 'ranks', 'manifest', 'log', 'delta'].map(name => `change:${name}`);
+const EVENTS = ['header', 'ranks', 'manifest', 'log', 'delta', 'cost'].map(
+  name => `change:${name}`
+);
 const SENT = 'sent';
 const COPIED_MILLISECONDS = 1500;
 let views = 0;
 
 /** What a page that can do more than look may add to a view. */
-export interface IViewOptions {
+export interface IViewOptions extends IHeaderOptions {
   /** Stands at the end of the first line. */
   tools?: HTMLElement;
   /** Told of the rank whose log is looked at now, the first one too; `null` for none. */
@@ -30,6 +33,7 @@ export class JobView {
     const id = `aiinfra-job-${++views}`;
     this._model = model;
     this._node = node;
+    this._header = new HeaderView(options);
     this._onLook = options.onLook;
     if (options.tools) {
       this._header.addTools(options.tools);
@@ -75,6 +79,8 @@ export class JobView {
       this._header.update(header, performance.now());
       this._where.replaceChildren('log: ', h('code', { class: 'aiinfra-text' }, header.log));
     }
+    const cost = this._model.get('cost');
+    this._header.setCost(cost && isTold(cost) ? cost : null);
     const changes = this._takeLog();
     this._drawTabs(header);
     this._drawLog(changes);
@@ -182,7 +188,7 @@ export class JobView {
   private _model: IModel;
   private _onLook: ((rank: number | null) => void) | undefined;
   private _node: HTMLElement;
-  private _header = new HeaderView();
+  private _header: HeaderView;
   private _gpus = new RankGpus();
   private _tabs: RankTabs;
   private _pane: LogPane;
@@ -201,6 +207,10 @@ export class JobView {
 
 function isDelta(delta: IDelta | Record<string, never>): delta is IDelta {
   return 'seq' in delta;
+}
+
+function isTold(cost: JobCostItem | Record<string, never>): cost is JobCostItem {
+  return 'job' in cost;
 }
 
 function launcherLabel(rank: number, header: IHeader): string {

@@ -6,6 +6,7 @@ import axe from 'axe-core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { fakeApi, FakeStream } from '../../__tests__/fakes';
+import { dollars, jobCost, notice } from '../../__tests__/samples';
 import type { JobDetail, JobItem } from '../../api/types';
 import { GpusModel } from '../../gpus/live';
 import { RequestError } from '../../request';
@@ -76,6 +77,8 @@ function detail(changes: Partial<JobDetail> = {}, header: Partial<IHeader> = {})
     fetch: [],
     tracking_url: null,
     placement: [],
+    cost: null,
+    tags: {},
     ...changes
   } as unknown as JobDetail;
 }
@@ -251,6 +254,43 @@ describe('the page of a job', () => {
     expect(notice?.textContent).toMatch(/^gpu1 did not answer in time\. Last heard at \d/);
     stream.say({ type: 'job', detail: detail() });
     expect(notice?.hidden).toBe(true);
+  });
+
+  it('says what the job costs, and asks where that has not been told for long', async () => {
+    const jobCosts = vi.fn(() =>
+      Promise.resolve([jobCost('0abc', { at: 6_000, cost: [dollars('9')], hourly: null })])
+    );
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const opening = open({
+        job: () => Promise.resolve({ ...detail(), cost: jobCost('0abc') }),
+        jobCosts
+      });
+      await vi.advanceTimersByTimeAsync(1_000);
+      const { node, page } = await opening;
+      const spent = (): string => node.querySelector('.aiinfra-spent')?.textContent ?? '';
+      expect(spent()).toMatch(/^\$2\.49 so far · \$4\.98\/h/);
+      page.hide();
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(jobCosts).not.toHaveBeenCalled();
+      page.show();
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(jobCosts).toHaveBeenCalledExactlyOnceWith(['0abc']);
+      expect(spent()).toBe('$9.00 so far');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('explains what a budget says of it', async () => {
+    const { node, stream } = await open();
+    const said = notice({ kind: 'question', text: '$20.00 for job 0abc are spent' });
+    stream.say({ type: 'job', detail: detail({}, { notice: said }) });
+    expect(node.querySelector('.aiinfra-notice')?.textContent).toContain(said.text);
+    // Without a server to ask the commands are named; see notice.spec.ts for the buttons.
+    expect(node.querySelector('.aiinfra-notice code')?.textContent).toBe(
+      '%budget snooze b1 --for 1h'
+    );
   });
 
   it('does not watch the log while it is out of sight', async () => {

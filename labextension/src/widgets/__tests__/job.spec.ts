@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
+import { dollars, jobCost, notice } from '../../__tests__/samples';
 import widget from '../job';
 import { JobView } from '../view';
 import type { ICounts, IHeader, IModel, IRank, IRankLog, ITraits, Line } from '../protocol';
@@ -133,6 +134,39 @@ describe('the head', () => {
     expect(text('.aiinfra-message')).toBe('stopping');
     expect(root.querySelector('.aiinfra-job')?.className).toBe('aiinfra-job aiinfra-running');
     expect(text('.aiinfra-foot')).toContain('log: /runs/0abc/logs');
+  });
+
+  it('says what it costs, which goes on by itself, and what that is made of', () => {
+    vi.useFakeTimers();
+    const { model } = draw();
+    expect(root.querySelector<HTMLElement>('.aiinfra-cost')?.hidden).toBe(true);
+    const cost = jobCost('0abc', { cost: [dollars('1')], hourly: dollars('36') });
+    model.set({ cost });
+    expect(text('.aiinfra-spent')).toBe('$1.00 so far · $36.00/h');
+    expect(text('.aiinfra-price')).toBe('price $2.49/GPU-h · 12 days old');
+    vi.advanceTimersByTime(10_000);
+    expect(text('.aiinfra-spent')).toBe('$1.10 so far · $36.00/h');
+    model.set({
+      header: header({ state: 'succeeded', ticking: false }),
+      cost: { ...cost, at: 6_000, cost: [dollars('1.09')], hourly: null }
+    });
+    expect(text('.aiinfra-spent')).toBe('$1.09 in all');
+  });
+
+  it('says why nothing is known of the cost, and then nothing of a price', () => {
+    const reason = 'pool here has no price';
+    draw({ cost: jobCost('0abc', { cost: [], hourly: null, reason }) });
+    expect(text('.aiinfra-spent')).toBe(`cost n/a: ${reason}`);
+    expect(root.querySelector<HTMLElement>('.aiinfra-price')?.hidden).toBe(true);
+  });
+
+  it('explains what a budget says, and what can be typed', () => {
+    const { model } = draw({ header: header({ notice: notice() }) });
+    expect(text('.aiinfra-notice')).toBe(
+      'Budget warning80 % of the budget is spent%budget snooze b1 --for 1h'
+    );
+    model.set({ header: header({ notice: null }) });
+    expect(root.querySelector<HTMLElement>('.aiinfra-notice')?.hidden).toBe(true);
   });
 
   it('says how far the job is, and which rank is slow, in words', () => {
