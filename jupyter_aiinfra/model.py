@@ -506,7 +506,9 @@ class Observation:
     ``nodes`` tells, for a job on several nodes, how each is seen, ``waiting`` what the next attempt
     waits for.
     ``stalled_since`` is set while no rank has reported a step for longer than it should.
-    ``ended_ago_seconds`` is how long ago it ended, by the node's clock alone, which may be off.
+    ``ended_ago_seconds`` is how long ago it ended, and ``lasted_seconds`` how long it was the
+    node's until then, by the node's clock alone, which may be off; neither changes when a clock is
+    set.
     ``said_at`` is when a rank last reported a step or wrote to its log, ``worked_at`` when its
     processes last computed, read or wrote; both by the clock of ``seen_at``.
     """
@@ -532,6 +534,7 @@ class Observation:
     artifacts: Artifacts | None = None
     stalled_since: float | None = None
     ended_ago_seconds: float | None = None
+    lasted_seconds: float | None = None
     said_at: float | None = None
     worked_at: float | None = None
 

@@ -19,6 +19,7 @@ from jupyter_aiinfra.cost.ledger import Ledger
 from jupyter_aiinfra.cost.meter import HOUR, SECOND_US
 from jupyter_aiinfra.cost.money import Money, money
 from jupyter_aiinfra.model import (
+    Handle,
     Job,
     JobKind,
     JobSpec,
@@ -29,7 +30,7 @@ from jupyter_aiinfra.model import (
     PoolRecord,
     Submitter,
 )
-from jupyter_aiinfra.store import Store, charging, leasing, records
+from jupyter_aiinfra.store import Store, charging, leasing, records, rows
 from jupyter_aiinfra.store.charging import Held
 from jupyter_aiinfra.store.readings import ChunkKey
 from jupyter_aiinfra.telemetry.packing import Bucket, Chunk, pack
@@ -66,7 +67,7 @@ class CostSuite:
     @pytest.fixture
     def wall(self, monkeypatch: pytest.MonkeyPatch) -> Wall:
         wall = Wall()
-        for module in (charging, leasing, records):
+        for module in (charging, leasing, records, rows):
             monkeypatch.setattr(module, "time", wall)
         return wall
 
@@ -97,13 +98,22 @@ class CostSuite:
         assert store.add_placed(job)
         return store.get_job(job_id)
 
-    def end(self, store: Store, wall: Wall, job_id: str, *, ago: float = 0.0) -> None:
+    def end(
+        self,
+        store: Store,
+        wall: Wall,
+        job_id: str,
+        *,
+        ago: float = 0.0,
+        lasted: float | None = None,
+    ) -> None:
         seen = Observation(
             state=JobState.SUCCEEDED,
             seen_at=wall.now,
             # By the clock of its node, which is a year behind: it counts for nothing.
             ended_at=wall.now - ago - 365 * 86400,
             ended_ago_seconds=ago,
+            lasted_seconds=lasted,
         )
         assert store.advance(job_id, expected=store.get_job(job_id).version, seen=seen)
 
@@ -132,6 +142,24 @@ class CostSuite:
         cost = ledger.job_cost("job1")
         assert (cost.cost, cost.rate) == (usd("0.50"), None)
         assert ledger.spend(Scope(job="job1")) == usd("0.50")
+
+    @pytest.mark.parametrize("set_by", [-3600.0, -100.0, 0.0, 30.0, 100.0, 3 * 3600.0])
+    def test_a_clock_that_is_set_while_a_job_runs_changes_no_cost(
+        self, store: Store, ledger: Ledger, wall: Wall, set_by: float
+    ) -> None:
+        self.launch(store, wall, "job1", "a")
+        wall.now += 120  # its environment is built, and it is sent
+        assert store.bind("job1", handle=Handle(kind="ssh", data={}))
+        wall.now += 1000
+        wall.now += set_by
+        wall.now += 4000
+        self.end(store, wall, "job1", ago=10.0, lasted=4990.0)
+        wall.now += 86_400
+        cost = ledger.job_cost("job1")
+        # To the minute of slack that two clocks have, and what came before the job had begun.
+        assert abs(cost.allocated_seconds - (120 + 4990)) <= (120 if set_by else 0)
+        parts = self.by(ledger, wall)
+        assert parts["job1"] == cost.cost
 
     def test_jobs_and_nobody_are_the_pools_bill(
         self, store: Store, ledger: Ledger, wall: Wall
@@ -301,6 +329,22 @@ class CostSuite:
         assert store.tag_job("job2", {"project": "speech"})
         assert self.by(ledger, wall, "project") == {"vision": wanted, "speech": wanted}
         assert not store.tag_job("job3", {})
+
+    def test_a_clock_that_is_set_back_loses_no_hour(
+        self, store: Store, ledger: Ledger, wall: Wall
+    ) -> None:
+        wall.now += 10 * HOUR
+        ledger.settle()
+        wall.now -= 5 * HOUR
+        self.launch(store, wall, "job1", "a")
+        wall.now += HOUR + 60
+        self.end(store, wall, "job1")
+        ledger.settle()
+        wall.now = BEGIN + 12 * HOUR
+        ledger.settle()
+        bill = ledger.bill(start=BEGIN, end=wall.now)
+        assert bill.total.allocated_seconds == 2 * 12 * HOUR
+        assert ledger.job_cost("job1").allocated_seconds == HOUR + 60
 
     # --- how much of it was used
 

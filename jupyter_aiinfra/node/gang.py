@@ -148,7 +148,8 @@ class GangSupervisor(supervise.Supervisor):
                 # The others may have begun without this one.
                 self.conclude(state, reason, certain=False)
                 assert self.ending is not None  # noqa: S101 - that was said just now
-                self.run.write("exit.json", {**self.ending, "attempt": 1, "led": False})
+                record = {**self.ending, "attempt": 1, "led": False}
+                self.run.write("exit.json", supervise.dated(self.run, record))
                 self.give_back()
                 self.listener.close()
                 return False
@@ -740,7 +741,7 @@ class GangSupervisor(supervise.Supervisor):
         turn = self.run.json("attempt.json") or {}
         kept = {key: turn.get(key) for key in ("attempt", "restarts", "nodes", "led")}
         record = {**over, **kept}
-        self.run.write("exit.json", record)
+        self.run.write("exit.json", supervise.dated(self.run, record))
         self.give_back()
         self.over_at = time.monotonic()
         if not self.leads:

@@ -215,6 +215,25 @@ def boot_id() -> str:
     return text.strip() if text else "unknown"
 
 
+def clock() -> Json:
+    """Return a time that goes on evenly however the machine's clock is set, in this boot."""
+    number = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # counts while it sleeps, too
+    return {"boot": boot_id(), "seconds": time.clock_gettime(number)}
+
+
+def seconds_since(then: Json | None) -> float | None:
+    """Return how long ago `then` (of :func:`clock`) was; unknown where that was in another boot."""
+    now = clock()
+    if not then or then["boot"] != now["boot"]:
+        return None
+    return float(now["seconds"] - then["seconds"])
+
+
+def dated(run: Run, record: Json) -> Json:
+    """Return an exit record that also says when, and how long after its start, by :func:`clock`."""
+    return {**record, "clock": clock(), "lasted": seconds_since(run.json("begun.json"))}
+
+
 def _pid_namespace() -> str:
     """Return what tells apart two processes of equal pid in different containers."""
     try:
@@ -445,7 +464,10 @@ def status(folder: str) -> Json:
     ended = run.json("exit.json")
     if ended is not None:
         known.update(ended, supervised=True)
-        known["ended_ago"] = max(0.0, time.time() - (ended.get("ended_at") or time.time()))
+        ago = seconds_since(ended.get("clock"))
+        if ago is None:
+            ago = max(0.0, time.time() - (ended.get("ended_at") or time.time()))
+        known["ended_ago"] = ago
         return known
     # Read before the look at the lock: a supervisor that was on record then, and holds no lock
     # afterwards, is gone; one that comes up in between is no contradiction, only news.
@@ -956,7 +978,7 @@ class Supervisor:
         """Write the exit record."""
         if record["state"] == "failed" and disk_was_full(self.run):
             record["reason"] = f"the disk of the run directory is full; {record['reason']}"
-        self.run.write("exit.json", record)
+        self.run.write("exit.json", dated(self.run, record))
         self.give_back()
 
     def give_back(self) -> None:
@@ -1124,6 +1146,7 @@ def start(folder: str, secrets: Mapping[str, str], gang: Json | None = None) -> 
     except FileExistsError:
         return
     os.mkdir(run.path("ranks"), 0o700)
+    run.write("begun.json", clock(), durable=False)
     for name in ("exit.json", "stop.json"):
         set_aside(run.path(name))
     if in_gang(spec):

@@ -126,6 +126,7 @@ def observation_from_status(status: Mapping[str, Any], *, seen_at: float) -> Obs
         artifacts=_artifacts(status.get("artifacts")),
         stalled_since=status.get("stalled_since"),
         ended_ago_seconds=status.get("ended_ago"),
+        lasted_seconds=status.get("lasted"),
         said_at=_ago(status.get("said_ago"), seen_at),
         worked_at=_ago(status.get("worked_ago"), seen_at),
     )

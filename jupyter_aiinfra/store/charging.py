@@ -20,6 +20,7 @@ from jupyter_aiinfra.store.schema import (
     capacity,
     catalog,
     charged_jobs,
+    events,
     prices,
 )
 
@@ -38,6 +39,9 @@ __all__ = [
 
 _US: Final = 1_000_000
 _AT_ONCE: Final = 500
+# Two clocks that nobody sets differ by less than a minute, or a thousandth of a long time.
+_CLOCKS_DIFFER_US: Final = 60 * _US
+_CLOCKS_DRIFT: Final = 1000
 
 
 class PriceRow(NamedTuple):
@@ -262,8 +266,14 @@ def allocate(
     touch(connection, pool, since)
 
 
-def deallocate(connection: Connection, job_id: str, *, at: float | None = None) -> None:
-    """Note when a job has let go of all that it had; now, where that is not known."""
+def deallocate(
+    connection: Connection, job_id: str, *, at: float | None = None, lasted: float | None = None
+) -> None:
+    """Note when a job has let go of all that it had; now, where that is not known.
+
+    Where it ran for `lasted` seconds, and our clock says otherwise, that was set meanwhile: the job
+    has had what it was given for as long as it ran.
+    """
     now = round(time.time() * _US)
     until = now if at is None else min(now, round(at * _US))
     open_ones = [allocations.c.job == job_id, allocations.c.until.is_(None)]
@@ -272,12 +282,36 @@ def deallocate(connection: Connection, job_id: str, *, at: float | None = None) 
         .where(*open_ones)
         .group_by(allocations.c.pool)
     ).all()
+    if lasted is not None and begun:
+        first = min(since for _, since in begun)
+        until = _as_long(connection, job_id, first, until, round(lasted * _US))
     # A clock may have been set back: nothing ends before it begins.
     later = [*open_ones, allocations.c.since > until]
     connection.execute(update(allocations).where(*later).values(until=allocations.c.since))
     connection.execute(update(allocations).where(*open_ones).values(until=until))
     for pool, since in begun:
         touch(connection, pool, max(until, since))
+
+
+def _as_long(connection: Connection, job_id: str, since: int, until: int, lasted: int) -> int:
+    """Return the end of what began `since` and ran for `lasted`, which our clock puts at `until`.
+
+    It ran from the time at which its pool had it at the latest, so it ended `lasted` later at most,
+    and that long after it was given its GPUs at the least.
+    """
+    bound = connection.scalar(
+        select(func.min(events.c.at)).where(
+            events.c.subject == job_id,
+            events.c.kind == "job.state",
+            events.c.detail["to"].as_string() == JobState.STARTING.value,
+        )
+    )
+    slack = max(_CLOCKS_DIFFER_US, lasted // _CLOCKS_DRIFT)
+    if until < since + lasted - slack:
+        return since + lasted
+    if bound is not None and until > round(bound * _US) + lasted + slack:
+        return max(since, round(bound * _US)) + lasted
+    return until
 
 
 def end_capacity(connection: Connection, pool: str) -> None:

@@ -125,7 +125,16 @@ def hold(
     return True
 
 
-def let_go(connection: Connection, job_id: str, *, at: float | None = None) -> bool:
-    """End the leases of a job; whether it had any. It has had what it was given up to `at`."""
-    deallocate(connection, job_id, at=at)
+def let_go(
+    connection: Connection,
+    job_id: str,
+    *,
+    at: float | None = None,
+    lasted: float | None = None,
+) -> bool:
+    """End the leases of a job; whether it had any.
+
+    It has had what it was given up to `at`, and ran for `lasted` seconds.
+    """
+    deallocate(connection, job_id, at=at, lasted=lasted)
     return connection.execute(delete(leases).where(leases.c.job == job_id)).rowcount > 0

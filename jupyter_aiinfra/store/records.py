@@ -261,7 +261,7 @@ class Store(LeaseRecords, ReadingRecords, UsageRecords, GovernanceRecords):
             if row.state != seen.state.value:
                 add_state_event(connection, row, seen.state, seen.reason)
             if seen.state.final:
-                let_go(connection, job_id, at=_left_at(seen))
+                let_go(connection, job_id, at=_left_at(seen), lasted=seen.lasted_seconds)
             return True
 
     def request(self, job_id: str, *, expected: int, desired: Desired) -> bool:

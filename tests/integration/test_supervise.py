@@ -93,6 +93,22 @@ def test_a_job_that_fails_says_how(bench: Bench, script: str, rc: int, reason: s
     assert (seen["state"], seen["rc"], seen["reason"]) == ("failed", rc, reason)
 
 
+def test_how_long_a_job_ran_does_not_depend_on_how_the_clock_is_set(bench: Bench) -> None:
+    run_dir = bench.start("sleep 0.5")
+    seen = bench.end(run_dir)
+    assert 0.5 <= seen["lasted"] < 60.0
+    record = json.loads((run_dir / "exit.json").read_text())
+    # As if the machine's clock had been set a day ahead after the end, or back.
+    for skew in (-86_400.0, 86_400.0):
+        changed = {**record, "ended_at": record["ended_at"] + skew}
+        (run_dir / "exit.json").write_text(json.dumps(changed))
+        assert 0.0 <= supervise.status(str(run_dir))["ended_ago"] < 60.0
+    # The clock of another boot says nothing of this one.
+    begun = json.loads((run_dir / "begun.json").read_text())
+    (run_dir / "begun.json").write_text(json.dumps({**begun, "boot": "another"}))
+    assert supervise.dated(supervise.Run(str(run_dir)), {})["lasted"] is None
+
+
 def test_a_stop_lets_the_job_end_by_itself_first(bench: Bench) -> None:
     run_dir = bench.start("trap 'echo saved; exit 4' INT; echo up; while :; do sleep 0.1; done")
     wait_until(lambda: "up" in (run_dir / "logs/launcher.log").read_text())
