@@ -20,6 +20,7 @@ from jupyter_aiinfra.errors import ResultError
 from jupyter_aiinfra.follow import News
 from jupyter_aiinfra.logview import LogSnapshot, LogView
 from jupyter_aiinfra.magics.gpuscreen import GpuScreens
+from jupyter_aiinfra.magics.jobcost import JobCosts
 from jupyter_aiinfra.magics.jobgpus import JobGpus
 from jupyter_aiinfra.model import Job, JobState
 from jupyter_aiinfra.node import parcel
@@ -220,6 +221,7 @@ class _Cell:
         self._job: Job | None = None
         self._note = ""
         self._gpus = JobGpus(session)
+        self._costs = JobCosts(session)
 
     def show(self, news: News, note: str) -> None:
         """Hand what is new to the widget; send nothing where nothing is new."""
@@ -227,16 +229,17 @@ class _Cell:
             self._logs.feed(chunk.rank, chunk.offset, chunk.data)
         self._job, self._note = news.job, note
         self._gpus.follow(news.job)
-        snapshot, gpus = self._logs.snapshot(), self._gpus.newest
-        state = (news.job.version, snapshot.version, note, gpus and gpus.seq)
+        self._costs.follow(news.job)
+        snapshot, gpus, cost = self._logs.snapshot(), self._gpus.newest, self._costs.newest
+        state = (news.job.version, snapshot.version, note, gpus and gpus.seq, cost and cost.at)
         if state == self._last:
             return
         self._last = state
         if self._widget is None:
             self._widget = self._open(news.job, snapshot)
-            if gpus is None:
+            if gpus is None and cost is None:
                 return
-        self._widget.update(news.job, snapshot, note=note, gpus=gpus)
+        self._widget.update(news.job, snapshot, note=note, gpus=gpus, cost=cost)
 
     def _open(self, job: Job, snapshot: LogSnapshot) -> JobView:
         from jupyter_aiinfra.widgets import JobView  # noqa: PLC0415 - needs ipywidgets
@@ -251,7 +254,11 @@ class _Cell:
         """Replace the widget by what it last showed."""
         self._gpus.close()
         if self._widget is not None and self._job is not None:
-            self._widget.finish(self._job, self._logs.snapshot(), note=self._note)
+            try:
+                self._costs.last(self._job)
+            finally:
+                cost = self._costs.newest
+                self._widget.finish(self._job, self._logs.snapshot(), note=self._note, cost=cost)
 
 
 class _CellTable:

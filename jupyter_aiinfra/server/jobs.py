@@ -123,7 +123,7 @@ def _item(job: Job, card: Card) -> JobItem:
         version=job.version,
         nodes=job.spec.nodes,
         world=job.spec.world,
-        message=_one_line("; ".join(filter(None, (title, card.message)))),
+        message=_one_line("; ".join(filter(None, (title, card.said)))),
         created_at=job.created_at,
         started_at=job.started_at,
         ended_at=job.ended_at,

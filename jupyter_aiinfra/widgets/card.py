@@ -13,6 +13,7 @@ from jupyter_aiinfra.model import (
     Job,
     JobState,
     NodeStatus,
+    Notice,
     Observation,
     RankStatus,
 )
@@ -69,6 +70,8 @@ class Card:
     more than one, ``trouble`` what is waited for and which nodes are not well; both are empty where
     there is nothing to say.
     ``nodes`` are those of a job on several, in the order of their slots, each with ``procs`` ranks.
+    ``notice`` is what a budget or the idle policy says, as long as that matters; it is not in the
+    ``message``, but in what is :attr:`said`.
     """
 
     id: str
@@ -89,6 +92,12 @@ class Card:
     trouble: str = ""
     nodes: tuple[NodeStatus, ...] = ()
     procs: int = 1
+    notice: Notice | None = None
+
+    @property
+    def said(self) -> str:
+        """The message, and what the notice says."""
+        return "; ".join(filter(None, (self.message, self.notice.text if self.notice else "")))
 
 
 def describe(
@@ -128,7 +137,7 @@ def describe(
         world=job.spec.world,
         elapsed_seconds=max(0.0, until - (job.started_at or job.created_at)),
         ticking=not job.state.final,
-        message=redact("; ".join(filter(None, (_message(job, seen), _notice(job), note)))),
+        message=redact("; ".join(filter(None, (_message(job, seen), note)))),
         progress=redact(far.text) if far else "",
         log=log_path or f"%jobs logs {job.id}",
         tracking=_tracking(seen),
@@ -139,6 +148,7 @@ def describe(
         trouble="" if job.state.final else _trouble(seen, nodes),
         nodes=nodes,
         procs=job.spec.procs,
+        notice=_notice(job),
     )
 
 
@@ -246,20 +256,23 @@ def _message(job: Job, seen: Observation | None) -> str:
     if job.state is JobState.SUCCEEDED and seen.results:
         said.append(f"results: {', '.join(seen.results)}")
     if job.state is JobState.CANCELLED:
-        said.append(_ended_by(seen.ended_by) or seen.reason or "")
+        said.append(_ended_by(seen.ended_by) or _reason(job, seen))
     if seen.strays:
         left = "1 process was" if seen.strays == 1 else f"{seen.strays:,} processes were"
         said.append(f"{left} left behind and ended")
     return "; ".join(filter(None, said))
 
 
-def _notice(job: Job) -> str:
+def _reason(job: Job, seen: Observation) -> str:
+    """Return why a job ended, unless that is what its notice says."""
+    notice = _notice(job)
+    return "" if notice and notice.text == seen.reason else (seen.reason or "")
+
+
+def _notice(job: Job) -> Notice | None:
     """Return what a budget or the idle policy has to say of a job, as long as that matters."""
-    if job.notice is None or (job.state.final and job.notice.kind != "stop"):
-        return ""
-    if job.state is JobState.CANCELLED and job.seen and job.seen.reason == job.notice.text:
-        return job.notice.text if _ended_by(job.seen.ended_by) else ""
-    return job.notice.text
+    matters = job.notice is not None and (not job.state.final or job.notice.kind == "stop")
+    return job.notice if matters else None
 
 
 def _ended_by(ended_by: Mapping[str, tuple[int, ...]]) -> str:

@@ -12,9 +12,10 @@ import traitlets
 from IPython.display import DisplayHandle, display
 
 from jupyter_aiinfra.logview import LogSnapshot
-from jupyter_aiinfra.model import Job, JobState
+from jupyter_aiinfra.model import Job, JobState, to_wire
 from jupyter_aiinfra.telemetry import Frame
 from jupyter_aiinfra.widgets.card import Card, describe
+from jupyter_aiinfra.widgets.costwire import JobCostItem
 from jupyter_aiinfra.widgets.gpuuse import UseOfGpus, use_wire
 from jupyter_aiinfra.widgets.gpuwire import FrameWire
 from jupyter_aiinfra.widgets.render import render_html, render_text
@@ -81,6 +82,7 @@ class JobView(anywidget.AnyWidget):
     manifest = traitlets.Dict().tag(sync=True)
     log = traitlets.Dict().tag(sync=True)
     delta = traitlets.Dict().tag(sync=True)
+    cost = traitlets.Dict().tag(sync=True)
     gpus = traitlets.Dict().tag(sync=True)
     gpus_delta = traitlets.Dict().tag(sync=True)
 
@@ -110,6 +112,7 @@ class JobView(anywidget.AnyWidget):
         self._gpus = FrameWire(clock=clock)
         self._gpus_frame: Frame | None = None
         self._use: UseOfGpus | None = None
+        self._cost: JobCostItem | None = None
         first: dict[str, Any] = {}
         if job is not None:
             card = self._card(job)
@@ -123,12 +126,18 @@ class JobView(anywidget.AnyWidget):
         self.on_msg(self._on_message)
 
     def update(
-        self, job: Job, snapshot: LogSnapshot, *, note: str = "", gpus: Frame | None = None
+        self,
+        job: Job,
+        snapshot: LogSnapshot,
+        *,
+        note: str = "",
+        gpus: Frame | None = None,
+        cost: JobCostItem | None = None,
     ) -> None:
         """Show the job and its logs as they are now; send what changed, in one message at most.
 
-        `note` is said beside the state, until the next update. `gpus` are those of its ranks, as
-        last read; ``None`` where that is not known, or nothing new.
+        `note` is said beside the state, until the next update. `gpus` are those of its ranks, and
+        `cost` is what it has cost, as last read; ``None`` where that is not known, or nothing new.
         """
         self._job, self._snapshot, self._note = job, snapshot, note
         card = self._card(job)
@@ -138,13 +147,16 @@ class JobView(anywidget.AnyWidget):
             self.manifest = manifest_wire(job.spec)
             self._update_log(card)
             self._update_gpus(job, gpus)
+            self._update_cost(cost)
 
     def show(self) -> None:
         """Display the widget in the cell that is running."""
         handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
         self._handle = handle if isinstance(handle, DisplayHandle) else None
 
-    def finish(self, job: Job, snapshot: LogSnapshot, *, note: str = "") -> None:
+    def finish(
+        self, job: Job, snapshot: LogSnapshot, *, note: str = "", cost: JobCostItem | None = None
+    ) -> None:
         """Replace the widget by its static form, where :meth:`show` put it. May be called twice.
 
         The static form needs no kernel, no script and no network: it is what the notebook file,
@@ -152,8 +164,9 @@ class JobView(anywidget.AnyWidget):
         """
         if self.comm is None:
             self._job, self._snapshot, self._note = job, snapshot, note
+            self._cost = cost or self._cost
         else:
-            self.update(job, snapshot, note=note)
+            self.update(job, snapshot, note=note, cost=cost)
         if self._handle is not None:
             self._handle.update(self.static_bundle(), raw=True)  # type: ignore[no-untyped-call]
         self.close()
@@ -167,7 +180,12 @@ class JobView(anywidget.AnyWidget):
         if self._job is None:
             return {}
         use = self._use.ranks if self._use is not None else ()
-        how: dict[str, Any] = {"note": self._note, "log_path": self._log_path, "gpus": use}
+        how: dict[str, Any] = {
+            "note": self._note,
+            "log_path": self._log_path,
+            "gpus": use,
+            "cost": self._cost,
+        }
         return {
             JOB_MIME: self._reference(self._job),
             "text/plain": render_text(self._job, self._snapshot, redact=self._redact, **how),
@@ -254,6 +272,11 @@ class JobView(anywidget.AnyWidget):
             self.gpus_delta = told.delta
         if told.whole is not None:
             self.gpus = told.whole
+
+    def _update_cost(self, cost: JobCostItem | None) -> None:
+        if cost is not None and cost != self._cost:
+            self._cost = cost
+            self.cost = to_wire(cost)
 
     def _on_message(self, _: Any, content: Any, __: Any) -> None:
         """Answer a page that knows it missed something (heard only while no cell runs)."""

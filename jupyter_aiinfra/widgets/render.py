@@ -23,6 +23,8 @@ from jupyter_aiinfra.widgets.card import (
     plural,
     size_text,
 )
+from jupyter_aiinfra.widgets.costtext import cost_text
+from jupyter_aiinfra.widgets.costwire import JobCostItem
 from jupyter_aiinfra.widgets.gpuuse import GpuUse, memory_text, percent_text
 
 __all__ = ["render_html", "render_text"]
@@ -41,17 +43,18 @@ def render_html(
     redact: Callable[[str], str] = str,
     now: float | None = None,
     gpus: Sequence[GpuUse] = (),
+    cost: JobCostItem | None = None,
 ) -> str:
     """Return a job and its logs as self-contained HTML.
 
-    `gpus` is what its ranks did with theirs; the other keywords are those of
-    :func:`~jupyter_aiinfra.widgets.card.describe`.
+    `gpus` is what its ranks did with theirs, `cost` what it has cost, as last known; the other
+    keywords are those of :func:`~jupyter_aiinfra.widgets.card.describe`.
     """
     card = describe(job, note=note, log_path=log_path, redact=redact, now=now)
     parts = [
         f'<div class="aiinfra-job aiinfra-{card.state.value}">',
         f"<style>{_style()}</style>",
-        _head_html(card),
+        _head_html(card, cost),
         _error_html(card),
         f'<div class="aiinfra-rank">{_summary_html(card, snapshot.rank(0))}</div>',
         _log_html(snapshot.rank(0)),
@@ -73,6 +76,7 @@ def render_text(
     redact: Callable[[str], str] = str,
     now: float | None = None,
     gpus: Sequence[GpuUse] = (),
+    cost: JobCostItem | None = None,
 ) -> str:
     """Return a job and its logs as plain text, for terminals and executed notebooks.
 
@@ -80,7 +84,8 @@ def render_text(
     """
     card = describe(job, note=note, log_path=log_path, redact=redact, now=now)
     lines = [f"[{card.state.value}] {' · '.join(_facts(card))}"]
-    lines += filter(None, (card.attempts, card.trouble, card.message, card.progress))
+    spent = cost_text(cost, running=card.ticking)
+    lines += filter(None, (card.attempts, card.trouble, card.said, card.progress, spent))
     if card.error:
         where = f" ({card.error.where})" if card.error.where else ""
         lines += ["", f"{card.error.title}{where}"]
@@ -122,7 +127,7 @@ def _facts(card: Card) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _head_html(card: Card) -> str:
+def _head_html(card: Card, cost: JobCostItem | None) -> str:
     name, *facts = (html.escape(fact) for fact in _facts(card))
     said = "".join(
         f'<div class="{name}">{html.escape(text)}</div>'
@@ -131,6 +136,8 @@ def _head_html(card: Card) -> str:
             ("aiinfra-trouble", card.trouble),
             ("aiinfra-message", card.message),
             ("aiinfra-progress", card.progress),
+            ("aiinfra-cost", cost_text(cost, running=card.ticking)),
+            ("aiinfra-notice", card.notice.text if card.notice else ""),
         )
         if text
     )

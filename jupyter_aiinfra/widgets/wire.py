@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jupyter_aiinfra.logview import LogLine, LogSnapshot, RankLog, strip_ansi
-from jupyter_aiinfra.model import JobSpec
+from jupyter_aiinfra.model import JobSpec, to_wire
 from jupyter_aiinfra.widgets.card import Card
 
 __all__ = [
@@ -151,6 +151,7 @@ def header_wire(card: Card) -> Wire:
             "where": error.where,
             "traceback": _bounded(error.traceback),
         },
+        "notice": card.notice and {**to_wire(card.notice), "text": _bounded(card.notice.text)},
     }
 
 

@@ -43,10 +43,10 @@ class Views:
             def show(self) -> None:
                 pass
 
-            def update(self, *_: Any, note: str, gpus: Any) -> None:
-                views.gpus.append(gpus)
+            def update(self, *_: Any, note: str, gpus: Any, cost: Any) -> None:
+                views.gpus += [gpus] if gpus is not None else []
 
-            def finish(self, *_: Any, note: str) -> None:
+            def finish(self, *_: Any, note: str, cost: Any) -> None:
                 pass
 
         monkeypatch.setattr(widgets, "JobView", View)

@@ -13,6 +13,7 @@ from jupyter_aiinfra.commands.terminal import table_text
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.errors import JobFailed, ResultError
 from jupyter_aiinfra.logview import LogSnapshot
+from jupyter_aiinfra.magics.jobcost import JobCosts
 from jupyter_aiinfra.magics.surface import (
     NotebookSurface,
     ShellSurface,
@@ -65,6 +66,7 @@ class Views:
         self.threads: list[int] = []
         self.hide: Any = str
         self.gpus: list[Any] = []
+        self.costs: list[Any] = []
         views = self
 
         class View:
@@ -79,12 +81,16 @@ class Views:
                 views.threads.append(threading.get_ident())
                 views.drawn.append(("show", JobState.PENDING, ""))
 
-            def update(self, job: Job, snapshot: LogSnapshot, *, note: str, gpus: Any) -> None:
+            def update(
+                self, job: Job, snapshot: LogSnapshot, *, note: str, gpus: Any, cost: Any
+            ) -> None:
                 views.gpus.append(gpus)
+                views.costs.append(cost)
                 views.draw(f"update {note}", job, snapshot)
 
-            def finish(self, job: Job, snapshot: LogSnapshot, *, note: str) -> None:
+            def finish(self, job: Job, snapshot: LogSnapshot, *, note: str, cost: Any) -> None:
                 del snapshot, note
+                views.costs.append(cost)
                 views.threads.append(threading.get_ident())
                 views.finished.append(job.state)
 
@@ -222,6 +228,7 @@ def test_a_cell_draws_the_job_and_leaves_its_last_state(
     assert [what for what, _, _ in views.drawn][:2] == ["open", "show"]
     assert "hf_very_secret" not in str(views.drawn)
     assert views.finished == [JobState.SUCCEEDED]
+    assert views.costs[-1].reason.startswith(f"pool {POOL} has no price")
     assert shell.user_ns["history"] == [1, 2]
     assert capsys.readouterr().out == "fetched history\n"
 
@@ -245,6 +252,13 @@ def test_results_that_cannot_be_brought_leave_a_closed_cell(
     assert views.finished == [JobState.SUCCEEDED]
 
 
+@pytest.fixture
+def cost_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the cost be known only at the end: else it is news at a moment of its own."""
+    monkeypatch.setattr(JobCosts, "follow", lambda _self, _job: None)
+
+
+@pytest.mark.usefixtures("cost_comes_late")
 def test_a_cell_draws_again_only_what_is_new(
     house: House, session: Session, views: Views, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +283,7 @@ def test_a_cell_draws_again_only_what_is_new(
     assert views.drawn[-1][1] is JobState.SUCCEEDED
 
 
+@pytest.mark.usefixtures("cost_comes_late")
 def test_a_cell_is_drawn_from_its_own_thread(house: House, session: Session, views: Views) -> None:
     # From ipykernel 7 on, what another thread displays is not sure to land in this cell.
     job = ended(house, session)
