@@ -121,7 +121,9 @@ class Ledger:
             return False
         rows = self._metered(facts, start * SECOND_US, at)
         # What was settled is gone over again up to its end, if its facts have changed.
-        dirty = upto if found.dirty is not None and upto < found.settled else None
+        # An hour that is not over by our clock is not done: whose clock is ahead saw more of it.
+        done = upto if upto <= now else upto - HOUR
+        dirty = done if found.dirty is not None and done < found.settled else None
         settled = max(found.settled, min(upto, sure))
         return self.store.settle(
             found.pool,
@@ -177,10 +179,18 @@ class Ledger:
         by: Dimension = "job",
         scope: Scope | None = None,
         unallocated: bool = True,
+        split_days: bool = False,
     ) -> Bill:
         """Return what was used between two times, by one thing; from full hours to full hours.
 
         As far as settled: call :meth:`settle` first.
+
+        Parameters
+        ----------
+        unallocated
+            Also what nobody was given.
+        split_days
+            By day, have that on lines of its own; else a day is one line.
         """
         first, last = int(start) // HOUR * HOUR, -(-int(end) // HOUR) * HOUR
         if last <= first:
@@ -194,7 +204,7 @@ class Ledger:
         rates = self._rates()
         groups: defaultdict[tuple[str | None, bool], list[SumRow]] = defaultdict(list)
         for row in rows:
-            groups[row.key, not row.is_job and by != "day"].append(row)
+            groups[row.key, not row.is_job and (by != "day" or split_days)].append(row)
         lines = [
             line_of(key, some, rates, unallocated=idle) for (key, idle), some in groups.items()
         ]
