@@ -146,7 +146,7 @@ class ReportHandler(AiInfraHandler):
 
         async def report(engine: Engine) -> CostReport:
             await engine.settle(older_than=_SETTLED_SECONDS)
-            bill = engine.ledger.bill(start=start, end=end, by=by, scope=scope)
+            bill = engine.ledger.bill(start=start, end=end, by=by, scope=scope, split_days=True)
             wanted = [line.key for line in bill.lines if line.key] if by == "job" else []
             jobs = {each.job: each for each in engine.store.charged_jobs(wanted)}
             return cost_report(bill, jobs)
