@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from jupyter_aiinfra.commands.asking import KeyQuestion, Progress
+from jupyter_aiinfra.commands.budgetshow import rule_text
 from jupyter_aiinfra.commands.checkshow import CHECK_COLUMNS, check_lines, check_rows
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.costshow import price_line, price_value
 from jupyter_aiinfra.commands.filenews import FileNews, transferred_lines
 from jupyter_aiinfra.commands.group import SETTINGS, TAKES_CONTEXT, Verbs, complete_pool
+from jupyter_aiinfra.commands.launch_line import idle_rule
 from jupyter_aiinfra.commands.periods import parse_moment
 from jupyter_aiinfra.commands.reconcileshow import reclaimed_lines, reconciled_lines
 from jupyter_aiinfra.commands.show import (
@@ -96,6 +98,11 @@ def _named_kind(args: list[str]) -> str:
 @pool.command("attach", cls=_Attach)
 @click.argument("name")
 @click.option("--kind", default="local", show_default=True, help="what the pool is")
+@click.option(
+    "--idle-stop",
+    metavar="TIME|warn|never",
+    help="what is done when jobs there do not use their GPUs, as by idle set: 30m",
+)
 @_ACCEPT_KEY
 @TAKES_CONTEXT
 def _attach(
@@ -104,6 +111,7 @@ def _attach(
     name: str,
     kind: str,
     accept_key: tuple[str, ...],
+    idle_stop: str | None,
     **options: str | bool | None,
 ) -> None:
     """Attach a pool under NAME, after asking it what is there.
@@ -119,8 +127,9 @@ def _attach(
       pool attach lab --kind ssh --hosts gpu1,gpu2,me@gpu3:2222
       pool attach lab --kind ssh --hosts-from '~/.ssh/config:gpu*'
       pool attach aws --kind ssh --hosts p5a,p5b --sku aws:p5.48xlarge --region us-east-1
-      pool attach own --kind ssh --hosts gpu1 --price 0.85eur/gpu-h
+      pool attach own --kind ssh --hosts gpu1 --price 0.85eur/gpu-h --idle-stop 30m
     """  # noqa: D301 - click keeps the lines below its \b
+    rule = None if idle_stop is None else idle_rule("--idle-stop", idle_stop)
     given = {key: value for key, value in options.items() if value not in (None, False)}
     for field in dataclasses.fields(pool_class(kind).options_type):
         if field.metadata.get("path") and field.name in given:
@@ -130,7 +139,11 @@ def _attach(
     question = KeyQuestion(context.surface, accept_key)
     attaching = engine.attach(name, kind=kind, options=given, confirm=question)
     view = context.session.run(attaching, meanwhile=question.meanwhile)
-    context.surface.text("\n".join(["attached", *_priced(view)]))
+    said = ["attached", *_priced(view)]
+    if rule is not None:
+        engine.governor.set_idle(name, rule)
+        said.append(f"  idle    jobs that do not use their GPUs: {rule_text(rule)}")
+    context.surface.text("\n".join(said))
     context.surface.value(_view_value(view))
 
 

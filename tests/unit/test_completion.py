@@ -68,6 +68,7 @@ def test_gpus_of_a_pool_or_a_job(house: House, completion: Completion) -> None:
 def test_options_of_a_verb(completion: Completion) -> None:
     assert complete(completion, "%jobs logs --la") == ["%jobs logs --launcher"]
     assert complete(completion, "%pool attach here --max") == ["%pool attach here --max-procs"]
+    assert complete(completion, "%pool attach here --id") == ["%pool attach here --idle-stop"]
     assert "%pool attach here --kind local" in complete(completion, "%pool attach here --kind ")
 
 

@@ -21,7 +21,7 @@ from jupyter_aiinfra.errors import (
     UnknownOption,
     UsageError,
 )
-from jupyter_aiinfra.model import LAUNCHER, Desired, Gpu, Job, JobState, Node
+from jupyter_aiinfra.model import LAUNCHER, Desired, Gpu, IdleRule, Job, JobState, Node
 from jupyter_aiinfra.pools import KINDS
 from jupyter_aiinfra.testing import FakeCluster, FakePool
 from tests.support.engines import EMPTY, POOL, House, a_spec, orphaned
@@ -174,6 +174,18 @@ def test_each_kind_declares_its_own_options(desk: Desk, capsys: pytest.CaptureFi
 @pytest.mark.usefixtures("fake_kind")
 def test_options_that_were_not_given_are_not_recorded(desk: Desk) -> None:
     desk("pool attach gpus --kind=fake")
+    assert desk.engine.store.get_pool("gpus").options == {}
+    assert desk.engine.store.idle_rules() == {}
+
+
+@pytest.mark.usefixtures("fake_kind")
+def test_a_pool_is_attached_with_what_is_done_about_idle_gpus(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="--idle-stop 5s"):
+        desk("pool attach gpus --kind fake --idle-stop 5s")
+    assert [pool.name for pool in desk.engine.store.list_pools()] == [POOL]
+    desk("pool attach gpus --kind fake --idle-stop 30m")
+    assert desk.said.endswith("jobs that do not use their GPUs: stopped after 30 min 00 s")
+    assert desk.engine.store.idle_rules() == {"gpus": IdleRule(stop_seconds=1800.0)}
     assert desk.engine.store.get_pool("gpus").options == {}
 
 
