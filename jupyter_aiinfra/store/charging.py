@@ -299,7 +299,7 @@ def _as_long(connection: Connection, job_id: str, since: int, until: int, lasted
     It ran from the time at which its pool had it at the latest, so it ended `lasted` later at most,
     and that long after it was given its GPUs at the least.
     """
-    bound = connection.scalar(
+    bound: float | None = connection.scalar(
         select(func.min(events.c.at)).where(
             events.c.subject == job_id,
             events.c.kind == "job.state",
@@ -310,7 +310,7 @@ def _as_long(connection: Connection, job_id: str, since: int, until: int, lasted
     if until < since + lasted - slack:
         return since + lasted
     if bound is not None and until > round(bound * _US) + lasted + slack:
-        return max(since, round(bound * _US)) + lasted
+        return max(since, round(bound * _US) + lasted)
     return until
 
 
