@@ -19,3 +19,12 @@ export const warningIcon = new LabIcon({
   name: 'aiinfra:warning',
   svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" d="M1 21h22L12 2 1 21zm12-3h-2v-2h2v2zm0-4h-2v-4h2v4z"/></svg>`
 });
+
+const COIN =
+  'M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20zm0 2a8 8 0 1 1 0 16 8 8 0 0 1 0-16zm-.9 2.5v1.4c-1.5.3-2.5 1.3-2.5 2.6 0 1.6 1.3 2.2 3 2.6 1.5.4 2 .8 2 1.5 0 .7-.7 1.2-1.7 1.2s-1.8-.5-1.9-1.5H8.3c.1 1.6 1.2 2.6 2.8 2.9v1.3h1.7v-1.3c1.6-.3 2.7-1.2 2.7-2.7 0-1.8-1.5-2.4-3.1-2.8-1.4-.3-1.9-.7-1.9-1.3 0-.7.6-1.1 1.5-1.1s1.5.5 1.6 1.3h1.7c-.1-1.4-1-2.4-2.5-2.7V6.5z';
+
+/** A coin: what it costs. */
+export const costIcon = new LabIcon({
+  name: 'aiinfra:cost',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" fill-rule="evenodd" d="${COIN}"/></svg>`
+});

@@ -2968,7 +2968,8 @@ export interface components {
          * CostLine
          * @description What one thing came to; ``unallocated`` is what nobody was given. See :class:`JobCostItem`.
          *
-         *         ``key`` is ``null`` for jobs that have no such thing; of a day it is its date (UTC).
+         *         ``key`` is ``null`` for jobs that have no such thing; of a day it is its date (UTC), and a day
+         *         has a line of what jobs were given and one of what nobody was.
          */
         CostLine: {
             key: string | null;
