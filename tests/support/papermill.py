@@ -80,14 +80,22 @@ def write_notebook(path: Path, *cells: str) -> Path:
 
 
 def execute(
-    site: Site, notebook: Path, *, seconds: float = 100, env: Mapping[str, str] | None = None
+    site: Site,
+    notebook: Path,
+    *,
+    seconds: float = 100,
+    env: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | None = None,
 ) -> Executed:
     """Run a notebook by papermill in the site's folder of work; `env` are further variables."""
     result = site.root / f"executed-{notebook.name}"
+    given: list[str] = []
+    for name, value in (parameters or {}).items():
+        given += ["-p", name, value]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "papermill", "--kernel", "python3", "--no-progress-bar"),
-            *("--cwd", site.work, notebook, result),
+            *("--cwd", str(site.work), str(notebook), str(result), *given),
         ],
         env={**site.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
