@@ -68,7 +68,10 @@ def make_budget(
     UsageError
         Something of it cannot be; names it.
     """
-    given = parse_money(amount)
+    try:
+        given = parse_money(amount)
+    except UsageError as error:
+        raise UsageError(error.message, hint=error.hint, option="amount") from None
     _one_of(scope, SCOPES, "scope")
     period = _one_of(period or ("total" if scope == "job" else "month"), PERIODS, "period")
     action = _one_of(action or "stop", ACTIONS, "action")

@@ -72,14 +72,18 @@ export const CommandIDs = {
   openGpus: 'aiinfra:open-gpus',
   /** Takes `{ pool, job, by }`, all of which may be left out. */
   openCost: 'aiinfra:open-cost',
-  /** Takes `{ scope, subject }`, both of which may be left out. */
+  /** Takes `{ scope, subject }`, or the `{ id }` of one to change; all may be left out. */
   setBudget: 'aiinfra:set-budget',
   /** Takes `{ id, seconds }`; without seconds an hour, `null` wakes it up. */
   snoozeBudget: 'aiinfra:snooze-budget',
   /** Takes `{ id }`: ends the jobs that the budget counts. */
   stopBudget: 'aiinfra:stop-budget',
   /** Takes `{ id }`. */
-  removeBudget: 'aiinfra:remove-budget'
+  removeBudget: 'aiinfra:remove-budget',
+  /** Takes `{ id }` of a job, which is never stopped for idle GPUs from then on. */
+  leaveIdle: 'aiinfra:leave-idle',
+  /** Takes `{ name }` of a pool. */
+  setPrice: 'aiinfra:set-price'
 } as const;
 
 /** What a search of jobs may be narrowed to. `state` is `active`, `ended` or one state. */
@@ -388,9 +392,11 @@ export const IAiInfraModels = new Token<IAiInfraModels>(
 /** What the user may set, by the names in `schema/settings.json`. */
 export interface ISettingValues {
   notifyWhenDone: boolean;
+  notifyOfBudgets: boolean;
   notifyInBrowser: 'never' | 'when hidden' | 'always';
   showStatusBar: boolean;
   showGpusInStatusBar: boolean;
+  showCostInStatusBar: boolean;
   followLog: boolean;
   wrapLines: boolean;
   cellToolbar: boolean;

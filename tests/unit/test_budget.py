@@ -60,7 +60,7 @@ def decided(
         ({"scope": "usr"}, "did you mean user"),
         ({"scope": "user", "subject": ""}, "of which one"),
         ({"scope": "all", "subject": "anna"}, "of which one"),
-        ({"scope": "job", "subject": "j", "period": "month"}, "all of the job"),
+        ({"period": "month", "scope": "job"}, "all of the job"),
         ({"period": "year"}, "no period"),
         ({"action": "shout"}, "no action"),
         ({"warn_at": 1.5}, "from 0 to 1"),
@@ -72,6 +72,7 @@ def test_what_cannot_be_is_refused_by_name(wrong: dict[str, object], said: str) 
     with pytest.raises(UsageError) as caught:
         make_budget(**(asked | wrong))  # type: ignore[arg-type]
     assert said in f"{caught.value.message} {caught.value.hint}"
+    assert caught.value.option == next(iter(wrong if "subject" not in wrong else ("scope",)))
 
 
 def test_a_budget_is_a_month_s_and_a_job_s_is_all_of_it() -> None:

@@ -2,7 +2,7 @@
 
 import { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { caretDownEmptyIcon, ReactWidget } from '@jupyterlab/ui-components';
+import { ReactWidget } from '@jupyterlab/ui-components';
 import { MessageLoop } from '@lumino/messaging';
 import { Panel, Widget } from '@lumino/widgets';
 import React, { useEffect, useRef, useState } from 'react';
@@ -11,6 +11,7 @@ import type { HostKey, PoolItem } from '../api/types';
 import type { AttachDraft } from '../models/attach';
 import type { RequestError } from '../request';
 import { copyText } from '../widgets/dom';
+import { Choice, Flag, Labelled, TextArea, TextInput } from './formfields';
 import { key, type FieldProblem, type IOptionField } from './optionfields';
 import { useSignal } from './usesignal';
 
@@ -49,7 +50,7 @@ class AttachDialog extends Dialog<unknown> {
     // those that React has drawn are not to be moved.
     this._fields = ReactWidget.create(<AttachFields draft={draft} trans={trans} />);
     body.addWidget(this._fields);
-    this.addClass('aiinfra-AttachDialog');
+    this.addClass('aiinfra-FormDialog');
     this.node.ariaLabel = trans.__('Attach a pool');
     draft.changed.connect(this._onDraft);
   }
@@ -154,9 +155,14 @@ export function AttachFields({
   const { error, question, untrusted } = draft;
   const isHeld = draft.busy || question !== null;
   return (
-    <div className="aiinfra-AttachForm" ref={form} aria-busy={draft.busy} data-held={isHeld}>
+    <div
+      className="aiinfra-Form aiinfra-AttachForm"
+      ref={form}
+      aria-busy={draft.busy}
+      data-held={isHeld}
+    >
       <Labelled
-        id="name"
+        id="aiinfra-attach-name"
         label={trans.__('Name')}
         help={trans.__(
           'Up to 63 letters, digits and - _ . (what you write after %1)',
@@ -171,7 +177,7 @@ export function AttachFields({
           placeholder={trans.__('for example: here')}
         />
       </Labelled>
-      <Labelled id="kind" label={trans.__('Kind')} help="" problem="">
+      <Labelled id="aiinfra-attach-kind" label={trans.__('Kind')} help="" problem="">
         <Choice
           value={draft.kind}
           choices={draft.kinds.map(each => ({ value: each.kind, label: each.title }))}
@@ -181,13 +187,13 @@ export function AttachFields({
       {draft.fields.map(field => (
         <Option key={`${draft.kind} ${field.name}`} field={field} draft={draft} trans={trans} />
       ))}
-      <div className="aiinfra-AttachForm-outcome" role="status">
+      <div className="aiinfra-Form-outcome" role="status">
         {draft.busy && <Asking since={draft.busySince} trans={trans} />}
         {draft.stopped && trans.__('Stopped. Nothing was attached.')}
         {untrusted !== null &&
           trans.__('Nothing was sent to %1, and nothing was attached.', untrusted)}
       </div>
-      <div className="aiinfra-AttachForm-error" role="alert">
+      <div className="aiinfra-Form-error" role="alert">
         {question && <Question asked={question} trans={trans} />}
         {error && <Refusal error={error} trans={trans} />}
       </div>
@@ -259,7 +265,7 @@ function Refusal({
     : error.hint;
   return (
     <>
-      <p className="aiinfra-AttachForm-message">{error.message}</p>
+      <p className="aiinfra-Form-message">{error.message}</p>
       {hint && <p className="aiinfra-hint">{hint}</p>}
       {error.command && <Command text={error.command} trans={trans} />}
     </>
@@ -284,16 +290,6 @@ function Command({ text, trans }: { text: string; trans: TranslationBundle }): R
   );
 }
 
-interface IControlProps {
-  value: string;
-  onText: (text: string) => void;
-  id?: string;
-  required?: boolean;
-  placeholder?: string;
-  invalid?: boolean;
-  describedBy?: string;
-}
-
 function Option({
   field,
   draft,
@@ -310,7 +306,7 @@ function Option({
     : problemText(draft.problems[field.name], trans);
   const onText = (text: string): void => draft.setText(field.name, text);
   const label = labelText(field, trans);
-  const id = `option-${field.name}`;
+  const id = `aiinfra-attach-option-${field.name}`;
   if (field.kind === 'flag') {
     return (
       <Flag
@@ -341,146 +337,6 @@ function Option({
       )}
     </Labelled>
   );
-}
-
-/** A label, the control it belongs to, its help, and what is wrong with what stands there. */
-function Labelled({
-  id,
-  label,
-  help,
-  problem,
-  children
-}: {
-  id: string;
-  label: string;
-  help: string;
-  problem: string;
-  children: React.ReactElement<IControlProps>;
-}): React.JSX.Element {
-  const control = `aiinfra-attach-${id}`;
-  const helped = [help && `${control}-help`, problem && `${control}-problem`].filter(Boolean);
-  return (
-    <div className="aiinfra-AttachForm-field">
-      <label htmlFor={control}>{label}</label>
-      {React.cloneElement(children, {
-        id: control,
-        invalid: problem !== '',
-        describedBy: helped.join(' ')
-      })}
-      {help && (
-        <span id={`${control}-help`} className="aiinfra-AttachForm-help">
-          {help}
-        </span>
-      )}
-      {problem && (
-        <span id={`${control}-problem`} className="aiinfra-AttachForm-problem" role="alert">
-          {problem}
-        </span>
-      )}
-    </div>
-  );
-}
-
-function Flag({
-  id,
-  label,
-  help,
-  checked,
-  onFlag
-}: {
-  id: string;
-  label: string;
-  help: string;
-  checked: boolean;
-  onFlag: (ticked: boolean) => void;
-}): React.JSX.Element {
-  const control = `aiinfra-attach-${id}`;
-  return (
-    <div className="aiinfra-AttachForm-field">
-      <label>
-        <input
-          type="checkbox"
-          checked={checked}
-          aria-describedby={help ? `${control}-help` : undefined}
-          onChange={event => onFlag(event.target.checked)}
-        />
-        {label}
-      </label>
-      {help && (
-        <span id={`${control}-help`} className="aiinfra-AttachForm-help">
-          {help}
-        </span>
-      )}
-    </div>
-  );
-}
-
-function TextInput({
-  numeric = false,
-  ...props
-}: IControlProps & { numeric?: boolean }): React.JSX.Element {
-  return (
-    <input
-      {...common(props)}
-      // Not of type number: that keeps what it cannot read from us, and from the message on it.
-      type="text"
-      inputMode={numeric ? 'decimal' : undefined}
-      className="jp-mod-styled"
-      placeholder={props.placeholder}
-      autoComplete="off"
-      spellCheck={false}
-      onChange={event => props.onText(event.target.value)}
-    />
-  );
-}
-
-function TextArea(props: IControlProps): React.JSX.Element {
-  return (
-    <textarea
-      {...common(props)}
-      className="jp-mod-styled"
-      rows={3}
-      spellCheck={false}
-      onChange={event => props.onText(event.target.value)}
-    />
-  );
-}
-
-function Choice({
-  choices,
-  ...props
-}: IControlProps & {
-  choices: readonly { value: string; label: string }[];
-}): React.JSX.Element {
-  return (
-    <div className="jp-select-wrapper">
-      <select
-        {...common(props)}
-        className="jp-mod-styled"
-        onChange={event => props.onText(event.target.value)}
-      >
-        {choices.map(each => (
-          <option key={each.value} value={each.value}>
-            {each.label}
-          </option>
-        ))}
-      </select>
-      <caretDownEmptyIcon.react tag="span" stylesheet="select" right="8px" top="5px" width="18px" />
-    </div>
-  );
-}
-
-function common(props: IControlProps): React.HTMLAttributes<HTMLElement> & {
-  id: string | undefined;
-  value: string;
-} {
-  return {
-    id: props.id,
-    value: props.value,
-    'aria-required': props.required ?? false,
-    'aria-invalid': props.invalid ?? false,
-    'aria-describedby': props.describedBy || undefined
-  };
 }
 
 /** What a field is called, and whether it can be left empty. */

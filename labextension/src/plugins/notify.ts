@@ -5,15 +5,16 @@ import { bellIcon } from '@jupyterlab/ui-components';
 import type { IDisposable } from '@lumino/disposable';
 
 import type { JobItem } from '../api/types';
+import type { NoticeTeller } from '../noticetoasts';
 import { CommandIDs, IAiInfraModels, IAiInfraSettings } from '../tokens';
 
 /** A failure is worth reading to the end. */
 const FAILURE_MILLISECONDS = 15_000;
 
-/** Tells of jobs that end while the page looks on: in JupyterLab, and through the browser. */
+/** Tells of jobs that end, and of what budgets do, while the page looks on. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-aiinfra:notify',
-  description: 'Tells when a job ends.',
+  description: 'Tells when a job ends, and what budgets do.',
   autoStart: true,
   requires: [IAiInfraModels, IAiInfraSettings],
   optional: [ITranslator, ICommandPalette],
@@ -32,18 +33,70 @@ const plugin: JupyterFrontEndPlugin<void> = {
         toast(job, { text, open, trans });
       }
       if (isBrowserWanted(settings)) {
-        notifyInBrowser(job, { text, open });
+        notifyInBrowser({ text, job: job.id, tag: `aiinfra-${job.id}` }, open);
       }
     });
+    const notices = new Notices({ app, models, settings, trans, open });
     const watching = new Watching(models, settings);
     addAllowCommand({ app, palette, trans, onAllowed: () => watching.settle() });
     void Promise.all([app.restored, settings.ready]).then(() => {
       watching.settle();
       settings.changed.connect(() => watching.settle());
       models.jobs.changed.connect(() => watching.settle());
+      models.jobs.changed.connect(() => void notices.look());
     });
   }
 };
+
+/** What budgets say of jobs. What tells of it loads once jobs are known. */
+class Notices {
+  constructor(private readonly _parts: INoticeParts) {}
+
+  async look(): Promise<void> {
+    const { jobs } = this._parts.models;
+    if (jobs.active === null) {
+      return;
+    }
+    this._teller ??= this._make();
+    (await this._teller).look(jobs.jobs);
+  }
+
+  private async _make(): Promise<NoticeTeller> {
+    const { app, models, settings, trans, open } = this._parts;
+    const before = models.jobs.jobs;
+    const { NoticeTeller } = await import('../noticetoasts');
+    const options = {
+      commands: app.commands,
+      budgets: models.budgets,
+      trans,
+      isWanted: () => settings.get('notifyOfBudgets'),
+      onTold: (told: ITold): void => {
+        if (settings.get('notifyOfBudgets') && isBrowserWanted(settings)) {
+          notifyInBrowser(told, open);
+        }
+      }
+    };
+    return new NoticeTeller(options, before);
+  }
+
+  private _teller: Promise<NoticeTeller> | null = null;
+}
+
+interface INoticeParts {
+  app: JupyterFrontEnd;
+  models: IAiInfraModels;
+  settings: IAiInfraSettings;
+  trans: TranslationBundle;
+  open: (id: string) => void;
+}
+
+/** What the browser shows, and of which job. */
+interface ITold {
+  text: string;
+  job: string;
+  /** Of all with one tag the browser shows one: two tabs do not tell it twice. */
+  tag: string;
+}
 
 /**
  * Watches the jobs for as long as somebody wants to be told. A hidden page goes on only while
@@ -57,7 +110,8 @@ class Watching {
 
   settle(): void {
     const inBrowser = this._settings.get('notifyInBrowser') !== 'never' && isAllowed();
-    const wanted = inBrowser || this._settings.get('notifyWhenDone');
+    const isTold = this._settings.get('notifyWhenDone') || this._settings.get('notifyOfBudgets');
+    const wanted = inBrowser || isTold;
     const whileHidden = inBrowser && (this._models.jobs.active ?? 0) > 0;
     if (this._whileHidden !== whileHidden || wanted !== (this._watch !== null)) {
       const before = this._watch;
@@ -111,7 +165,9 @@ function endText(job: JobItem, trans: TranslationBundle): string {
     case 'succeeded':
       return trans.__('“%1” has succeeded on %2', job.name, job.pool);
     case 'cancelled':
-      return trans.__('“%1” was cancelled on %2', job.name, job.pool);
+      return job.notice?.kind === 'stop'
+        ? trans.__('“%1” was stopped on %2: %3', job.name, job.pool, job.notice.text)
+        : trans.__('“%1” was cancelled on %2', job.name, job.pool);
     case 'lost':
       return trans.__('“%1” is lost on %2%3', job.name, job.pool, said);
     default:
@@ -137,15 +193,11 @@ function toast(
   }
 }
 
-function notifyInBrowser(
-  job: JobItem,
-  { text, open }: { text: string; open: (id: string) => void }
-): void {
-  // Of all notifications with one tag the browser shows one: two tabs do not tell it twice.
-  const shown = new Notification('AI Infra', { body: text, tag: `aiinfra-${job.id}` });
+function notifyInBrowser({ text, job, tag }: ITold, open: (id: string) => void): void {
+  const shown = new Notification('AI Infra', { body: text, tag });
   shown.onclick = () => {
     window.focus();
-    open(job.id);
+    open(job);
     shown.close();
   };
 }

@@ -17,7 +17,7 @@ const RANK = 600;
 /** The sidebar. At start it is an icon; what is in it loads when it is first shown. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-aiinfra:panel',
-  description: 'Adds the AI Infra sidebar with pools and jobs.',
+  description: 'Adds the AI Infra sidebar with pools, jobs and budgets.',
   autoStart: true,
   requires: [IAiInfraApi, IAiInfraStream, IAiInfraModels],
   optional: [ITranslator, ICommandPalette, ILayoutRestorer],
@@ -32,15 +32,18 @@ const plugin: JupyterFrontEndPlugin<void> = {
   ): void => {
     const trans = (translator ?? nullTranslator).load('jupyter_aiinfra');
     const panel = new LazyPanel(async () => {
-      const [{ createPanel }, { JobList }] = await Promise.all([
+      const [{ createPanel }, { JobList }, { JobCosts }] = await Promise.all([
         import('../components/panel/panel'),
-        import('../models/joblist')
+        import('../models/joblist'),
+        import('../models/jobcosts')
       ]);
       const list = new JobList({ jobs: models.jobs, api });
       return createPanel({
         stream,
         models,
+        api,
         list,
+        costs: new JobCosts({ api }),
         commands: app.commands,
         translator: translator ?? nullTranslator
       });

@@ -10,7 +10,7 @@ import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab
 import { addIcon, refreshIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-import type { AttachRequest, PoolItem } from '../api/types';
+import type { AttachRequest, PoolItem, PriceItem } from '../api/types';
 import { telling } from '../telling';
 import { CommandIDs, IAiInfraApi } from '../tokens';
 
@@ -34,10 +34,10 @@ const ATTACH_ARGS: ReadonlyJSONObject = {
   }
 };
 
-/** Commands that attach, check and detach pools: in the palette and in the menu of a pool. */
+/** Commands that attach, check, price and detach pools: in the palette and in a pool's menu. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-aiinfra:pool-commands',
-  description: 'Adds the commands that attach, check and detach pools.',
+  description: 'Adds the commands that attach, check, price and detach pools.',
   autoStart: true,
   requires: [IAiInfraApi],
   optional: [ITranslator, ICommandPalette],
@@ -52,10 +52,11 @@ const plugin: JupyterFrontEndPlugin<void> = {
     addCommands(app, verbs, trans);
 
     const category = trans.__('AI Infra');
-    for (const command of [CommandIDs.attachPool, CommandIDs.checkPool, CommandIDs.detachPool]) {
+    const { attachPool, checkPool, setPrice, detachPool } = CommandIDs;
+    for (const command of [attachPool, checkPool, setPrice, detachPool]) {
       palette?.addItem({ command, category, args: { isPalette: true } });
     }
-    for (const [rank, command] of [CommandIDs.checkPool, CommandIDs.detachPool].entries()) {
+    for (const [rank, command] of [checkPool, setPrice, detachPool].entries()) {
       app.contextMenu.addItem({ command, selector: ROW_SELECTOR, rank, args: { fromMenu: true } });
     }
   }
@@ -81,6 +82,12 @@ function addCommands(app: JupyterFrontEnd, verbs: PoolVerbs, trans: TranslationB
     icon: args => (args['isPalette'] ? undefined : refreshIcon),
     describedBy: { args: NAME_ARGS },
     execute: args => verbs.check(args)
+  });
+  commands.addCommand(CommandIDs.setPrice, {
+    label: label(trans.__('Set the Price…'), trans.__('AI Infra: Set the Price of a Pool…')),
+    caption: trans.__('Say what an hour of the pool costs'),
+    describedBy: { args: NAME_ARGS },
+    execute: args => verbs.price(args)
   });
   commands.addCommand(CommandIDs.detachPool, {
     label: label(trans.__('Detach'), trans.__('AI Infra: Detach a Pool…')),
@@ -116,6 +123,22 @@ class PoolVerbs {
     return this._telling(this._trans.__('The pool was not checked'), async () => {
       const name = await this._name(args, this._trans.__('Check a pool'));
       return name === null ? null : this._api.checkPool(name);
+    });
+  }
+
+  /** Fill in the form of the pool's price; what was said by it. */
+  price(args: ReadonlyPartialJSONObject): Promise<PriceItem | null> {
+    return this._telling(this._trans.__('The price was not set'), async () => {
+      const name = await this._name(args, this._trans.__('Set the price of a pool'));
+      const pool = name === null ? null : await this._find(name);
+      if (pool === null) {
+        return null;
+      }
+      const [{ PriceDraft }, { showPriceForm }] = await Promise.all([
+        import('../models/pricedraft'),
+        import('../components/priceform')
+      ]);
+      return showPriceForm(new PriceDraft({ api: this._api, pool }), this._trans);
     });
   }
 

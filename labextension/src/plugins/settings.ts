@@ -7,9 +7,11 @@ import { IAiInfraSettings, type ISettingValues } from '../tokens';
 /** As in `schema/settings.json`; a test compares them. */
 export const DEFAULTS: Readonly<ISettingValues> = {
   notifyWhenDone: true,
+  notifyOfBudgets: true,
   notifyInBrowser: 'when hidden',
   showStatusBar: true,
   showGpusInStatusBar: true,
+  showCostInStatusBar: true,
   followLog: true,
   wrapLines: false,
   cellToolbar: true,

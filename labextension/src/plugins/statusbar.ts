@@ -1,19 +1,20 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
-import type { IDisposable } from '@lumino/disposable';
+import { DisposableSet, type IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
 import { warningIcon } from '../icons';
+import type { costWords } from '../models/costwords';
 import type { GpuStatus } from '../models/gpustatus';
 import type { gpuWords } from '../models/gpuwords';
 import { CommandIDs, IAiInfraModels, IAiInfraSettings, IAiInfraStream } from '../tokens';
 
-/** How many jobs go on, and what the GPUs do; a click shows the panel, or the page of GPUs. */
+/** How many jobs go on, what the GPUs do, and what it costs; a click shows more of it. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-aiinfra:statusbar',
-  description: 'Adds the number of running jobs and the use of GPUs to the status bar.',
+  description: 'Adds the number of running jobs, the use of GPUs and the cost to the status bar.',
   autoStart: true,
   requires: [IAiInfraModels, IAiInfraStream],
   optional: [IStatusBar, IAiInfraSettings, ITranslator],
@@ -31,11 +32,13 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load('jupyter_aiinfra');
     const jobs = addJobs({ app, models, stream, statusBar, settings, trans });
     const gpus = addGpus({ app, models, stream, statusBar, settings, trans });
+    const cost = addCost({ app, models, stream, statusBar, settings, trans });
     // Nothing of JupyterLab's start waits for us.
     void Promise.all([app.restored, settings?.ready]).then(() => {
       const follow = (): void => {
         jobs();
         gpus();
+        cost();
       };
       follow();
       settings?.changed.connect(follow);
@@ -163,6 +166,88 @@ class GpuItem {
   private _parts: IParts;
   private _status: GpuStatus | null = null;
   private _words: typeof gpuWords | null = null;
+  private _isWanted = false;
+  private _isShown = false;
+}
+
+/** Register the item of the cost. What is returned brings it in line with the settings. */
+function addCost(parts: IParts): () => void {
+  const { app, statusBar, settings } = parts;
+  const item = new StatusItem({
+    onClick: () => {
+      const { openCost, showPanel } = CommandIDs;
+      void app.commands.execute(app.commands.hasCommand(openCost) ? openCost : showPanel);
+    },
+    caption: ''
+  });
+  item.addClass('aiinfra-StatusItem-cost');
+  const cost = new CostItem(item, parts);
+  statusBar.registerStatusItem(`${plugin.id}-cost`, {
+    item,
+    align: 'left',
+    rank: RANK + 2,
+    isActive: () => cost.isShown,
+    activeStateChanged: cost.toggled
+  });
+  return () => void cost.want(settings?.get('showCostInStatusBar') ?? true);
+}
+
+/** The item of the cost, which is there while any is known, or a budget warns. */
+class CostItem {
+  constructor(item: StatusItem, parts: IParts) {
+    this._item = item;
+    this._parts = parts;
+    this.toggled = new Signal<StatusItem, void>(item);
+  }
+
+  readonly toggled: Signal<StatusItem, void>;
+
+  get isShown(): boolean {
+    return this._isShown;
+  }
+
+  async want(isWanted: boolean): Promise<void> {
+    const { spend, budgets } = this._parts.models;
+    this._isWanted = isWanted;
+    if (!isWanted) {
+      this._watches?.dispose();
+      this._watches = null;
+      spend.changed.disconnect(this._draw);
+      budgets.changed.disconnect(this._draw);
+      this._show(false);
+      return;
+    }
+    const { costWords } = await import('../models/costwords');
+    // The settings may have changed meanwhile, or have been told of twice.
+    if (this._isWanted && this._watches === null) {
+      this._words = costWords;
+      this._watches = DisposableSet.from([spend.watch(), budgets.watch()]);
+      spend.changed.connect(this._draw);
+      budgets.changed.connect(this._draw);
+      this._draw();
+    }
+  }
+
+  private _draw = (): void => {
+    const { models, trans } = this._parts;
+    const words = this._words?.(models.spend.now, models.budgets.budgets, trans) ?? null;
+    if (words !== null) {
+      this._item.draw(words.text, words);
+    }
+    this._show(words !== null);
+  };
+
+  private _show(isShown: boolean): void {
+    if (isShown !== this._isShown) {
+      this._isShown = isShown;
+      this.toggled.emit();
+    }
+  }
+
+  private _item: StatusItem;
+  private _parts: IParts;
+  private _watches: IDisposable | null = null;
+  private _words: typeof costWords | null = null;
   private _isWanted = false;
   private _isShown = false;
 }

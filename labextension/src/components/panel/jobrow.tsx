@@ -2,18 +2,24 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Button, closeIcon, refreshIcon, stopIcon, type LabIcon } from '@jupyterlab/ui-components';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import React from 'react';
 
-import type { JobItem } from '../../api/types';
+import type { BudgetItem, JobItem } from '../../api/types';
 import { elapsedSeconds, isActive } from '../../jobstate';
 import { CommandIDs } from '../../tokens';
 import { durationText } from '../../widgets/format';
+import { JobNotice } from './notice';
 import { shownState, STATE_ICONS, stateText } from './states';
 
 export interface IJobRowProps {
   job: JobItem;
   /** Seconds since the epoch; for a job that is over it may stay what it was. */
   now: number;
+  /** What it has cost so far; `null` where that is unknown. */
+  cost: string | null;
+  /** The budget that has something to say of it, where one has and it is known. */
+  budget: BudgetItem | undefined;
   /** Whether it is the one row that the Tab key comes to. */
   isCurrent: boolean;
   isSelected: boolean;
@@ -21,11 +27,15 @@ export interface IJobRowProps {
   onSelect: (id: string) => void;
   /** Execute a command on the job. */
   onCommand: (command: string, id: string) => void;
+  /** Answer what is said of it. */
+  onAnswer: (command: string, args: ReadonlyPartialJSONObject) => void;
 }
 
 /** Two lines, and a third where there is something to say. Drawn again only when it is another. */
 export const JobRow = React.memo((props: IJobRowProps): React.JSX.Element => {
-  const { job, now, isCurrent, isSelected, trans, onSelect, onCommand } = props;
+  const { job, now, cost, budget, isCurrent, isSelected, trans } = props;
+  const { onSelect, onCommand, onAnswer } = props;
+  const { notice } = job;
   const state = shownState(job);
   const StateIcon = STATE_ICONS[state];
   return (
@@ -53,11 +63,16 @@ export const JobRow = React.memo((props: IJobRowProps): React.JSX.Element => {
         </span>
         <span className="aiinfra-JobRow-facts">
           <span className="aiinfra-JobRow-state">{stateText(state, trans)}</span>
+          {cost !== null && (
+            <span className="aiinfra-JobRow-cost" title={trans.__('What it has cost so far')}>
+              {cost}
+            </span>
+          )}
           <span>{job.pool}</span>
           <span>{shapeText(job, trans)}</span>
           {job.notebook && <span title={job.notebook}>{fileName(job.notebook)}</span>}
         </span>
-        {job.message && (
+        {job.message && job.message !== notice?.text && (
           <span className="aiinfra-JobRow-message" title={job.message}>
             {job.message}
           </span>
@@ -74,6 +89,9 @@ export const JobRow = React.memo((props: IJobRowProps): React.JSX.Element => {
           />
         ))}
       </div>
+      {notice && (
+        <JobNotice {...{ job, notice, budget, trans, onAnswer }} isReachable={isCurrent} />
+      )}
     </div>
   );
 });

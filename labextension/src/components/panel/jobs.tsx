@@ -3,10 +3,13 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { HTMLSelect, InputGroup } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import React, { useCallback, useEffect, useRef, useState } from 'react';
 
 import type { JobItem } from '../../api/types';
+import { costText } from '../../cost/text';
 import { isActive } from '../../jobstate';
+import type { JobCosts } from '../../models/jobcosts';
 import type { JobList, StateFilter } from '../../models/joblist';
 import { CommandIDs, type IAiInfraModels, type IProblem } from '../../tokens';
 import { useSignal } from '../usesignal';
@@ -16,6 +19,8 @@ export interface IJobsSectionProps {
   /** Whoever shows the section watches `models.jobs` for as long as it is in sight. */
   models: IAiInfraModels;
   list: JobList;
+  /** Of these it is told by the section which jobs are shown. */
+  costs: JobCosts;
   commands: CommandRegistry;
   trans: TranslationBundle;
   /** Whether it is in sight: time passes only then. */
@@ -113,10 +118,13 @@ function Filter({
 function Rows(
   props: IJobsSectionProps & { grid: React.RefObject<HTMLDivElement> }
 ): React.JSX.Element {
-  const { models, list, commands, trans, isVisible, grid } = props;
-  const { selection } = models;
+  const { models, list, costs, commands, trans, isVisible, grid } = props;
+  const { selection, budgets } = models;
   useSignal(selection.changed);
+  useSignal(budgets.changed);
+  useSignal(costs.changed);
   const { rows } = list;
+  useEffect(() => costs.want(rows), [costs, rows]);
   const now = useNow(isVisible && rows.some(isActive));
   const selected = selection.selected?.id ?? null;
   const current = Math.max(
@@ -127,6 +135,10 @@ function Rows(
   const onSelect = useCallback((id: string) => selection.select(id), [selection]);
   const onCommand = useCallback(
     (command: string, id: string) => void commands.execute(command, { id }),
+    [commands]
+  );
+  const onAnswer = useCallback(
+    (command: string, args: ReadonlyPartialJSONObject) => void commands.execute(command, args),
     [commands]
   );
   const onKeyDown = (event: React.KeyboardEvent): void => {
@@ -159,11 +171,14 @@ function Rows(
           key={job.id}
           job={job}
           now={isActive(job) ? now : 0}
+          cost={costText(costs.of(job.id))}
+          budget={job.notice ? budgets.find(job.notice.by) : undefined}
           isCurrent={index === current}
           isSelected={job.id === selected}
           trans={trans}
           onSelect={onSelect}
           onCommand={onCommand}
+          onAnswer={onAnswer}
         />
       ))}
     </div>

@@ -3,28 +3,37 @@
 import type { ITranslator, TranslationBundle } from '@jupyterlab/translation';
 import { CommandToolbarButton, ReactWidget, SidePanel } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
-import type { IDisposable } from '@lumino/disposable';
+import { DisposableSet, type IDisposable } from '@lumino/disposable';
 import { MessageLoop } from '@lumino/messaging';
 import { Widget, type AccordionPanel, type PanelLayout } from '@lumino/widgets';
 import React from 'react';
 
+import type { JobCosts } from '../../models/jobcosts';
 import type { JobList } from '../../models/joblist';
-import { CommandIDs, type IAiInfraModels, type IAiInfraStream } from '../../tokens';
+import {
+  CommandIDs,
+  type IAiInfraApi,
+  type IAiInfraModels,
+  type IAiInfraStream
+} from '../../tokens';
 import { useSignal } from '../usesignal';
+import { BudgetsSection } from './budgets';
 import { JobsSection } from './jobs';
 import { PoolsSection } from './pools';
 
 export interface IPanelOptions {
   stream: IAiInfraStream;
   models: IAiInfraModels;
+  api: Pick<IAiInfraApi, 'budget'>;
   list: JobList;
+  costs: JobCosts;
   commands: CommandRegistry;
   translator: ITranslator;
 }
 
 /** Make the panel. Each section keeps its model up to date while it is in sight. */
 export function createPanel(options: IPanelOptions): Widget {
-  const { stream, models, list, commands, translator } = options;
+  const { stream, models, api, list, costs, commands, translator } = options;
   const trans = translator.load('jupyter_aiinfra');
   const panel = new SidePanel({ translator });
   panel.addClass('aiinfra-Panel-content');
@@ -44,20 +53,26 @@ export function createPanel(options: IPanelOptions): Widget {
   });
   const jobs = new Section({
     label: trans.__('Jobs'),
-    watch: () => models.jobs.watch(),
+    // What a budget says of a job can be answered as far as the budget is known.
+    watch: () => DisposableSet.from([models.jobs.watch(), models.budgets.watch(), costs.watch()]),
     draw: isVisible => (
       <JobsSection
         models={models}
         list={list}
+        costs={costs}
         commands={commands}
         trans={trans}
         isVisible={isVisible}
       />
     )
   });
-  panel.addWidget(pools);
-  panel.addWidget(jobs);
-  (panel.content as AccordionPanel).setRelativeSizes([1, 1]);
+  const budgets = new Section({
+    label: trans.__('Budgets'),
+    watch: () => models.budgets.watch(),
+    draw: () => <BudgetsSection models={models} api={api} commands={commands} trans={trans} />
+  });
+  [pools, jobs, budgets].forEach(section => panel.addWidget(section));
+  (panel.content as AccordionPanel).setRelativeSizes([3, 3, 2]);
   followSize(panel.content);
   return panel;
 }

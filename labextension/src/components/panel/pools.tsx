@@ -10,8 +10,7 @@ import {
   circleEmptyIcon,
   closeIcon,
   errorIcon,
-  refreshIcon,
-  type LabIcon
+  refreshIcon
 } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useRef, useState } from 'react';
@@ -21,8 +20,11 @@ import { panelIcon, warningIcon } from '../../icons';
 import { CommandIDs, type IAiInfraModels, type IProblem } from '../../tokens';
 import { useSignal } from '../usesignal';
 import { PoolUse, useLive } from './gpus';
+import { IconButton } from './iconbutton';
 import { PoolDetails, useOpenNodes, type IOpenNodes } from './nodes';
 import { clockText, poolFacts, sinceText, troubleText } from './poolfacts';
+import { PoolPrice } from './poolprice';
+import { walk } from './walk';
 
 export interface IPoolsSectionProps {
   /** Whoever shows the section watches `models.pools` for as long as it is in sight. */
@@ -285,6 +287,7 @@ function PoolRow(props: IPoolRowProps): React.JSX.Element {
         {pool.active_jobs > 0 && (
           <span>{trans._n('1 active job', '%1 active jobs', pool.active_jobs)}</span>
         )}
+        <PoolPrice pool={pool} commands={commands} trans={trans} />
       </div>
       <PoolUse live={live} trans={trans} />
       {trouble && <p className="aiinfra-PoolRow-problem">{trouble}</p>}
@@ -299,54 +302,6 @@ function PoolRow(props: IPoolRowProps): React.JSX.Element {
         )}
       </div>
     </li>
-  );
-}
-
-/** Up and down lead from one row that opens to the next, right and left open and close it. */
-function walk(event: React.KeyboardEvent<HTMLElement>): void {
-  const { currentTarget: list, target, key } = event;
-  const rows = [...list.querySelectorAll<HTMLElement>('button[aria-expanded]')];
-  const at = rows.findIndex(row => row === target);
-  const row = rows[at];
-  if (row === undefined) {
-    return;
-  }
-  const isOpen = row.getAttribute('aria-expanded') === 'true';
-  if (key === 'ArrowDown' || key === 'ArrowUp') {
-    rows[at + (key === 'ArrowDown' ? 1 : -1)]?.focus();
-  } else if ((key === 'ArrowRight' && !isOpen) || (key === 'ArrowLeft' && isOpen)) {
-    row.click();
-  } else {
-    return;
-  }
-  event.preventDefault();
-}
-
-function IconButton({
-  icon: Icon,
-  label,
-  className = '',
-  disabled = false,
-  onClick
-}: {
-  icon: LabIcon;
-  label: string;
-  className?: string;
-  disabled?: boolean;
-  onClick: () => void;
-}): React.JSX.Element {
-  return (
-    <Button
-      minimal
-      small
-      className={`aiinfra-IconButton ${className}`}
-      title={label}
-      aria-label={label}
-      disabled={disabled}
-      onClick={onClick}
-    >
-      <Icon.react tag="span" />
-    </Button>
   );
 }
 

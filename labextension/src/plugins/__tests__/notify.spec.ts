@@ -4,10 +4,11 @@ import { CommandRegistry } from '@lumino/commands';
 import { Signal } from '@lumino/signaling';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
+import { notice } from '../../__tests__/costsamples';
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
 import { makeModels } from '../../__tests__/models';
 import { ended, job, jobsNews } from '../../__tests__/samples';
-import type { Topic } from '../../api/types';
+import type { Notice, Topic } from '../../api/types';
 import {
   CommandIDs,
   type IAiInfraSettings,
@@ -80,7 +81,8 @@ async function activate(values: Partial<ISettingValues> = {}): Promise<void> {
 }
 
 function wants({ values }: FakeSettings): boolean {
-  return values.notifyWhenDone || values.notifyInBrowser !== 'never';
+  const { notifyWhenDone, notifyOfBudgets, notifyInBrowser } = values;
+  return notifyWhenDone || notifyOfBudgets || notifyInBrowser !== 'never';
 }
 
 function end(values: Parameters<typeof ended>[1] = {}): void {
@@ -185,8 +187,37 @@ describe('a hidden page', () => {
 });
 
 it('watches nothing when nothing is to be told', async () => {
-  await activate({ notifyWhenDone: false, notifyInBrowser: 'never' });
+  const none = { notifyWhenDone: false, notifyOfBudgets: false, notifyInBrowser: 'never' } as const;
+  await activate(none);
   expect(stream.watched).toEqual([]);
   settings.set({ notifyWhenDone: true });
   expect(stream.watched).toHaveLength(1);
+  settings.set({ notifyWhenDone: false, notifyOfBudgets: true });
+  expect(stream.watched).toHaveLength(1);
+});
+
+describe('what budgets say', () => {
+  const warn = (values: Partial<Notice> = {}): void => {
+    const item = job('1', { name: 'digits', version: 2, notice: notice(values) });
+    stream.say(jobsNews([item], { active: 1 }));
+  };
+
+  it('is told in JupyterLab and through the browser', async () => {
+    hidden = true;
+    await activate();
+    warn({ text: '$17 of $20 spent' });
+    await vi.waitFor(() => expect(toasts()).toEqual(['warning: “digits”: $17 of $20 spent']));
+    const [shown] = FakeNotification.shown;
+    expect(shown?.options.body).toBe('“digits”: $17 of $20 spent');
+    shown?.onclick?.();
+    expect(opened).toHaveBeenCalledOnce();
+  });
+
+  it('is not told where nobody wants to know it', async () => {
+    hidden = true;
+    await activate({ notifyOfBudgets: false });
+    warn();
+    end({ state: 'cancelled', notice: notice({ kind: 'stop', text: 'all is spent' }) });
+    expect(toasts()).toEqual(['warning: “<b>digits” was stopped on here: all is spent']);
+  });
 });

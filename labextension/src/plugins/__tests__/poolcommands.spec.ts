@@ -1,9 +1,12 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
 import { CommandRegistry } from '@lumino/commands';
+import { fireEvent } from '@testing-library/react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { price } from '../../__tests__/costsamples';
 import { fakeApi } from '../../__tests__/fakes';
+import type { PoolItem } from '../../api/types';
 import { aPool } from '../../components/panel/__tests__/pooldata';
 import { RequestError } from '../../request';
 import { CommandIDs, type IAiInfraApi } from '../../tokens';
@@ -58,17 +61,20 @@ describe('the commands on pools', () => {
   it('are in the palette by long names and in the menu of a pool by short ones', () => {
     const { commands, palette, menu } = activate({});
 
-    const labels = [CommandIDs.attachPool, CommandIDs.checkPool, CommandIDs.detachPool].map(id =>
+    const { attachPool, checkPool, setPrice, detachPool } = CommandIDs;
+    const labels = [attachPool, checkPool, setPrice, detachPool].map(id =>
       commands.label(id, { isPalette: true })
     );
     expect(labels).toEqual([
       'AI Infra: Attach a Pool…',
       'AI Infra: Check a Pool…',
+      'AI Infra: Set the Price of a Pool…',
       'AI Infra: Detach a Pool…'
     ]);
-    expect(palette).toHaveLength(3);
+    expect(palette).toHaveLength(4);
     expect(menu.map(({ command }) => commands.label(command as string))).toEqual([
       'Check Now',
+      'Set the Price…',
       'Detach'
     ]);
     expect(menu.every(item => item['selector'] === '.aiinfra-PoolRow')).toBe(true);
@@ -92,6 +98,21 @@ describe('the commands on pools', () => {
     expect(shown.textContent).toContain('This machine');
     press(shown, 'Cancel');
     expect(await done).toBeNull();
+  });
+
+  it('say what a pool costs, as the form is filled in', async () => {
+    const setPoolPrice = vi.fn<IAiInfraApi['setPoolPrice']>(() => Promise.resolve(price()));
+    const pools = (): Promise<PoolItem[]> => Promise.resolve([aPool({ name: 'lab' })]);
+    const { run } = activate({ pools, setPoolPrice });
+
+    const done = run(CommandIDs.setPrice, { name: 'lab' });
+    const shown = await dialog();
+    expect(shown.textContent).toContain('Price of lab');
+    const amount = shown.querySelector('#aiinfra-price-amount') as HTMLInputElement;
+    fireEvent.change(amount, { target: { value: '2.49' } });
+    press(shown, 'Set the price');
+    expect(await done).toEqual(price());
+    expect(setPoolPrice.mock.calls[0]?.[0]).toBe('lab');
   });
 
   it('say whole why something was refused', async () => {

@@ -5,9 +5,11 @@ import { CommandRegistry } from '@lumino/commands';
 import { Signal } from '@lumino/signaling';
 import { describe, expect, it, vi } from 'vitest';
 
+import { budget, summary, usd } from '../../__tests__/costsamples';
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
 import { makeModels } from '../../__tests__/models';
 import { job, jobsNews } from '../../__tests__/samples';
+import type { CostSummary } from '../../api/types';
 import { overview } from '../../models/__tests__/overviews';
 import { CommandIDs, type IAiInfraSettings } from '../../tokens';
 import plugin, { statusText } from '../statusbar';
@@ -26,20 +28,29 @@ describe('statusText', () => {
   });
 });
 
-async function activate(isWanted: boolean): Promise<{
+/** What is watched where all three items are wanted: jobs by each, and budgets. */
+const ALL_WATCHED = 4;
+
+async function activate(
+  isWanted: boolean,
+  costNow: () => Promise<CostSummary> = () => Promise.resolve(summary())
+): Promise<{
   item: IStatusBar.IItem;
   gpus: IStatusBar.IItem;
+  cost: IStatusBar.IItem;
   stream: FakeStream;
   shown: () => void;
   opened: () => void;
+  costs: () => void;
   want: (value: boolean) => void;
 }> {
   const stream = new FakeStream();
-  const models = makeModels({ api: fakeApi({}), stream });
+  const models = makeModels({ api: fakeApi({ costNow }), stream });
   const commands = new CommandRegistry();
-  const [shown, opened] = [vi.fn(), vi.fn()];
+  const [shown, opened, costs] = [vi.fn(), vi.fn(), vi.fn()];
   commands.addCommand(CommandIDs.showPanel, { execute: shown });
   commands.addCommand(CommandIDs.openGpus, { execute: opened });
+  commands.addCommand(CommandIDs.openCost, { execute: costs });
   const items: IStatusBar.IItem[] = [];
   const statusBar = {
     registerStatusItem: (_id: string, item: IStatusBar.IItem) => items.push(item)
@@ -53,13 +64,13 @@ async function activate(isWanted: boolean): Promise<{
   const app = { commands, restored: Promise.resolve() } as unknown as JupyterFrontEnd;
   void plugin.activate(app, models, stream, statusBar, settings, null);
   await settings.ready;
-  await vi.waitFor(() => expect(stream.watched).toHaveLength(isWanted ? 2 : 0));
+  await vi.waitFor(() => expect(stream.watched).toHaveLength(isWanted ? ALL_WATCHED : 0));
   const want = (value: boolean): void => {
     isWanted = value;
     changed.emit();
   };
-  const [item, gpus] = items as [IStatusBar.IItem, IStatusBar.IItem];
-  return { item, gpus, stream, shown, opened, want };
+  const [item, gpus, cost] = items as [IStatusBar.IItem, IStatusBar.IItem, IStatusBar.IItem];
+  return { item, gpus, cost, stream, shown, opened, costs, want };
 }
 
 describe('the item', () => {
@@ -86,7 +97,7 @@ describe('the item', () => {
     expect([item.isActive?.(), told, stream.watched.length]).toEqual([false, 1, 0]);
     want(true);
     expect([item.isActive?.(), told]).toEqual([true, 2]);
-    await vi.waitFor(() => expect(stream.watched).toHaveLength(2));
+    await vi.waitFor(() => expect(stream.watched).toHaveLength(ALL_WATCHED));
   });
 });
 
@@ -129,6 +140,46 @@ describe('the item of the GPUs', () => {
     stream.say(overview('here', [{}]));
     want(false);
     expect([gpus.isActive?.(), stream.watched]).toEqual([false, []]);
+    want(true);
+    want(false);
+    await new Promise(resolve => setTimeout(resolve));
+    expect(stream.watched).toEqual([]);
+  });
+});
+
+describe('the item of the cost', () => {
+  it('is there once any is known, and opens its page', async () => {
+    const now = summary({ hourly: [usd(4.1)], today: [usd(12.3)] });
+    const { cost, costs } = await activate(true, () => Promise.resolve(now));
+    await vi.waitFor(() => expect(cost.isActive?.()).toBe(true));
+    const { node } = cost.item;
+    expect(node.textContent).toBe('$4.10/h · $12.30 today');
+    expect(node.title).toContain('This month: n/a');
+    node.click();
+    expect(costs).toHaveBeenCalledOnce();
+  });
+
+  it('warns of budgets, also where no cost is known', async () => {
+    const { cost, stream } = await activate(true);
+    expect(cost.isActive?.()).toBe(false);
+    let told = 0;
+    cost.activeStateChanged?.connect(() => (told += 1));
+    stream.say({ type: 'budgets', budgets: [budget('a', { reach: 'spent' })] });
+    const { node } = cost.item;
+    expect([node.textContent, node.classList.contains('aiinfra-mod-warning')]).toEqual([
+      'budget spent',
+      true
+    ]);
+    expect(node.querySelector('[aria-hidden="true"] svg')).not.toBeNull();
+    stream.say({ type: 'budgets', budgets: [budget('a', { reach: 'spent', snoozed: true })] });
+    expect([cost.isActive?.(), told]).toEqual([false, 2]);
+  });
+
+  it('goes when it is not wanted, also while it is only on its way', async () => {
+    const { cost, stream, want } = await activate(true);
+    stream.say({ type: 'budgets', budgets: [budget('a', { reach: 'spent' })] });
+    want(false);
+    expect([cost.isActive?.(), stream.watched]).toEqual([false, []]);
     want(true);
     want(false);
     await new Promise(resolve => setTimeout(resolve));

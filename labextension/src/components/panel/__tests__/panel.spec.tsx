@@ -7,15 +7,18 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { FakeStream, fakeApi } from '../../../__tests__/fakes';
 import { makeModels } from '../../../__tests__/models';
+import { budget, jobCost, notice } from '../../../__tests__/costsamples';
 import { ended, job, jobsNews, pool } from '../../../__tests__/samples';
+import { JobCosts } from '../../../models/jobcosts';
 import { JobList } from '../../../models/joblist';
-import { CommandIDs, type IAiInfraModels } from '../../../tokens';
+import { CommandIDs, type IAiInfraApi, type IAiInfraModels } from '../../../tokens';
 import { createPanel } from '../panel';
 
 let stream: FakeStream;
 let models: IAiInfraModels;
 let panel: Widget;
 const ran = vi.fn<(command: string, id: unknown) => void>();
+const jobCosts = vi.fn<IAiInfraApi['jobCosts']>();
 
 /** Do something to the widget; Lumino draws in the next frame. */
 async function turn(change: () => void): Promise<void> {
@@ -38,14 +41,16 @@ beforeEach(async () => {
   (globalThis as { IS_REACT_ACT_ENVIRONMENT?: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
   ran.mockClear();
   stream = new FakeStream();
-  const api = fakeApi({});
+  jobCosts.mockReset().mockResolvedValue([jobCost('1', { hourly: null })]);
+  const api = fakeApi({ jobCosts });
   models = makeModels({ api, stream });
   const commands = new CommandRegistry();
   for (const id of Object.values(CommandIDs)) {
     commands.addCommand(id, { label: id, execute: args => ran(id, args['id']) });
   }
   const list = new JobList({ jobs: models.jobs, api });
-  panel = createPanel({ stream, models, list, commands, translator: nullTranslator });
+  const costs = new JobCosts({ api });
+  panel = createPanel({ stream, models, api, list, costs, commands, translator: nullTranslator });
   await turn(() => Widget.attach(panel, document.body));
 });
 
@@ -56,11 +61,12 @@ afterEach(() => {
 
 describe('the panel', () => {
   it('watches while it is in sight', async () => {
-    expect(stream.watched.map(({ topic }) => topic).sort()).toEqual(['jobs', 'pools']);
+    const topics = new Set(stream.watched.map(({ topic }) => topic));
+    expect([...topics].sort()).toEqual(['budgets', 'jobs', 'pools']);
     await turn(() => panel.hide());
     expect(stream.watched).toEqual([]);
     await turn(() => panel.show());
-    expect(stream.watched).toHaveLength(2);
+    expect(new Set(stream.watched.map(({ topic }) => topic))).toEqual(topics);
   });
 
   it('says that the server is gone, and keeps what it knows', () => {
@@ -136,6 +142,30 @@ describe('a row', () => {
     expect(row('1').querySelector('.aiinfra-JobRow-state')?.textContent).toBe(state);
     const buttons = within(row('1')).getAllByRole('button');
     expect(buttons.map(button => button.getAttribute('aria-label'))).toEqual(labels);
+  });
+
+  it('tells what it has cost, where that is known', async () => {
+    say(jobsNews([job('1'), ended('2')], { reset: true, active: 1 }));
+    await vi.waitFor(() => expect(jobCosts).toHaveBeenCalledWith(['2', '1']));
+    await vi.waitFor(() =>
+      expect(row('1').querySelector('.aiinfra-JobRow-cost')?.textContent).toBe('$1.50')
+    );
+    expect(row('2').querySelector('.aiinfra-JobRow-cost')).toBeNull();
+  });
+
+  it('says what a budget says of it, once, with the answers to that', () => {
+    const asked = notice({ kind: 'question', text: 'all is spent: may it go on?', until: 2000 });
+    const item = job('1', { message: asked.text, notice: asked });
+    say({ type: 'budgets', budgets: [budget('b1')] }, jobsNews([item], { reset: true, active: 1 }));
+    expect(row('1').textContent?.split('may it go on?')).toHaveLength(2);
+    const answer = within(row('1')).getByRole('button', { name: 'Go on for an hour' });
+    fireEvent.click(answer);
+    expect(ran.mock.calls).toEqual([[CommandIDs.snoozeBudget, 'b1']]);
+
+    say({ type: 'budgets', budgets: [budget('b1', { snoozed: true })] });
+    say(jobsNews([job('1', { notice: notice(), version: 2 })], { active: 1 }));
+    expect(within(row('1')).queryByRole('button', { name: 'Snooze for an hour' })).toBeNull();
+    expect(row('1').textContent).toContain('Budget warning');
   });
 
   it('opens by a click, and its buttons do not open it', () => {

@@ -7,6 +7,7 @@ import axe from 'axe-core';
 import React from 'react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { price } from '../../../__tests__/costsamples';
 import type { Gpu, PoolItem } from '../../../api/types';
 import { FakeStream, fakeApi } from '../../../__tests__/fakes';
 import { GpusModel } from '../../../gpus/live';
@@ -100,6 +101,29 @@ describe('the list of pools', () => {
     // Never by colour alone: each state has an icon of its own beside its words.
     const icons = rows.map(row => row.querySelector('.aiinfra-PoolRow-status svg')?.outerHTML);
     expect(new Set(icons).size).toBe(4);
+  });
+
+  it('says what each costs and how old that is, and lets one say another', () => {
+    const { commands, model } = show([]);
+    const asked = vi.fn<(args: object) => void>();
+    commands.addCommand(CommandIDs.setPrice, { execute: args => asked(args) });
+    const old = price({ age_days: 120, old: true, text: '$2.49 a GPU-hour, from a list' });
+    model.turn([
+      aPool({ name: 'lab', price: old }),
+      aPool({ name: 'new' }),
+      aPool({ name: 'odd', price: price({ price: null }) })
+    ]);
+    const prices = screen
+      .getAllByRole('listitem')
+      .map(row => row.querySelector<HTMLElement>('.aiinfra-PoolRow-price'));
+    expect(prices.map(each => each?.textContent)).toEqual([
+      '$2.49/GPU-h · 120 days old, may have changed',
+      'price unknown',
+      'price unknown'
+    ]);
+    expect(prices[0]!.title).toContain('from a list');
+    fireEvent.click(prices[1]!);
+    expect(asked).toHaveBeenCalledWith({ name: 'new' });
   });
 
   it('opens a pool to its options, nodes and GPUs, and closes it again', () => {
