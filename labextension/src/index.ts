@@ -1,6 +1,8 @@
 import api from './plugins/api';
+import budgets from './plugins/budgets';
 import cellbanner from './plugins/cellbanner';
 import celltoolbar from './plugins/celltoolbar';
+import costpage from './plugins/costpage';
 import editor from './plugins/editor';
 import gpuspage from './plugins/gpuspage';
 import health from './plugins/health';
@@ -18,8 +20,10 @@ import stream from './plugins/stream';
 
 export default [
   api,
+  budgets,
   cellbanner,
   celltoolbar,
+  costpage,
   editor,
   gpuspage,
   health,

@@ -29,10 +29,13 @@ export function measuresOf({ total }: CostReport): string[] {
   ];
 }
 
-/** The measure that was chosen, where there is any of it; else the first there is. */
+/** The measure that was chosen, where there is any of it; else what most lines have. */
 export function measureOf(report: CostReport, chosen: string | null): string {
   const found = measuresOf(report);
-  return found.find(each => each === chosen) ?? found[0] ?? GPU_HOURS;
+  const lines = (measure: string): number =>
+    report.lines.filter(({ cost }) => cost.some(({ currency }) => currency === measure)).length;
+  const [most] = [...found].sort((one, other) => lines(other) - lines(one));
+  return found.find(each => each === chosen) ?? most ?? GPU_HOURS;
 }
 
 /** A bar for each of the days, also where nothing was used. */
@@ -108,7 +111,9 @@ export function idleOf(report: CostReport): IIdle {
   return {
     share: known > 0 ? idle / known : null,
     known: allocated > 0 ? Math.min(1, known / allocated) : null,
-    cost: [...cost].map(([currency, amount]) => amountOf(amount, currency))
+    cost: [...cost]
+      .sort(([one], [other]) => (one < other ? -1 : 1))
+      .map(([currency, amount]) => amountOf(amount, currency))
   };
 }
 

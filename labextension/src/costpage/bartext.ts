@@ -46,7 +46,7 @@ export function partText(part: Part, measure: string, trans: TranslationBundle):
     case 'unknown':
       return measure === NODE_HOURS ? trans.__('jobs') : trans.__('not measured');
     case 'nobody':
-      return trans.__('no job’s');
+      return trans.__('no job');
   }
 }
 

@@ -77,9 +77,10 @@ export function shownLines(
       ? (one: ILineText, other: ILineText): number => names.compare(one.name, other.name)
       : (one: ILineText, other: ILineText): number => compare(one.line, other.line, sort);
   const sign = down ? -1 : 1;
-  // What is not known is last in either direction.
+  // What is not known is last in either direction, and below it what nobody had.
   return found.sort(
     (one, other) =>
+      Number(one.line.unallocated) - Number(other.line.unallocated) ||
       Number(isUnknown(one.line, sort)) - Number(isUnknown(other.line, sort)) ||
       sign * order(one, other)
   );

@@ -36,6 +36,7 @@ describe('bars', () => {
     expect(measuresOf(both)).toEqual(['EUR', 'USD', GPU_HOURS]);
     expect(measureOf(both, 'USD')).toBe('USD');
     expect(measureOf(both, 'CHF')).toBe('EUR');
+    expect(measureOf({ ...both, lines: [...both.lines, line('2026-11-20')] }, null)).toBe('USD');
     expect(barsOf(both, 'USD', DAYS)[0]?.whole).toBe(4);
     expect(barsOf(both, 'EUR', DAYS)[0]?.whole).toBe(9);
   });

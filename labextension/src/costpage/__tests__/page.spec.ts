@@ -136,7 +136,7 @@ describe('CostPage', () => {
     await settle();
     expect(heads()[0]).toBe('ascending');
     expect(document.activeElement?.textContent).toContain('name');
-    expect(texts('.aiinfra-CostPage-bill tbody th')).toEqual(['(nobody)', 'digits 1a']);
+    expect(texts('.aiinfra-CostPage-bill tbody th')).toEqual(['digits 1a', '(nobody)']);
     const search = all('.aiinfra-CostPage-search')[0] as HTMLInputElement;
     search.value = 'dig';
     search.dispatchEvent(new Event('input'));
@@ -382,7 +382,7 @@ describe('the bars of days', () => {
       ['used', 'idle', 'unknown', 'nobody'].map(part => `aiinfra-CostPage-part aiinfra-mod-${part}`)
     );
     expect(all('.aiinfra-CostPage-plot svg')[0]?.getAttribute('aria-label')).toBe(
-      '2026-11-19 to 2026-11-25: used $4.00, idle $2.00, not measured $2.00, no job’s $6.00'
+      '2026-11-19 to 2026-11-25: used $4.00, idle $2.00, not measured $2.00, no job $6.00'
     );
     button('Show as table').click();
     expect(texts('.aiinfra-CostPage-days tfoot tr')).toEqual(['all$4.00$2.00$2.00$6.00$14.00']);
