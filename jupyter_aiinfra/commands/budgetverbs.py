@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -28,8 +27,9 @@ from jupyter_aiinfra.commands.group import (
     complete_job,
     complete_pool,
     complete_pool_or_job,
+    seconds_of_option,
 )
-from jupyter_aiinfra.commands.launch_line import idle_rule, parse_seconds
+from jupyter_aiinfra.commands.launch_line import idle_rule
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.governance import ACTIONS, PERIODS, SCOPES, make_budget
 from jupyter_aiinfra.model import to_wire
@@ -72,15 +72,6 @@ def _of_what(command: Any) -> Any:
 _NAME = click.argument("name", metavar="BUDGET", shell_complete=complete_budget)
 
 
-def _seconds(
-    flag: str,
-) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
-    def read(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
-        return None if text is None else parse_seconds(flag, text)
-
-    return read
-
-
 @budget.command("list")
 @TAKES_CONTEXT
 def _list(context: Context) -> None:
@@ -119,13 +110,13 @@ def _show(context: Context, name: str) -> None:
 @click.option(
     "--grace",
     metavar="TIME",
-    callback=_seconds("--grace"),
+    callback=seconds_of_option("--grace"),
     help="how long jobs may take to save when they are stopped (2m, or their own)",
 )
 @click.option(
     "--answer-in",
     metavar="TIME",
-    callback=_seconds("--answer-in"),
+    callback=seconds_of_option("--answer-in"),
     help="how long `ask` waits for an answer before it stops the jobs (15m)",
 )
 @TAKES_CONTEXT
@@ -182,7 +173,7 @@ def _set(context: Context, /, amount: str, *, all_: bool, **given: Any) -> None:
     default="1h",
     show_default=True,
     metavar="TIME",
-    callback=_seconds("--for"),
+    callback=seconds_of_option("--for"),
     help="how long it does nothing",
 )
 @click.option("--wake", is_flag=True, help="have it act again now")

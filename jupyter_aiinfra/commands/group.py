@@ -1,4 +1,4 @@
-"""What the groups of verbs share: a default verb, and completion of names."""
+"""What the groups of verbs share: a default verb, lengths of time, and completion of names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.launch_line import parse_seconds
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.errors import AiInfraError
 
@@ -22,6 +23,7 @@ __all__ = [
     "complete_job",
     "complete_pool",
     "complete_pool_or_job",
+    "seconds_of_option",
 ]
 
 TAKES_CONTEXT = click.make_pass_decorator(Context)
@@ -44,6 +46,17 @@ class Verbs(click.Group):
         if not verb and not ctx.resilient_parsing:
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+
+def seconds_of_option(
+    flag: str,
+) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    """Return a callback that reads the value of the option `flag` as a length of time."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
+        return None if text is None else parse_seconds(flag, text)
+
+    return read
 
 
 def complete_pool(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -15,6 +15,7 @@ from jupyter_aiinfra.commands.group import (
     Verbs,
     complete_job,
     complete_pool,
+    seconds_of_option,
 )
 from jupyter_aiinfra.commands.poolverbs import pool
 from jupyter_aiinfra.commands.reconcileshow import leak_lines
@@ -204,8 +205,9 @@ def _stacks(context: Context, job_id: str) -> None:
 @_JOB
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
-    help="seconds until SIGTERM instead of the job's own",
+    metavar="TIME",
+    callback=seconds_of_option("--grace"),
+    help="how long until SIGTERM, instead of the job's own: 30s, 5m",
 )
 @TAKES_CONTEXT
 def _cancel(context: Context, job_id: str, grace: float | None) -> None:

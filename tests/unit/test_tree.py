@@ -307,14 +307,14 @@ def test_attach_follows_and_fetches_unless_told_not_to(desk: Desk) -> None:
 
 def test_cancel_returns_at_once(desk: Desk) -> None:
     job = desk.launch()
-    desk(f"jobs cancel {job.id} --grace 2.5")
+    desk(f"jobs cancel {job.id} --grace 2.5s")
     assert desk.said == f"job {job.id} is told to end"
     assert desk.value["desired"] == Desired.STOP.value
     desk.cluster.end(job.id, JobState.CANCELLED)
     desk("jobs")
     desk(f"jobs cancel {job.id}")
     assert desk.said == f"job {job.id} was over already: cancelled"
-    with pytest.raises(UsageError, match=r"-1\.0 is not in the range"):
+    with pytest.raises(UsageError, match=r"--grace '-1': expected a length of time"):
         desk(f"jobs cancel {job.id} --grace -1")
 
 
