@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from jupyter_aiinfra.cost.money import money
 from tests.support.papermill import execute, write_notebook
 from tests.support.site import Site, open_site
 
-PROLOGUE = "%load_ext jupyter_aiinfra\n%pool attach here"
+PROLOGUE = "%load_ext jupyter_aiinfra\n%pool attach here --price 36/node-h"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def test_a_run_that_succeeds_leaves_what_any_reader_can_show(site: Site) -> None
     notebook = write_notebook(
         site.work / "good.ipynb",
         PROLOGUE,
-        "%%accelerate here --procs 2 --fetch told\n"
+        "%%accelerate here --procs 2 --cpu --fetch told\n"
         "import os\nrank = os.environ['RANK']\nprint('said by', rank)\ntold = [1, 2]",
         "print('brought back:', told)",
         "%jobs",
@@ -38,6 +40,12 @@ def test_a_run_that_succeeds_leaves_what_any_reader_can_show(site: Site) -> None
     assert "said by 0" in job.data["text/plain"]
     assert "said by 1" in job.data["text/html"]
     assert "<script" not in job.data["text/html"]
+    # The last cost is the job's own, to the end.
+    cost = site.command("jobs", "show", site.newest().id, "--json")
+    (exact,) = json.loads(cost.stdout)["cost"]["cost"]
+    spent = f"{money(exact['amount']).text} in all"
+    assert spent in job.data["text/plain"]
+    assert spent in job.data["text/html"]
     assert job.data["application/vnd.aiinfra.job+json"]["state"] == "succeeded"
     assert "application/vnd.jupyter.widget-view+json" not in job.data
     assert "text/html" in done.outputs("%jobs")[0].data

@@ -73,8 +73,8 @@ export class NoticeView {
       left === null
         ? ''
         : left > 0
-          ? trans.__('Without an answer it is stopped in %1.', durationText(left, true))
-          : trans.__('The time to answer is over.');
+          ? trans.__('%1 left to answer', durationText(left, true))
+          : trans.__('the time to answer is over');
     if (this._left.textContent !== text) {
       this._left.textContent = text;
     }

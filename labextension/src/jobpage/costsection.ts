@@ -39,7 +39,8 @@ export class CostSection {
       note(trans.__('How long this job would take, and cost, in another shape or elsewhere.')),
       this._answer
     );
-    this.node.append(this._facts, this._budgets, this._buttons(), this._whatIf);
+    this.node.append(this._facts, this._budgets, this._buttons, this._whatIf);
+    this._addButtons();
     options.budgets?.changed.connect(this._drawBudgets);
   }
 
@@ -64,6 +65,8 @@ export class CostSection {
   update(): void {
     this._meter.take(this._options.model.cost);
     if (this._visible) {
+      const { detail } = this._options.model;
+      this._set.hidden = detail !== null && !isActive(detail.item);
       this._drawFacts();
       this._drawBudgets();
       if (this._askedAt !== this._state) {
@@ -132,19 +135,19 @@ export class CostSection {
     );
   };
 
-  private _buttons(): HTMLElement {
+  private _addButtons(): void {
     const { trans, onBudget, onCost } = this._options;
-    const button = (label: string, run: () => void): HTMLElement => {
-      const node = h('button', { type: 'button', class: 'aiinfra-JobPage-button' }, label);
+    const add = (node: HTMLElement, label: string, run: () => void): void => {
+      node.textContent = label;
       node.addEventListener('click', run);
-      return node;
+      this._buttons.append(node);
     };
-    return h(
-      'p',
-      { class: 'aiinfra-JobCost-buttons' },
-      ...(onBudget ? [button(trans.__('Set a budget for this job…'), onBudget)] : []),
-      ...(onCost ? [button(trans.__('Show in the page of cost'), onCost)] : [])
-    );
+    if (onBudget) {
+      add(this._set, trans.__('Set a budget for this job…'), onBudget);
+    }
+    if (onCost) {
+      add(newButton(), trans.__('Show in the page of cost'), onCost);
+    }
   }
 
   /** It reads the nodes of all pools: asked for when first looked at, and when a state is new. */
@@ -165,8 +168,15 @@ export class CostSection {
   private _drawn = '';
   private _facts = h('dl', { class: 'aiinfra-JobCost-facts' });
   private _budgets = h('section', {});
+  private _buttons = h('p', { class: 'aiinfra-JobCost-buttons' });
+  /** There is no use in one when the job is over. */
+  private _set = newButton();
   private _whatIf = h('section', {});
   private _answer = h('div', {});
+}
+
+function newButton(): HTMLButtonElement {
+  return h('button', { type: 'button', class: 'aiinfra-JobPage-button' });
 }
 
 type Fact = [name: string, value: string];

@@ -61,7 +61,7 @@ function noticed(kind: string, said: string, trans: TranslationBundle): string {
     case 'stop':
       return trans.__('to be stopped: %1', said);
     default:
-      return trans.__('the warning no longer holds');
+      return trans.__('what was said no longer holds');
   }
 }
 
@@ -96,7 +96,7 @@ export function timelineNode(
   });
   const table = h(
     'table',
-    { class: 'aiinfra-JobPage-table' },
+    { class: 'aiinfra-JobPage-table aiinfra-JobPage-timeline' },
     h('thead', {}, h('tr', {}, ...head.map(name => h('th', { scope: 'col' }, name)))),
     h('tbody', {}, ...rows)
   );

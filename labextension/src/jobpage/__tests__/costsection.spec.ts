@@ -140,6 +140,7 @@ describe('the cost of a job', () => {
   it('is what it was when the job is over', async () => {
     const told = facts(await open(jobCost('0abc', { hourly: null }), {}, 'succeeded'));
     expect(told['In all']).toBe('$2.49');
+    expect(section.node.querySelector('button')?.hidden).toBe(true);
     expect(told).not.toHaveProperty('An hour');
     expect(told['Of it idle']).toBe('n/a: nobody has read its GPUs');
   });
