@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,7 +77,13 @@ class Spender:
             self.store.add_pool(PoolRecord(name=name, kind="simulated"))
             self.store.note_capacity(name, {node: [Held(slot, "H100") for slot in slots]}, at=at)
             if amount is not None:
-                terms = Terms(amount=amount, currency=currency, source="the contract")
+                terms = Terms(
+                    amount=amount,
+                    currency=currency,
+                    source="the contract",
+                    as_of=time.strftime("%Y-%m-%d", time.gmtime(at)),
+                    confidence="owner",
+                )
                 self._ledger.set_price(name, terms)
 
     def detach(self, name: str, *, at: float) -> None:

@@ -96,9 +96,7 @@ export class Breakdown {
 
   private _table(bill: CostReport, lines: readonly ILineText[], found: number): HTMLElement {
     const { trans } = this._options;
-    const most = Math.max(0, ...lines.map(({ line }) => Number(line.cost[0]?.amount ?? 0)));
-    const isOne = bill.total.cost.length === 1;
-    const rows = lines.map(line => this._row(bill, line, isOne ? most : 0));
+    const rows = lines.map(line => this._row(bill, line));
     if (found === 0) {
       const text = trans.__('Nothing has this in its name.');
       rows.push(h('tr', {}, h('td', { colspan: String(COLUMNS.length) }, text)));
@@ -132,20 +130,13 @@ export class Breakdown {
     return h('th', { scope: 'col', 'aria-sort': order }, button);
   }
 
-  private _row(bill: CostReport, text: ILineText, most: number): HTMLElement {
+  private _row(bill: CostReport, text: ILineText): HTMLElement {
     const name = h('th', { scope: 'row' }, this._name(bill, text));
     if (text.detail) {
       name.append(h('span', { class: 'aiinfra-CostPage-quiet' }, ` ${text.detail}`));
     }
-    const cells = cellsOf(text);
-    if (most > 0) {
-      const part = Number(text.line.cost[0]?.amount ?? 0) / most;
-      const bar = h('span', { class: 'aiinfra-CostPage-share', 'aria-hidden': 'true' });
-      bar.style.width = `${Math.round(part * 100)}%`;
-      cells[3]?.append(bar);
-    }
     const kind = text.line.unallocated ? ' aiinfra-mod-nobody' : '';
-    return h('tr', { class: `aiinfra-CostPage-line${kind}` }, name, ...cells);
+    return h('tr', { class: `aiinfra-CostPage-line${kind}` }, name, ...cellsOf(text));
   }
 
   /** A job is opened; anything else is looked into. */

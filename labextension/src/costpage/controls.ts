@@ -46,6 +46,7 @@ export class Controls {
       KINDS.map(kind => [kind, kindText(kind, trans)])
     );
     this._pool = select(trans.__('Pool'), value => this._narrow('pool', value || null));
+    this._export.setAttribute('download', '');
     this._export.textContent = trans.__('Download CSV');
     this._export.title = trans.__(
       'Usage by the hour, of everything in this time, as FOCUS names it'
@@ -85,7 +86,6 @@ export class Controls {
     this._poolLabel.hidden = known.length < 2 && pool === '';
     this._drawChips();
     this._export.href = api.costExportUrl({ period: billQuery(view, now).period });
-    this._export.setAttribute('download', `usage-${first}-${last}.csv`);
   }
 
   private _chooseSpan(span: Span): void {
