@@ -37,7 +37,9 @@ interface IButton {
 export class NoticeView {
   constructor(options: INoticeOptions) {
     this._options = options;
-    this.node.append(this._kind, this._text, this._left, this._buttons, this._problem);
+    const said = h('span', { class: 'aiinfra-notice-said' }, this._kind, ' ', this._text);
+    this._answer.append(this._buttons, this._left);
+    this.node.append(said, this._answer, this._problem);
     this.node.hidden = true;
   }
 
@@ -117,6 +119,7 @@ export class NoticeView {
   private _drawn = '';
   private _kind = h('b', { class: 'aiinfra-notice-kind' });
   private _text = h('span', { class: 'aiinfra-notice-text' });
+  private _answer = h('span', { class: 'aiinfra-notice-answer' });
   private _left = h('span', { class: 'aiinfra-notice-left' });
   private _buttons = h('span', { class: 'aiinfra-notice-buttons' });
   private _problem = h('span', { class: 'aiinfra-notice-problem', role: 'alert' });

@@ -48,7 +48,7 @@ describe('a notice', () => {
     expect(shown.node.hidden).toBe(true);
     shown.update(notice(), '0abc', false);
     expect(shown.node.hidden).toBe(false);
-    expect(shown.node.textContent).toContain('Budget warning80 % of the budget is spent');
+    expect(shown.node.textContent).toContain('Budget warning 80 % of the budget is spent');
     button('Snooze for an hour').click();
     expect(did).toHaveBeenCalledWith('snooze', 'b1', 3600);
     shown.update(null, '0abc', false);
@@ -105,13 +105,13 @@ describe('a notice', () => {
     const over = view();
     over.update(stop, '0abc', true);
     expect(labels()).toEqual([]);
-    expect(over.node.textContent).toContain('Stopped80 %');
+    expect(over.node.textContent).toContain('Stopped 80 %');
   });
 
   it('of idle GPUs leaves the job alone', () => {
     const shown = view();
     shown.update(notice({ by: 'idle', text: '8 GPUs idle for 16 min' }), '0abc', false);
-    expect(shown.node.textContent).toContain('Idle GPUs8 GPUs idle');
+    expect(shown.node.textContent).toContain('Idle GPUs 8 GPUs idle');
     button('Leave it alone').click();
     expect(did).toHaveBeenCalledWith('leave');
   });

@@ -163,7 +163,7 @@ describe('the head', () => {
   it('explains what a budget says, and what can be typed', () => {
     const { model } = draw({ header: header({ notice: notice() }) });
     expect(text('.aiinfra-notice')).toBe(
-      'Budget warning80 % of the budget is spent%budget snooze b1 --for 1h'
+      'Budget warning 80 % of the budget is spent%budget snooze b1 --for 1h'
     );
     model.set({ header: header({ notice: null }) });
     expect(root.querySelector<HTMLElement>('.aiinfra-notice')?.hidden).toBe(true);
