@@ -18,6 +18,7 @@ from jupyter_aiinfra.cost.ledger import Scope
 from jupyter_aiinfra.cost.money import Money, parse_money
 from jupyter_aiinfra.errors import UsageError, did_you_mean
 from jupyter_aiinfra.model import Budget, Decision, JobSpec
+from jupyter_aiinfra.progress import seconds_text
 
 __all__ = [
     "ACTIONS",
@@ -231,8 +232,9 @@ def judge(budget: Budget, spend: Spend, *, now: float) -> Verdict:
         pools = ", ".join(spend.unpriced)
         problems.append(f"nobody has said what {pools} costs: what runs there is not in it")
     elif spend.unpriced_seconds >= 1:
-        hours = spend.unpriced_seconds / 3600
-        problems.append(f"{hours:.1f} GPU-hours of it have no price and are not in it")
+        # Of one GPU or node, as if one after the other.
+        time = seconds_text(spend.unpriced_seconds)
+        problems.append(f"{time} of what it counts had no price then, and are not in it")
     if own is None and not problems:
         own = Money(Fraction(0), limit.currency)  # nothing has run
     snoozed = budget.snoozed_until is not None and now < budget.snoozed_until

@@ -209,12 +209,19 @@ class Governor(Admission):
         self, budget: Budget, jobs: Sequence[Job], costs: Mapping[str, JobCost], now: float
     ) -> Spend:
         """Return what is spent of a budget; what a job alone has cost is known already."""
+        # A pool whose price was said later has one: what was before that has none, and is told of.
         unpriced = {
-            job.pool for job in jobs if job.id in costs and costs[job.id].unpriced_seconds > 0
+            job.pool
+            for job in jobs
+            if job.id in costs and costs[job.id].unpriced_seconds > 0 and costs[job.id].rate is None
         }
         if budget.scope == "job" and budget.subject in costs:
             cost = costs[budget.subject]
-            return Spend(amounts=cost.cost, unpriced=tuple(sorted(unpriced)))
+            return Spend(
+                amounts=cost.cost,
+                unpriced=tuple(sorted(unpriced)),
+                unpriced_seconds=cost.unpriced_seconds,
+            )
         return self.spend_of(budget, now, unpriced=unpriced)
 
     def _by_budget(self, view: BudgetView, now: float) -> _Found:

@@ -159,6 +159,13 @@ def test_an_unknown_price_is_no_price_of_zero() -> None:
     assert decided(a_budget(), Spend(unpriced=("lab",)), Target(job="j1")) == []
 
 
+def test_what_had_no_price_before_it_got_one_is_told_of() -> None:
+    some = Spend(amounts=(money("5"),), unpriced_seconds=95)
+    verdict = judge(a_budget(), some, now=NOW)
+    assert (verdict.reach, verdict.spent) == ("within", money("5"))
+    assert verdict.problem == "95 s of what it counts had no price then, and are not in it"
+
+
 def test_another_currency_is_never_added() -> None:
     verdict = judge(a_budget(), spent("500", "EUR"), now=NOW)
     assert (verdict.reach, verdict.spent) == ("unknown", None)

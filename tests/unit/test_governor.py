@@ -292,6 +292,21 @@ async def test_an_unknown_price_is_said_at_launch_and_stops_nothing(house: House
     assert view.verdict.problem
 
 
+@pytest.mark.parametrize("own", [True, False])
+async def test_what_ran_before_its_pool_had_a_price_is_told_of(house: House, own: bool) -> None:
+    engine = house.attached()
+    await engine.nodes(POOL)
+    job = await running(engine, house, hours_ago=1)
+    since = time.time() - 1800
+    engine.set_price(POOL, PriceOptions(price="2usd/node-h"), since=since)
+    asked = {"scope": "job", "subject": job.id} if own else {"period": "total"}
+    budget = engine.governor.set_budget(a_budget("100usd", **asked))
+    verdict = engine.governor.view(budget.id).verdict
+    assert verdict.reach == "within"
+    assert verdict.problem.startswith("30 min 0")
+    assert "had no price then" in verdict.problem
+
+
 async def test_a_price_of_gpus_counts_no_job_without_any(house: House) -> None:
     engine = await priced(house, "3usd/gpu-h")
     (found,) = engine.governor.findings(a_spec(budget="10 USD"), pool=POOL)
