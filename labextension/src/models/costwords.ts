@@ -3,7 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { BudgetItem, CostSummary } from '../api/types';
-import { costText, hourlyText, shareText } from '../cost/text';
+import { costText, grown, hourlyText, shareText } from '../cost/text';
 
 /** How many budgets are told one by one. */
 const MOST_TOLD = 8;
@@ -15,6 +15,16 @@ export interface ICostWords {
   warning: string;
   /** A line for each budget that warns, and each pool. */
   caption: string;
+}
+
+/** What it has become `seconds` after it was told. */
+export function summaryAfter(now: CostSummary, seconds: number): CostSummary {
+  const { hourly, today, month } = now;
+  return {
+    ...now,
+    today: grown(today, hourly, seconds),
+    month: grown(month, hourly, seconds)
+  };
 }
 
 /** `null` where no cost is known, and no budget warns. */

@@ -5,8 +5,9 @@ import { DisposableSet, type IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
+import type { CostSummary } from '../api/types';
 import { warningIcon } from '../icons';
-import type { costWords } from '../models/costwords';
+import type * as CostWords from '../models/costwords';
 import type { GpuStatus } from '../models/gpustatus';
 import type { gpuWords } from '../models/gpuwords';
 import { CommandIDs, IAiInfraModels, IAiInfraSettings, IAiInfraStream } from '../tokens';
@@ -217,10 +218,10 @@ class CostItem {
       this._show(false);
       return;
     }
-    const { costWords } = await import('../models/costwords');
+    const words = await import('../models/costwords');
     // The settings may have changed meanwhile, or have been told of twice.
     if (this._isWanted && this._watches === null) {
-      this._words = costWords;
+      this._words = words;
       this._watches = DisposableSet.from([spend.watch(), budgets.watch()]);
       spend.changed.connect(this._draw);
       budgets.changed.connect(this._draw);
@@ -230,7 +231,14 @@ class CostItem {
 
   private _draw = (): void => {
     const { models, trans } = this._parts;
-    const words = this._words?.(models.spend.now, models.budgets.budgets, trans) ?? null;
+    const { now } = models.spend;
+    if (now !== this._told) {
+      this._told = now;
+      this._toldAt = performance.now();
+    }
+    const age = (performance.now() - this._toldAt) / 1000;
+    const spent = now && (this._words?.summaryAfter(now, age) ?? null);
+    const words = this._words?.costWords(spent, models.budgets.budgets, trans) ?? null;
     if (words !== null) {
       this._item.draw(words.text, words);
     }
@@ -247,7 +255,10 @@ class CostItem {
   private _item: StatusItem;
   private _parts: IParts;
   private _watches: IDisposable | null = null;
-  private _words: typeof costWords | null = null;
+  private _words: typeof CostWords | null = null;
+  /** What was told last, and when: it grows from then on. */
+  private _told: CostSummary | null = null;
+  private _toldAt = 0;
   private _isWanted = false;
   private _isShown = false;
 }

@@ -72,7 +72,7 @@ export function createPanel(options: IPanelOptions): Widget {
     draw: () => <BudgetsSection models={models} api={api} commands={commands} trans={trans} />
   });
   [pools, jobs, budgets].forEach(section => panel.addWidget(section));
-  (panel.content as AccordionPanel).setRelativeSizes([3, 3, 2]);
+  (panel.content as AccordionPanel).setRelativeSizes([4, 5, 4]);
   followSize(panel.content);
   return panel;
 }

@@ -2,7 +2,7 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
 import { budget, eur, summary, usd } from '../../__tests__/costsamples';
-import { costWords, isPressing } from '../costwords';
+import { costWords, isPressing, summaryAfter } from '../costwords';
 
 const trans = nullTranslator.load('jupyter_aiinfra');
 const spent = summary({
@@ -22,6 +22,13 @@ describe('costWords', () => {
     [summary({ hourly: [eur(1), usd(2)] }), '€1.00 + $2.00/h']
   ])('tells what is known, and nothing of what is not (%#)', (now, text) => {
     expect(costWords(now, [], trans)?.text ?? null).toBe(text);
+  });
+
+  it('grows between two tellings, and stays unknown where it is', () => {
+    const later = summaryAfter(spent, 1800);
+    expect(costWords(later, [], trans)?.text).toBe('$4.10/h · $14.35 today');
+    expect(costWords(later, [], trans)?.caption).toContain('This month: $102.05');
+    expect(summaryAfter(summary(), 1800)).toEqual(summary());
   });
 
   it('has the rest in its caption', () => {
