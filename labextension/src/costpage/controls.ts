@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { IAiInfraApi, IAiInfraModels } from '../tokens';
 import { h } from '../widgets/dom';
-import { kindText } from './lines';
+import { kindText, shortName } from './lines';
 import type { CostPageModel } from './model';
 import {
   billQuery,
@@ -125,7 +125,7 @@ export class Controls {
       if (value === undefined || kind === 'pool') {
         return [];
       }
-      const name = kind === 'job' ? models.jobs.find(value)?.name || value : value;
+      const name = (kind === 'job' && models.jobs.find(value)?.name) || shortName(kind, value);
       return [[kind, trans.__('%1 %2', kindText(kind, trans), name)] as const];
     });
     const key = JSON.stringify(found);

@@ -9,7 +9,7 @@ const HOUR = 3_600;
 export interface ILineText {
   line: CostLine;
   name: string;
-  /** What is said beside the name: the id of a job. */
+  /** What is said beside the name. */
   detail: string;
   hours: string;
   used: string;
@@ -35,7 +35,23 @@ export function lineName(line: CostLine, by: string, trans: IWords): string {
       ? trans.__('(nobody)')
       : trans.__('%1, nobody', line.key);
   }
-  return line.name || line.key || trans.__('(none)');
+  return line.name || shortName(by, line.key ?? '') || trans.__('(none)');
+}
+
+/** A notebook by its name alone: many have the same folder. */
+export function shortName(kind: string, value: string): string {
+  return kind === 'notebook' ? (value.split('/').at(-1) ?? value) : value;
+}
+
+/** What is said beside the name: the id of a job, the folder of a notebook. */
+function detailOf({ key, name, unallocated }: CostLine, by: string): string {
+  if (key === null || unallocated) {
+    return '';
+  }
+  if (by === 'notebook') {
+    return key.slice(0, Math.max(0, key.lastIndexOf('/')));
+  }
+  return by === 'job' && name ? key : '';
 }
 
 export function lineText(line: CostLine, by: string, trans: IWords): ILineText {
@@ -49,7 +65,7 @@ export function lineText(line: CostLine, by: string, trans: IWords): ILineText {
   return {
     line,
     name: lineName(line, by, trans),
-    detail: by === 'job' && line.name && line.key ? line.key : '',
+    detail: detailOf(line, by),
     hours: [onGpus, onNodes].filter(Boolean).join(' + ') || hoursText(0),
     used: share(line.used_seconds),
     idle: share(line.idle_seconds),

@@ -17,6 +17,7 @@ import { Tiles } from './tiles';
 import { utcDaysOf } from './view';
 
 const ID_LENGTH = 8;
+const TICK_MILLISECONDS = 1_000;
 
 export interface IPageOptions {
   api: IAiInfraApi;
@@ -74,6 +75,7 @@ export class CostPage extends Widget {
       return;
     }
     document.removeEventListener('visibilitychange', this._follow);
+    clearInterval(this._ticking);
     cancelAnimationFrame(this._frame);
     this._chart.dispose();
     this.model.dispose();
@@ -89,11 +91,11 @@ export class CostPage extends Widget {
   }
 
   protected override onBeforeHide(_message: Message): void {
-    this.model.active = false;
+    this._turn(false);
   }
 
   protected override onBeforeDetach(_message: Message): void {
-    this.model.active = false;
+    this._turn(false);
   }
 
   protected override onActivateRequest(_message: Message): void {
@@ -102,9 +104,17 @@ export class CostPage extends Widget {
 
   /** Ask and watch while this is to be seen, and only then. */
   private _follow = (): void => {
-    this.model.active = this.isVisible && !document.hidden;
+    this._turn(this.isVisible && !document.hidden);
     this._schedule();
   };
+
+  private _turn(isOn: boolean): void {
+    this.model.active = isOn;
+    clearInterval(this._ticking);
+    if (isOn) {
+      this._ticking = setInterval(() => this._tiles.tick(), TICK_MILLISECONDS);
+    }
+  }
 
   private _onChanged = (): void => this._schedule();
 
@@ -186,4 +196,5 @@ export class CostPage extends Widget {
   private _emptyText = h('span', { role: 'status' });
   private _attach = h('button', { type: 'button', class: 'aiinfra-CostPage-button', hidden: '' });
   private _frame = 0;
+  private _ticking: ReturnType<typeof setInterval> | undefined;
 }

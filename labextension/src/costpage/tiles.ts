@@ -2,8 +2,8 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { CostSummary } from '../api/types';
-import { costText, hourlyText, shareText } from '../cost/text';
+import type { Amount, CostSummary } from '../api/types';
+import { costText, grown, hourlyText, shareText } from '../cost/text';
 import { h } from '../widgets/dom';
 import { idleOf } from './bars';
 import type { IAnswer } from './model';
@@ -38,8 +38,18 @@ export class Tiles {
 
   readonly node = h('dl', { class: 'aiinfra-CostPage-tiles' });
 
+  /** Draw what is spent now, of everything, and what was idle of what is shown. */
   update(now: CostSummary | null, answer: IAnswer | null): void {
-    const texts = [...this._nowTexts(now), this._idleText(answer)];
+    if (now !== this._now) {
+      [this._now, this._told] = [now, performance.now()];
+    }
+    this._answer = answer;
+    this.tick();
+  }
+
+  /** Go on counting what is spent, between two answers. */
+  tick(): void {
+    const texts = [...this._nowTexts(this._now), this._idleText(this._answer)];
     this._tiles.forEach(({ value, detail }, place) => {
       const [text = '', more = ''] = texts[place] ?? [];
       if (value.textContent !== text) {
@@ -72,11 +82,22 @@ export class Tiles {
                 )
               : trans._n('%1 job', '%1 jobs', jobs)
           ];
-    const spent = (amounts: CostSummary['today']): Text => {
-      const text = costText(amounts);
-      return text === null ? [trans.__('n/a'), trans.__('nothing that has a price')] : [text, ''];
+    const isNarrowed = Object.keys(this._answer?.view.narrowed ?? {}).length > 0;
+    const beside = isNarrowed ? trans.__('all, not only what is shown') : '';
+    const spent = (amounts: readonly Amount[]): Text => {
+      const text = costText(this._grown(amounts, hourly));
+      return text === null
+        ? [trans.__('n/a'), trans.__('nothing that has a price')]
+        : [text, beside];
     };
     return [rate, spent(today), spent(month)];
+  }
+
+  /** What is unknown stays so, also while something runs. */
+  private _grown(amounts: readonly Amount[], hourly: readonly Amount[]): Amount[] {
+    const known = new Set(amounts.map(({ currency }) => currency));
+    const rates = hourly.filter(({ currency }) => known.has(currency));
+    return grown(amounts, rates, (performance.now() - this._told) / 1000);
   }
 
   /** Of the time that is shown. */
@@ -103,4 +124,7 @@ export class Tiles {
 
   private _trans: TranslationBundle;
   private _tiles: ITile[];
+  private _now: CostSummary | null = null;
+  private _told = 0;
+  private _answer: IAnswer | null = null;
 }

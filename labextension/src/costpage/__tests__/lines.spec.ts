@@ -41,6 +41,17 @@ describe('a line in words', () => {
     expect(partly.cost).toBe('$4.00 + unpriced');
   });
 
+  it('names a notebook with its folder beside it', () => {
+    expect(lineText(line('/home/ada/digits.ipynb'), 'notebook', ENGLISH)).toMatchObject({
+      name: 'digits.ipynb',
+      detail: '/home/ada'
+    });
+    expect(lineText(line('digits.ipynb'), 'notebook', ENGLISH)).toMatchObject({
+      name: 'digits.ipynb',
+      detail: ''
+    });
+  });
+
   it('has nodes without GPUs, and what nobody had', () => {
     const node = line('a', { allocated_seconds: 0, node_seconds: 90 });
     expect(lineText(node, 'pool', ENGLISH).hours).toBe('0.025 node-h');

@@ -104,6 +104,16 @@ describe('CostPage', () => {
     ]);
   });
 
+  it('goes on counting between two answers, and says what it counts', async () => {
+    await begin();
+    api.costNow?.mockReturnValue(new Promise(() => undefined));
+    page.model.show({ narrowed: { pool: 'here' } });
+    await vi.advanceTimersByTimeAsync(60_000);
+    const [, today, month] = texts('.aiinfra-CostPage-tile');
+    expect(today).toBe('Jobs today$12.38all, not only what is shown');
+    expect(month).toBe('Jobs this monthn/anothing that has a price');
+  });
+
   it('has the bill, whose lines open jobs, with what nobody had', async () => {
     await begin();
     expect(texts('.aiinfra-CostPage-bill tbody tr')).toEqual([
