@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -173,7 +173,9 @@ class Governor(Admission):
         }
         wanted = {job.id for some in counted.values() for job in some}
         costs = self._ledger.job_costs(wanted, now=now) if wanted else {}
-        return [self._view(each, counted[each.id], costs, now) for each in budgets]
+        decided = self._store.last_decided() if budgets else {}
+        views = (self._view(each, counted[each.id], costs, now) for each in budgets)
+        return [replace(each, decided_at=decided.get(each.budget.id)) for each in views]
 
     def _view(
         self, budget: Budget, jobs: Sequence[Job], costs: Mapping[str, JobCost], now: float

@@ -30,6 +30,8 @@ class BudgetView:
         When it is spent, if nothing changes.
     asks_until
         While it asks whether its jobs may go on: when they are stopped if nobody answers.
+    decided_at
+        When it last decided anything.
     """
 
     budget: Budget
@@ -40,6 +42,7 @@ class BudgetView:
     rate: Money | None = None
     spent_at: float | None = None
     asks_until: float | None = None
+    decided_at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

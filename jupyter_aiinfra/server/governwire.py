@@ -62,6 +62,8 @@ class BudgetItem:
         Those that it counts and that are not over.
     asks_until
         While it asks whether its jobs may go on: when they are stopped if nobody answers.
+    decided_at
+        When it last decided anything: a warning, a question, a stop, a refusal.
     """
 
     id: str
@@ -88,6 +90,7 @@ class BudgetItem:
     spent_at: float | None
     jobs: tuple[str, ...]
     asks_until: float | None
+    decided_at: float | None
     created_at: float
     created_by: str | None
 
@@ -249,6 +252,7 @@ def budget_item(view: BudgetView) -> BudgetItem:
         spent_at=view.spent_at,
         jobs=view.jobs,
         asks_until=until,
+        decided_at=view.decided_at,
         created_at=budget.created_at,
         created_by=budget.created_by,
     )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from jupyter_aiinfra.errors import JobNotFound, NotFound, UsageError, did_you_mean
 from jupyter_aiinfra.model import (
@@ -139,6 +139,12 @@ class GovernanceRecords:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return [read_record(row, Decision, f"decision {row.key!r}") for row in rows]
+
+    def last_decided(self) -> Mapping[str, float]:
+        """Return when something was decided last, by the budgets (and ``idle``) that did."""
+        query = select(decisions.c.by, func.max(decisions.c.at)).group_by(decisions.c.by)
+        with self._database.read() as connection:
+            return {by: float(at) for by, at in connection.execute(query).all()}
 
     def claimed(self, keys: Sequence[str]) -> Mapping[str, Decision]:
         """Return those of some decisions that are taken, by key."""

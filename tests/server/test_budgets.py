@@ -94,7 +94,7 @@ async def test_a_budget_is_set_changed_shown_and_removed(api: Api, engine: Engin
 @pytest.mark.parametrize(
     ("wrong", "option"),
     [
-        ({"amount": "many"}, None),
+        ({"amount": "many"}, "amount"),
         ({"amount": "0usd"}, "amount"),
         ({"subject": ""}, "scope"),
         ({"warn_share": 7}, "warn_at"),

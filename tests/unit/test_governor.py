@@ -101,6 +101,7 @@ async def test_a_spent_budget_stops_its_jobs_once_with_time_to_save(house: House
     assert (now.notice.kind, now.notice.by, now.notice.grace_seconds) == ("stop", budget.id, 120.0)
     stops = [each for each in engine.store.decisions(by=budget.id) if each.kind == "stop"]
     assert [each.job for each in stops] == [job.id]
+    assert engine.governor.view(budget.id).decided_at == now.notice.at
     assert kinds(engine, job.id).count("job.notice") == 1
     assert house.cluster.jobs[job.id].told_to_stop
 
@@ -290,6 +291,7 @@ async def test_an_unknown_price_is_said_at_launch_and_stops_nothing(house: House
     view = engine.governor.view(job.id)
     assert (view.verdict.reach, view.verdict.spent) == ("unknown", None)
     assert view.verdict.problem
+    assert view.decided_at is None
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -37,6 +37,7 @@ export function budget(id: string, values: Partial<BudgetItem> = {}): BudgetItem
     spent_at: null,
     jobs: [],
     asks_until: null,
+    decided_at: null,
     created_at: 1000,
     created_by: 'ada',
     ...values

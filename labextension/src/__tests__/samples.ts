@@ -133,6 +133,7 @@ export function budget(id: string, values: Partial<BudgetItem> = {}): BudgetItem
     spent_at: null,
     jobs: [],
     asks_until: null,
+    decided_at: null,
     created_at: 1_793_500_000,
     created_by: 'anna',
     ...values

@@ -2027,6 +2027,8 @@ export interface components {
          *             Those that it counts and that are not over.
          *         asks_until
          *             While it asks whether its jobs may go on: when they are stopped if nobody answers.
+         *         decided_at
+         *             When it last decided anything: a warning, a question, a stop, a refusal.
          */
         BudgetItem: {
             id: string;
@@ -2057,6 +2059,7 @@ export interface components {
             spent_at: number | null;
             jobs: string[];
             asks_until: number | null;
+            decided_at: number | null;
             created_at: number;
             created_by: string | null;
         };

@@ -249,8 +249,7 @@ function Decisions({
 }): React.JSX.Element {
   const [decisions, setDecisions] = useState<readonly Decision[] | null>(null);
   const [problem, setProblem] = useState('');
-  const { id, reach, window, snoozed_until: snoozed, asks_until: asks, jobs } = budget;
-  const key = JSON.stringify([id, reach, window, snoozed, asks, jobs]);
+  const { id, decided_at: decided } = budget;
   useEffect(() => {
     let isOver = false;
     api.budget(id).then(
@@ -272,7 +271,7 @@ function Decisions({
     return () => {
       isOver = true;
     };
-  }, [api, key]);
+  }, [api, id, decided]);
   if (problem) {
     return (
       <p className="aiinfra-PoolDetails-why" role="alert">

@@ -72,7 +72,7 @@ export const JobRow = React.memo((props: IJobRowProps): React.JSX.Element => {
           <span>{shapeText(job, trans)}</span>
           {job.notebook && <span title={job.notebook}>{fileName(job.notebook)}</span>}
         </span>
-        {job.message && job.message !== notice?.text && (
+        {job.message && !(notice && job.message.includes(notice.text)) && (
           <span className="aiinfra-JobRow-message" title={job.message}>
             {job.message}
           </span>

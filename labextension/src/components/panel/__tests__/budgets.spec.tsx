@@ -187,7 +187,7 @@ describe('a budget that is opened', () => {
     say(budget('a', { spent: usd(6), share: 0.3 }));
     expect(detail).toHaveBeenCalledTimes(1);
     detail.mockResolvedValue({ item: budget('a'), decisions: [decision()] });
-    say(budget('a', { reach: 'warned', share: 0.85 }));
+    say(budget('a', { reach: 'warned', share: 0.85, decided_at: 2000 }));
     await screen.findByText('$17 of $20 spent');
     expect(detail).toHaveBeenCalledTimes(2);
   });
