@@ -216,7 +216,9 @@ def line_of(
         if row.price not in rates:
             unpriced += row.allocated
             continue
-        for number, amount in enumerate(amounts):
+        # Where nobody measured, a currency has no idle part, and not one of 0.
+        known = amounts if row.used + row.idle else amounts[:1]
+        for number, amount in enumerate(known):
             sums[number][row.price, row.parts] += amount
     measured = on_gpus[1] + on_gpus[2] > 0
     cost, used, idle = (

@@ -65,6 +65,8 @@ def test_without_parameters_it_is_the_last_month_by_project(report: Report) -> N
     assert whole["GPU-hours"] == ["136.0"]
     assert whole["of them no job was given"] == ["117.0"]
     assert whole["jobs"] == ["3"]
+    # Of the pool in euros nobody read the GPUs: that is not 0.
+    assert whole["idle time cost"] == ["5.00 USD"]
     assert "34.0 hours have no price and are in no amount" in done.printed("figures =")
     lines = rows(done, "def line_rows")
     assert lines["vision"] == ["8.0", "75 %", "25 %", "20.00 USD", "5.00 USD"]
