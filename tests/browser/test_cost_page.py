@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from tests.support.axe import faults
 from tests.support.bench import wait_until
-from tests.support.lab import Lab, LabPage
+from tests.support.lab import Lab, LabPage, notebook
 from tests.support.spending import DAY, HOUR, Spender
 
 Window = Callable[..., LabPage]
@@ -85,7 +85,7 @@ def test_what_was_spent_is_looked_into(page: LabPage, shots: Shots) -> None:
     expect(shown.locator(f"{PAGE}-notes")).to_contain_text("have no price")
     expect(shown.locator(f"{PAGE}-tile").last).to_contain_text("%")
     expect(shown.locator(f"{PAGE}-bar")).to_have_count(7)
-    shots(page, "cost-page")
+    shots(page, "cost")
 
     shown.get_by_label("By", exact=True).select_option("project")
     expect(rows).to_have_count(4)
@@ -151,6 +151,42 @@ def test_usage_is_downloaded(page: LabPage, lab: Lab) -> None:
     assert {row["BillingCurrency"] for row in found} == {"USD", "EUR", ""}
 
 
+def test_what_runs_is_counted_as_it_goes_on(lab: Lab, window: Window) -> None:
+    # A dollar a second, of a machine without any GPU.
+    lab.site.attach("--price", "3600/node-h")
+    page = window()
+    text = "import pathlib, time\nwhile not pathlib.Path('stop').exists(): time.sleep(0.05)"
+    line = "%%accelerate here --cpu --procs 1 --mixed-precision no --name costly"
+    lab.write("costs.ipynb", notebook("%load_ext jupyter_aiinfra", f"{line}\n{text}"))
+    page.open_notebook("costs.ipynb")
+    page.run_cell(0)
+    page.wait_for_kernel("idle")
+    page.run_cell(1)
+    job = lab.site.newest().id
+    lab.site.supervisor(job)
+    shown = open_page(page, by="notebook")
+    tiles = shown.locator(f"{PAGE}-number")
+    expect(tiles.first).to_have_text("$3,600.00/h")
+    today = tiles.nth(1)
+    expect(today).to_contain_text("$")
+    seen = [float(today.inner_text()[1:].replace(",", ""))]
+    while seen[-1] < seen[0] + 5:
+        page.page.wait_for_function(
+            "([place, text]) => document.querySelectorAll(place)[1].textContent !== text",
+            arg=[f"{PAGE}-number", today.inner_text()],
+        )
+        seen.append(float(today.inner_text()[1:].replace(",", "")))
+    row = page.page.locator(BILL, has_text="costs.ipynb")
+    expect(row).to_contain_text("node-h")
+    row.get_by_role("button").click()
+    # Of a notebook nobody's time is no part.
+    expect(page.page.locator(BILL)).to_have_count(1)
+    expect(page.page.locator(BILL)).to_contain_text("costly")
+    (lab.site.work / "stop").touch()
+    lab.site.end(job)
+    expect(tiles.first).to_have_text("none")
+
+
 def test_a_price_and_a_rule_are_seen_and_set(page: LabPage, lab: Lab) -> None:
     shown = open_page(page)
     prices = shown.locator(f"{PAGE}-prices tbody")
@@ -188,7 +224,7 @@ def test_it_is_there_again_after_a_reload(page: LabPage, lab: Lab, shots: Shots)
     expect(again.locator(f"{PAGE}-budget")).to_have_count(2)
     expect(again.locator(f"{PAGE}-budgets")).to_contain_text("spent")
     assert faults(page.page, PAGE) == []
-    shots(page, "cost-page-pool")
+    shots(page, "cost-pool")
 
 
 def test_without_any_pool_it_says_so(window: Window, shots: Shots) -> None:
@@ -197,4 +233,4 @@ def test_without_any_pool_it_says_so(window: Window, shots: Shots) -> None:
     expect(shown).to_contain_text("No pool is attached")
     expect(shown.get_by_role("button", name="Attach a Pool…")).to_be_visible()
     assert faults(page.page, PAGE) == []
-    shots(page, "cost-page-empty")
+    shots(page, "cost-empty")
