@@ -1,7 +1,7 @@
 /** Money in words. What is unknown is `null` or `n/a`, and never 0. Pure: no JupyterLab in it. */
 
 import type { Amount, JobCostItem, PriceItem } from '../api/types';
-import { ENGLISH as ENGLISH_TEXTS, type ITrans } from '../gpus/text';
+import type { ITrans } from '../gpus/text';
 
 /** The part of a translation bundle that is used here. */
 export interface IWords extends ITrans {
@@ -10,10 +10,13 @@ export interface IWords extends ITrans {
 
 /** English, where nothing translates: in the widget of a cell. */
 export const ENGLISH: IWords = {
-  ...ENGLISH_TEXTS,
-  _n: (singular, plural, n, ...values) =>
-    ENGLISH_TEXTS.__(n === 1 ? singular : plural, n, ...values)
+  __: (text, ...values) => filled(text, values),
+  _n: (singular, plural, n, ...values) => filled(n === 1 ? singular : plural, [n, ...values])
 };
+
+function filled(text: string, values: readonly (string | number)[]): string {
+  return text.replace(/%(\d)/g, (_, number: string) => String(values[Number(number) - 1] ?? ''));
+}
 
 const SYMBOLS: Readonly<Record<string, string>> = {
   USD: '$',
