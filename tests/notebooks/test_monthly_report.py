@@ -105,7 +105,8 @@ def test_it_is_narrowed_and_split_as_is_asked(report: Report) -> None:
 def test_a_month_without_anything_says_so(report: Report) -> None:
     done = report(month="2020-02")
     assert "Nothing is on record for 2020-02" in done.printed("figures =")
-    assert done.printed("def picture") == "nothing to draw\n"
+    # A busy kernel may send the line's end by itself.
+    assert done.printed("def picture").strip() == "nothing to draw"
 
 
 def test_a_wrong_parameter_is_told_by_its_name(site: Site) -> None:
