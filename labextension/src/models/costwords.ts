@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { BudgetItem, CostSummary } from '../api/types';
+import type { Amount, BudgetItem, CostSummary } from '../api/types';
 import { costText, grown, hourlyText, shareText } from '../cost/text';
 
 /** How many budgets are told one by one. */
@@ -19,12 +19,10 @@ export interface ICostWords {
 
 /** What it has become `seconds` after it was told. */
 export function summaryAfter(now: CostSummary, seconds: number): CostSummary {
-  const { hourly, today, month } = now;
-  return {
-    ...now,
-    today: grown(today, hourly, seconds),
-    month: grown(month, hourly, seconds)
-  };
+  // What is unknown does not begin at nothing.
+  const after = (amounts: readonly Amount[]): Amount[] =>
+    amounts.length === 0 ? [] : grown(amounts, now.hourly, seconds);
+  return { ...now, today: after(now.today), month: after(now.month) };
 }
 
 /** `null` where no cost is known, and no budget warns. */

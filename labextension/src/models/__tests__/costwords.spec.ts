@@ -28,7 +28,8 @@ describe('costWords', () => {
     const later = summaryAfter(spent, 1800);
     expect(costWords(later, [], trans)?.text).toBe('$4.10/h · $14.35 today');
     expect(costWords(later, [], trans)?.caption).toContain('This month: $102.05');
-    expect(summaryAfter(summary(), 1800)).toEqual(summary());
+    const unknown = summary({ hourly: [usd(4.1)], today: [usd(1)] });
+    expect(summaryAfter(unknown, 1800).month).toEqual([]);
   });
 
   it('has the rest in its caption', () => {
