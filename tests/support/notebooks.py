@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,6 +23,8 @@ from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import open_store
 
 __all__ = ["POOL", "Notebooks", "Ran", "code", "notebook_of", "open_notebooks"]
+
+Place = TypeVar("Place", bound="Notebooks")
 
 POOL = "here"
 SECONDS = 100.0
@@ -179,9 +181,12 @@ class Notebooks:
 
 
 @asynccontextmanager
-async def open_notebooks(root: Path) -> AsyncIterator[Notebooks]:
+async def open_notebooks(
+    root: Path,
+    kind: Callable[[Path], Place] = Notebooks,  # type: ignore[assignment]
+) -> AsyncIterator[Place]:
     """Yield a place with the pool attached; no process of its jobs may be left behind."""
-    place = Notebooks(root)
+    place = kind(root)
     await place.engine.attach(POOL, kind="local")
     try:
         yield place
