@@ -127,13 +127,12 @@ def rendered(notebook: Mapping[str, Any], form: str) -> bytes:
 
 
 def _html(notebook: Mapping[str, Any]) -> bytes:
-    import nbformat  # noqa: PLC0415 - slow to import, as is the next
     from nbconvert import HTMLExporter  # noqa: PLC0415
+    from nbformat import v4  # noqa: PLC0415 - slow to import, as is the next
 
     make: Any = HTMLExporter
-    module: Any = nbformat
-    # The texts of a file are lists of lines.
-    node = module.v4.rejoin_lines(module.from_dict(dict(notebook)))
+    read: Any = v4.reads_json  # it joins the lines that texts are kept in
+    node = read(json.dumps(notebook))
     text, _ = make().from_notebook_node(node)
     return str(text).encode("utf-8", "backslashreplace")
 
