@@ -44,10 +44,11 @@ _PENDING, _RUNNING, _COMPLETED, _FAILED = "pending", "running", "completed", "fa
 
 
 class End(NamedTuple):
-    """How a run ended: the exit status, and what there is to say of it."""
+    """How a run ended: the exit status, what there is to say of it, and if by itself."""
 
     status: int
     error: _Json | None = None
+    exited: bool = False
 
 
 class _Over(Exception):
@@ -73,13 +74,13 @@ def run(run: supervise.Run, task: Mapping[str, Any], *, secrets: Sequence[str]) 
     except kernels.Refused as error:
         end = End(_EXIT_REFUSED, {"type": "Refused", "message": str(error), "sentence": str(error)})
     if end.error is not None:
-        end = End(end.status, _clean(end.error, record.scrubber))
+        end = end._replace(error=_clean(end.error, record.scrubber))
     state = "succeeded" if end.status == 0 else "failed"
     if end.status == _EXIT_INTERRUPTED:
         state = "interrupted"
     failed = end.error and {key: end.error.get(key) for key in ("cell", "type", "message")}
     reason = end.error["sentence"] if end.error else None
-    record.event("end", state=state, reason=reason, error=end.error)
+    record.event("end", state=state, reason=reason, error=end.error, exited=end.exited)
     record.tell(state=state, reason=reason, failed=failed, refused=end.status == _EXIT_REFUSED)
     record.close()
     return end
@@ -228,7 +229,8 @@ class _Running:
             status=status,
             exception=status == _FAILED,
         )
-        self.live.event("cell", cell=at, state=status, execution_count=cell.get("execution_count"))
+        count, exited = cell.get("execution_count"), end is not None and end.exited
+        self.live.event("cell", cell=at, state=status, execution_count=count, exited=exited)
         self.dirty = True
         self._save_soon()
         if end is not None:
@@ -285,11 +287,11 @@ class _Running:
         if name == "CellExecutionError":
             ename, evalue = str(getattr(error, "ename", "")), str(getattr(error, "evalue", ""))
             if ename == "SystemExit" and evalue in ("", "0"):
-                return End(0)  # the notebook ends itself, as papermill takes it too
+                return End(0, exited=True)  # the notebook ends itself, as papermill has it too
             text = f"{self._where(at)} raised {ename}: {evalue}"
             trace = _ANSI.sub("", str(getattr(error, "traceback", "")))
             told = {"type": ename, "message": evalue[:4000], "traceback": trace[-20000:]}
-            return End(1, {**told, "sentence": text[:4000], **number})
+            return End(1, {**told, "sentence": text[:4000], "raised": True, **number})
         if name == "DeadKernelError":
             text = f"the kernel died in cell {at + 1}: {self.kernel.death()}"
             cell.metadata["papermill"]["exception"] = True

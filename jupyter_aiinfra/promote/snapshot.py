@@ -102,6 +102,7 @@ def freeze(
     kernel: str | None = None,
     environment: str | None = None,
     modules: bool = True,
+    data: bytes | None = None,
 ) -> tuple[Snapshot, Bundle]:
     """Read a notebook and what it needs. Nothing is written; :func:`.bundle.keep` stores it.
 
@@ -114,6 +115,8 @@ def freeze(
         What names the Python environment, as ``--env`` takes it.
     modules
         Take along the local modules that a Python notebook imports.
+    data
+        What the notebook is, where that is not what lies there.
 
     Raises
     ------
@@ -122,7 +125,7 @@ def freeze(
     """
     notebook = notebook.expanduser().absolute()
     try:
-        data = notebook.read_bytes()
+        data = notebook.read_bytes() if data is None else data
     except OSError as error:
         raise UsageError(f"cannot read notebook {notebook}: {error.strerror}") from None
     plain = check_notebook(data, name=notebook.name, kernel=kernel)
