@@ -21,7 +21,7 @@ NASTY = "__import__('os').system('x') \"quoted\" 'single' \\ back\nline\ttab é 
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Notebooks]:
-    async with open_notebooks(tmp_path) as place:
+    async with open_notebooks(tmp_path, Notebooks) as place:
         yield place
 
 

@@ -181,10 +181,7 @@ class Notebooks:
 
 
 @asynccontextmanager
-async def open_notebooks(
-    root: Path,
-    kind: Callable[[Path], Place] = Notebooks,  # type: ignore[assignment]
-) -> AsyncIterator[Place]:
+async def open_notebooks(root: Path, kind: Callable[[Path], Place]) -> AsyncIterator[Place]:
     """Yield a place with the pool attached; no process of its jobs may be left behind."""
     place = kind(root)
     await place.engine.attach(POOL, kind="local")
