@@ -144,17 +144,20 @@ class Live:
             self._held_since = self._held_since or now
         else:
             self._held_since = None
+        begun = self._number
         for number, stream, said in (*pending, (cell, name, text[:cut])):
-            if said:
-                clean, _ = self.scrubber.text(said)
+            clean, _ = self.scrubber.text(said)
+            self.log(clean)
+            if clean and self._number == begun:
                 values = {"cell": number, "name": stream, "text": clean}
                 self._append({"event": "stream", "at": time.time(), **values})
-                self.log(clean)
+        if self._number != begun:
+            self._pending = []  # the new file begins with all that was printed
 
     def _append(self, event: _Json) -> None:
-        if self._size > _EVENTS_BYTES or self._lost:
-            self._begin_anew()
-        self._put(event)
+        anew = (self._size > _EVENTS_BYTES or self._lost) and self._begin_anew()
+        if not (anew and event["event"] in ("stream", "output")):
+            self._put(event)
 
     def _put(self, event: _Json) -> None:
         data = (json.dumps(event, ensure_ascii=False, default=str) + "\n").encode(
@@ -170,8 +173,8 @@ class Live:
             self.full = self._lost = True  # half a line may stand there: nothing is put behind it
         self._size += len(data)
 
-    def _begin_anew(self) -> None:
-        """Go on in another file, which begins with what the running cells show."""
+    def _begin_anew(self) -> bool:
+        """Go on in another file, which begins with all that the running cell shows by now."""
         old = self.run.path(*EVENTS.format(self._number).split("/"))
         self._number += 1
         try:
@@ -180,14 +183,16 @@ class Live:
             if not is_full(error):
                 raise
             self._number -= 1
-            return
+            return False
         os.close(self._file)
         self._file, self._size, self._lost = file, 0, False
         for cell, shown in self._shown.items():
             clean = [self.scrubber.output(output)[0] for output in shown.outputs()]
             self._put({"event": "outputs", "at": time.time(), "cell": cell, "outputs": clean})
+        self._size = 0  # of what comes now
         self.tell()
         os.unlink(old)
+        return True
 
     def running(self, cell: int, shown: outputs.CellOutputs) -> None:
         """Know what the running cell shows."""

@@ -109,6 +109,7 @@ class Picture:
             self._change(self.notebook["cells"][event["cell"]], event)
         elif kind in ("stream", "output"):
             cell = self.notebook["cells"][event["cell"]]
+            cell.setdefault("outputs", [])
             if event["cell"] in self._clear:
                 self._clear.discard(event["cell"])
                 cell["outputs"] = []

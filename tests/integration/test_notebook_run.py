@@ -14,6 +14,7 @@ import pytest
 
 from jupyter_aiinfra.model import Job, JobState
 from jupyter_aiinfra.node import supervise
+from jupyter_aiinfra.promote.following import Picture
 from tests.support.notebooks import Notebooks, Ran, code, notebook_of, open_notebooks
 
 NASTY = "__import__('os').system('x') \"quoted\" 'single' \\ back\nline\ttab é 🎉 {braces} %s ${X}"
@@ -33,6 +34,19 @@ def kernels(job: Job) -> list[dict[str, Any]]:
         if b"ipykernel_launcher" in command:
             found.append(who)
     return found
+
+
+def joined(notebook: dict[str, Any]) -> list[Any]:
+    """Return the outputs of each cell, texts in one piece."""
+
+    def text(value: Any) -> Any:
+        return "".join(value) if isinstance(value, list) else value
+
+    def plain(output: dict[str, Any]) -> dict[str, Any]:
+        data = {mime: text(value) for mime, value in output.get("data", {}).items()}
+        return {**output, "data": data, "text": text(output.get("text"))}
+
+    return [[plain(each) for each in cell.get("outputs", [])] for cell in notebook["cells"]]
 
 
 # --- what it leaves ------------------------------------------------------------------------------
@@ -65,6 +79,10 @@ async def test_cells_are_run_in_order_and_what_they_show_is_kept(place: Notebook
     assert kinds[0] == "begin"
     assert kinds[-1] == "end"
     assert {"cell", "stream", "output", "update", "clear"} <= set(kinds)
+    picture = Picture({"cells": [{} for _ in ran.notebook["cells"]]})
+    for event in ran.events:
+        picture.apply(event)
+    assert joined(picture.notebook) == joined(ran.notebook), "events make the same notebook"
 
 
 async def test_values_stay_what_they_are(place: Notebooks) -> None:
