@@ -150,7 +150,7 @@ class ScheduleSuite:
     def test_who_is_due_comes_with_version_and_active_runs(self, store: Store) -> None:
         store.add_schedule(a_schedule("s2", next_due=None), a_version("s2"))
         store.add_schedule(a_schedule("s3", next_due=90.0), a_version("s3"))
-        store.add_schedule(a_schedule("s4", next_due=90.0, paused_at=1.0), a_version("s4"))
+        store.add_schedule(a_schedule("s4", next_due=None, paused_at=1.0), a_version("s4"))
         store.add_schedule(a_schedule("s5", next_due=900.0, decided=900.0), a_version("s5"))
         store.add_runs([a_run(), a_run("r2", state=RunState.SUCCEEDED)])
         due = store.due_schedules(100.0, ahead_seconds=300.0, limit=10)

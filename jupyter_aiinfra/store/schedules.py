@@ -219,9 +219,7 @@ class ScheduleRecords:
 
     def next_due(self) -> float | None:
         """Return when a schedule has to be looked at next; ``None``: none by the clock."""
-        query = select(func.min(schedules.c.next_due)).where(
-            schedules.c.paused_at.is_(None), schedules.c.removed_at.is_(None)
-        )
+        query = select(func.min(schedules.c.next_due))
         with self._database.read() as connection:
             found = connection.scalar(query)
         return None if found is None else float(found)
