@@ -33,6 +33,7 @@ from jupyter_aiinfra.promote.notebookjob import (
 )
 from jupyter_aiinfra.promote.resume import plan_resume
 from jupyter_aiinfra.promote.snapshot import Snapshot, freeze
+from jupyter_aiinfra.promote.values import is_secret
 from jupyter_aiinfra.schedule import Outcome, Run, RunState, Version
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
@@ -152,7 +153,7 @@ class Running:
             return self._store.get_job(run.job).id
         options = from_wire(dict(version.options), NotebookOptions)
         snapshot = from_wire(dict(version.snapshot), Snapshot)
-        values = run.values(version)
+        values = _values(run, version)
         frozen = stored(snapshot.files, blobs=self._settings.blobs)
         nodes = sorted(
             await self._pool(version.pool).nodes(), key=lambda node: node.problem is not None
@@ -258,7 +259,7 @@ class Running:
     ) -> None:
         assert left.notebook is not None  # noqa: S101 - the caller looked
         environ = os.environ if self._environ is None else self._environ
-        names = secret_names(options, run.values(version))
+        names = secret_names(options, _values(run, version))
         clean, leaks = hygiene.clean(
             left.notebook, values=[environ[name] for name in names if name in environ]
         )
@@ -329,6 +330,14 @@ class Running:
             told = {**run.outputs, "files": {}, "removed_at": time.time()}
             self._store.change_run(run, outputs=told)
         return problems
+
+
+def _values(run: Run, version: Version) -> Mapping[str, Any]:
+    """Return the values that a run is given: also secrets that the notebook itself names."""
+    form = version.form.get("properties", {})
+    named = {name: each.get("default") for name, each in form.items()}
+    secrets = {name: value for name, value in named.items() if is_secret(value)}
+    return {**secrets, **run.values(version)}
 
 
 def _files(run: Run) -> tuple[str, ...]:

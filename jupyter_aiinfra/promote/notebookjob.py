@@ -27,6 +27,7 @@ from jupyter_aiinfra.model import (
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools.nodeside import node_files
 from jupyter_aiinfra.promote.snapshot import INPUT, WORK, Snapshot
+from jupyter_aiinfra.promote.values import is_secret
 from jupyter_aiinfra.settings import Settings
 
 __all__ = [
@@ -44,7 +45,6 @@ __all__ = [
 PARAMETERS: Final = "notebook/parameters.json"
 PREVIOUS: Final = "notebook/previous.ipynb"
 
-_SECRET: Final = "secret:"  # noqa: S105 - the word before a name, no secret
 _PLACE: Final = "${AIINFRA_RUN_DIR}"
 _RUNNER: Final = ("injecting", "kernels", "live", "notebook", "outputs", "scrub")
 # What the supervisor allows beyond the run's own limit, which knows the cell it was in.
@@ -126,9 +126,7 @@ class Resume:
 def split_secrets(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the plain values, and the variables that those named ``secret:…`` are read from."""
     secrets = {
-        name: value.removeprefix(_SECRET)
-        for name, value in values.items()
-        if isinstance(value, str) and value.startswith(_SECRET)
+        name: str(value).partition(":")[2] for name, value in values.items() if is_secret(value)
     }
     return {name: value for name, value in values.items() if name not in secrets}, secrets
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -15,8 +16,9 @@ from jupyter_aiinfra.engine.running import Running
 from jupyter_aiinfra.errors import PreflightError, UsageError
 from jupyter_aiinfra.model import JobState, new_job_id, to_wire
 from jupyter_aiinfra.promote.notebookjob import NotebookOptions
+from jupyter_aiinfra.promote.parameters import form_of
 from jupyter_aiinfra.schedule import Outcome, Run, RunState, Version, new_run_id
-from tests.support.notebooks import POOL, Notebooks, Ran, code, open_notebooks
+from tests.support.notebooks import POOL, Notebooks, Ran, code, notebook_of, open_notebooks
 
 ENVIRON: dict[str, str] = {"WORD": "correct horse"}
 
@@ -188,6 +190,13 @@ async def test_secrets_are_given_and_stored_nowhere(place: Schedules) -> None:
     stored = Path(url.removeprefix("file://"))
     assert stored.parent == place.settings.home / "outputs" / "s1"
     assert "correct horse" not in stored.read_text()
+    source = code("other: str = 'secret:WORD'\ntext = 'secret: none'", "parameters")
+    version = await place.version(source, "print(other, text)")
+    version = dataclasses.replace(
+        version, form=form_of(notebook_of(source)), parameters={"text": "secret: no name"}
+    )
+    ran, _ = await place.through(place.a_run(version), version)
+    assert ran.text(2) == "••• secret: no name\n", "one that the notebook itself names is had too"
     version = await place.version(code("w = 1", "parameters"), parameters={"w": "secret:NO_SUCH"})
     with pytest.raises(UsageError, match="NO_SUCH is not set"):
         await place.running.launch_run(place.a_run(version), version)
