@@ -250,6 +250,9 @@ class Running:
                 told["problems"].append(f"its results could not be read: {left.problem}")
         else:
             await self._store_results(run, version, options, left, told)
+        failed = state in (RunState.FAILED, RunState.LOST)
+        newest = outputs.Kept(run=run.id, ended_at=time.time(), failed=failed, urls=())
+        told["problems"] += await self.expire(run.schedule, version, newest=newest)
         if state is RunState.SUCCEEDED and told["problems"]:
             reason = "; ".join(told["problems"])
         return Outcome(state=state, reason=reason, retry=retry, outputs=told)
@@ -292,10 +295,13 @@ class Running:
 
     # --- retention -----------------------------------------------------------------------------
 
-    async def expire(self, schedule: str, version: Version) -> Sequence[str]:
+    async def expire(
+        self, schedule: str, version: Version, *, newest: outputs.Kept | None = None
+    ) -> Sequence[str]:
         """Remove the results of runs that are not to be kept; return what could not be removed.
 
-        The record of a run stays, without its files.
+        The record of a run stays, without its files. `newest` is a run whose end is not on record
+        yet: it counts as one.
         """
         options = from_wire(dict(version.options), NotebookOptions)
         if options.keep_count is None and options.keep_seconds is None:
@@ -304,15 +310,15 @@ class Running:
         kept = {
             run.id: outputs.Kept(
                 run=run.id,
-                ended_at=run.ended_at or run.created_at,
+                ended_at=run.created_at if run.ended_at is None else run.ended_at,
                 failed=run.state in (RunState.FAILED, RunState.LOST),
                 urls=_files(run),
             )
             for run in runs
-            if run.state.final
+            if run.state.final and (newest is None or run.id != newest.run)
         }
         gone = outputs.expired(
-            list(kept.values()),
+            [*kept.values(), *([newest] if newest is not None else [])],
             count=options.keep_count,
             seconds=options.keep_seconds,
             keep_failures=options.keep_failures,
@@ -320,7 +326,7 @@ class Running:
         )
         problems = []
         by_id = {run.id: run for run in runs}
-        for each in gone:
+        for each in (one for one in gone if one.run in by_id):
             try:
                 await asyncio.to_thread(outputs.remove, each.urls)
             except outputs.NotStored as error:
@@ -329,7 +335,7 @@ class Running:
             run = by_id[each.run]
             told = {**run.outputs, "files": {}, "removed_at": time.time()}
             self._store.change_run(run, outputs=told)
-        return problems
+        return tuple(problems)
 
 
 def _values(run: Run, version: Version) -> Mapping[str, Any]:
