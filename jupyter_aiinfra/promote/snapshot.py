@@ -21,6 +21,7 @@ from jupyter_aiinfra.environments import read_environment
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.model import EnvironmentSpec, FileRef
 from jupyter_aiinfra.node.track import environment_lock
+from jupyter_aiinfra.promote.hygiene import leaks_text, look
 from jupyter_aiinfra.tracking import git_state
 
 __all__ = ["INPUT", "LOCK", "WORK", "Snapshot", "check_notebook", "differences", "freeze", "trees"]
@@ -43,7 +44,8 @@ class Snapshot:
     """A notebook with what it needs, frozen.
 
     ``digest`` is that of everything in it. ``files`` lie in the blob store, their paths are those
-    of a run directory. ``left_out`` are files that ignore rules kept out, of what was asked for.
+    of a run directory. ``left_out`` are files that ignore rules kept out, of what was asked for;
+    ``warnings`` say what a person should know, such as that a token stands in a cell.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Snapshot:
     environment: EnvironmentSpec | None = None
     git: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     made_at: float = field(default_factory=time.time)
 
     def file(self, path: str) -> FileRef | None:
@@ -161,8 +164,17 @@ def freeze(
         environment=own,
         git=git_state(folder),
         left_out=tuple(left_out),
+        warnings=_warnings(plain),
     )
     return snapshot, bundle
+
+
+def _warnings(notebook: Mapping[str, Any]) -> tuple[str, ...]:
+    leaks = look(notebook)
+    if not leaks:
+        return ()
+    hint = "name secrets as parameters: token = 'secret:NAME'"
+    return (f"the notebook holds what looks like secrets: {leaks_text(leaks)}; {hint}",)
 
 
 def _digest(files: Sequence[BundleFile]) -> str:

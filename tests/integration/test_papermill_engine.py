@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from papermill.engines import papermill_engines
 
 from jupyter_aiinfra.commands.papermillengine import AiInfraEngine
 from jupyter_aiinfra.commands.session import Session
+from jupyter_aiinfra.model import JobState
 from jupyter_aiinfra.settings import Settings
+from tests.support.bench import wait_until
 from tests.support.notebooks import code, notebook_of
 
 # papermill's own tests run these; see the LICENSE beside them.
@@ -147,18 +150,46 @@ def test_a_dead_kernel_and_a_slow_cell_raise_what_papermill_raises(
         assert cells[-1][1] is None, "the next one was not run"
 
 
+# As the entry point does, where the package is not installed from this folder.
+REGISTER = (
+    "import sys\nfrom papermill.engines import papermill_engines\n"
+    "from jupyter_aiinfra.commands.papermillengine import AiInfraEngine\n"
+    "papermill_engines.register('aiinfra', AiInfraEngine)\n"
+    "from papermill.cli import papermill\npapermill()\n"
+)
+
+
+def test_an_interrupt_of_papermill_ends_the_job(session: Session, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    cell = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(300)"
+    (tmp_path / "in.ipynb").write_text(json.dumps(notebook_of(cell)))
+    running = subprocess.Popen(
+        [
+            *(sys.executable, "-c", REGISTER, "--engine", "aiinfra", "--no-progress-bar"),
+            *("in.ipynb", "out.ipynb"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "JUPYTER_AIINFRA_HOME": str(session.settings.home)},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(begun.exists, seconds=100)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) != 0
+    store = session.engine.store
+    job = max(store.list_jobs(), key=lambda job: job.created_at)
+
+    def over() -> bool:
+        return session.run(session.engine.refresh(job.id)).state is JobState.CANCELLED
+
+    wait_until(over, seconds=60)
+
+
 def test_from_the_command_line(session: Session, tmp_path: Path) -> None:
     source = tmp_path / "in.ipynb"
     source.write_text(json.dumps(notebook_of(code("n = 1", "parameters"), "print('n is', n)")))
-    register = (
-        "import sys\nfrom papermill.engines import papermill_engines\n"
-        "from jupyter_aiinfra.commands.papermillengine import AiInfraEngine\n"
-        "papermill_engines.register('aiinfra', AiInfraEngine)\n"
-        "from papermill.cli import papermill\npapermill()\n"
-    )
     done = subprocess.run(
         [
-            *(sys.executable, "-c", register, "--engine", "aiinfra", "-p", "n", "7"),
+            *(sys.executable, "-c", REGISTER, "--engine", "aiinfra", "-p", "n", "7"),
             *("--no-progress-bar", "--log-output", "in.ipynb", "out.ipynb"),
         ],
         cwd=tmp_path,

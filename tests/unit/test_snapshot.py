@@ -117,6 +117,16 @@ def test_what_is_no_notebook_is_refused(text: str, said: str) -> None:
         assert check_notebook(text, name="nb.ipynb", kernel="python3")["nbformat"] == 4
 
 
+def test_a_token_in_a_cell_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    token = "ghp_" + "a1B2" * 9
+    snapshot, _ = freeze(write(tmp_path, "1", f"token = '{token}'"))
+    (said,) = snapshot.warnings
+    assert "GitHub token in the source of cell 2" in said
+    assert token not in said
+    assert freeze(write(tmp_path, "1"))[0].warnings == ()
+
+
 def test_a_notebook_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read notebook .*/gone\.ipynb: No such file"):
         freeze(tmp_path / "gone.ipynb")
