@@ -266,7 +266,7 @@ class _Running:
         left = None if whole is None else max(0.0, self.begun + whole - time.monotonic())
         if cell is not None and (left is None or cell <= left):
             return float(cell), f"{self._where(at)} took longer than {cell:g} s"
-        return left, f"the run took longer than {whole} s: it was in {self._where(at)}"
+        return left, f"the run took longer than {whole or 0:g} s: it was in {self._where(at)}"
 
     def _where(self, at: int) -> str:
         count = self.node.cells[at].get("execution_count")

@@ -223,7 +223,7 @@ async def test_a_run_may_not_take_longer_than_it_may(place: Notebooks) -> None:
     )
     ran = await place.run("1", stubborn, run_seconds=8.0)
     assert ran.job.state is JobState.FAILED
-    assert ran.reason == "the run took longer than 8.0 s: it was in cell 2"
+    assert ran.reason == "the run took longer than 8 s: it was in cell 2"
     assert "no\n" in ran.text(1)
 
 
