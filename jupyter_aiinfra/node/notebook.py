@@ -99,7 +99,7 @@ class _Running:
         self.live = record
         self.name = str(asked.get("name") or asked["input"])
         self.limits = outputs.Limits(**asked.get("limits", {}))
-        self.begun = time.monotonic()
+        self.begun = self.answered = time.monotonic()
         self.shown: dict[int, outputs.CellOutputs] = {}
         self.settled: set[int] = set()
         self.kept: set[int] = set()
@@ -183,6 +183,7 @@ class _Running:
     async def _execute(self) -> End:
         self.live.event("begin", cells=len(self.node.cells), kernel=self.kernel.choice.name)
         self.live.tell(state="running")
+        self.answered = time.monotonic()  # the start of the kernel has a limit of its own
         minding = asyncio.ensure_future(self._mind())
         end = End(0)
         try:
@@ -263,7 +264,7 @@ class _Running:
     def _time_left(self, at: int) -> tuple[float | None, str]:
         """Return how long a cell may take, and what is said when that is over."""
         cell, whole = self.asked.get("cell_seconds"), self.asked.get("run_seconds")
-        left = None if whole is None else max(0.0, self.begun + whole - time.monotonic())
+        left = None if whole is None else max(0.0, self.answered + whole - time.monotonic())
         if cell is not None and (left is None or cell <= left):
             return float(cell), f"{self._where(at)} took longer than {cell:g} s"
         return left, f"the run took longer than {whole or 0:g} s: it was in {self._where(at)}"

@@ -70,7 +70,7 @@ class NotebookOptions:
     cwd
         A folder of the nodes that it runs in; ``None`` is one of the run, with its files.
     cell_seconds, run_seconds, start_seconds
-        How long a cell, the whole run, and the start of the kernel may take.
+        How long a cell, all cells together, and the start of the kernel may take.
     save_seconds
         How often the output notebook is saved while a cell runs.
     head_characters, tail_characters
@@ -201,6 +201,7 @@ def compose_notebook(
         made.append(bundle_file(PREVIOUS, resume.previous))
     bundle = Bundle(files=tuple(made))
     limit = options.run_seconds
+    slack = options.start_seconds + settings.grace_seconds + _LIMIT_SLACK_SECONDS
     checkpoints = resume.checkpoints if resume is not None else None
     env = {**options.env, **({"AIINFRA_CHECKPOINT_DIR": checkpoints} if checkpoints else {})}
     grace = settings.grace_seconds if options.grace_seconds is None else options.grace_seconds
@@ -217,7 +218,7 @@ def compose_notebook(
         files=bundle.refs(),
         grace_seconds=grace,
         start_timeout_seconds=settings.start_timeout_seconds,
-        time_limit_seconds=None if limit is None else limit + grace + _LIMIT_SLACK_SECONDS,
+        time_limit_seconds=None if limit is None else limit + slack,
         labels=dict(labels or {}),
         tags=dict(options.tags),
         budget=options.budget,

@@ -63,7 +63,7 @@ def test_the_job(frozen: tuple[Snapshot, Bundle]) -> None:
     assert (spec.kind, spec.name) == (JobKind.NOTEBOOK, "my-report")
     assert spec.argv == ("/opt/python", "${AIINFRA_RUN_DIR}/aiinfra/rank.py")
     assert (spec.nodes, spec.procs, spec.gpus) == (1, 1, 2)
-    assert spec.time_limit_seconds == 167.0, "the run's own limit comes first"
+    assert spec.time_limit_seconds == 227.0, "the run's own limit comes first"
     assert (spec.grace_seconds, spec.budget, spec.tags) == (7.0, "2 USD", {"team": "a"})
     assert {"aiinfra/rank.py", "aiinfra/notebook.py", "aiinfra/scrub.py", "task.json"} <= set(files)
     asked = json.loads(files["task.json"])["notebook"]
