@@ -201,10 +201,10 @@ def compose_notebook(
         made.append(bundle_file(PREVIOUS, resume.previous))
     bundle = Bundle(files=tuple(made))
     limit = options.run_seconds
-    slack = options.start_seconds + settings.grace_seconds + _LIMIT_SLACK_SECONDS
     checkpoints = resume.checkpoints if resume is not None else None
     env = {**options.env, **({"AIINFRA_CHECKPOINT_DIR": checkpoints} if checkpoints else {})}
     grace = settings.grace_seconds if options.grace_seconds is None else options.grace_seconds
+    slack = options.start_seconds + grace + _LIMIT_SLACK_SECONDS
     spec = JobSpec(
         kind=JobKind.NOTEBOOK,
         name=options.name or _job_name(snapshot.name),
