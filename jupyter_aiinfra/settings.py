@@ -57,6 +57,9 @@ class Settings:
     max_local_procs
         Most ranks a local pool starts on a machine without GPUs; ``None`` is the larger of 8 and
         the number of cores.
+    runs_at_once
+        How many scheduled runs may be at work on one pool; ``None`` is the number of cores of this
+        machine for a local pool (at least 2), and 32 elsewhere. Others wait.
     tracking_uri
         MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
     project, team, cost_centre
@@ -81,6 +84,7 @@ class Settings:
     idle_stop_seconds: float = 0.0
     display_lines: int = 200
     max_local_procs: int | None = None
+    runs_at_once: int | None = None
     tracking_uri: str | None = None
     project: str | None = None
     team: str | None = None

@@ -23,6 +23,7 @@ __all__ = [
     "complete_job",
     "complete_pool",
     "complete_pool_or_job",
+    "complete_schedule",
     "seconds_of_option",
 ]
 
@@ -72,6 +73,11 @@ def complete_job(_ctx: click.Context, _param: click.Parameter, incomplete: str) 
 def complete_budget(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the ids of budgets that begin so."""
     return _begin(incomplete, lambda store: [each.id for each in store.budgets()])
+
+
+def complete_schedule(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of schedules that begin so."""
+    return _begin(incomplete, lambda store: [each.name for each in store.schedules()])
 
 
 def complete_pool_or_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -21,6 +21,8 @@ from jupyter_aiinfra.engine.costing import Costing
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.queue import Queue
 from jupyter_aiinfra.engine.reconciling import ADOPTED, Reconciled, Reconciling
+from jupyter_aiinfra.engine.running import Running
+from jupyter_aiinfra.engine.scheduling import Scheduling
 from jupyter_aiinfra.environments import BuiltEnvironment, Report
 from jupyter_aiinfra.errors import (
     Conflict,
@@ -102,6 +104,10 @@ class Engine:
         What jobs will cost, and would elsewhere.
     governor
         Budgets, and what is done about GPUs that nobody uses.
+    runs
+        Notebooks as jobs: what is frozen, launched and kept of them.
+    schedules
+        What runs when, and is recorded.
     """
 
     def __init__(self, store: Store, settings: Settings, *, opener: PoolOpener = open_pool) -> None:
@@ -120,6 +126,10 @@ class Engine:
             ledger=self.ledger,
             telemetry=self.telemetry,
             stop=lambda job_id, grace: self._launches.cancel(job_id, grace=grace),
+        )
+        self.runs = Running(store, settings, launch=self.launch, pool=self.pool)
+        self.schedules = Scheduling(
+            store, settings, runner=self.runs, refresh=self.refresh, cancel=self.cancel
         )
         self._leaks_told = False
 
@@ -610,6 +620,7 @@ class Engine:
     async def aclose(self) -> None:
         """Let go of pools and store. Idempotent."""
         await self.telemetry.aclose()
+        await self.schedules.firing.aclose()
         await self._queue.aclose()
         await self._pools.aclose()
         self.store.close()

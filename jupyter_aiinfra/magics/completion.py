@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_aiinfra.errors import AiInfraError
 
 if TYPE_CHECKING:
+    import click
     from IPython.core.completer import CompletionContext
 
     from jupyter_aiinfra.magics.core import AiInfraMagics
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Completion"]
 
 _OURS = re.compile(
-    r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus|%cost|%budget|%idle)\s+(.*)$", re.DOTALL
+    r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus|%cost|%budget|%idle|%schedule|%promote)"
+    r"\s+(.*)$",
+    re.DOTALL,
 )
 
 
@@ -87,8 +90,16 @@ class Completion:
         from jupyter_aiinfra.commands.budgetverbs import budget, idle  # noqa: PLC0415
         from jupyter_aiinfra.commands.costverbs import cost  # noqa: PLC0415
         from jupyter_aiinfra.commands.periods import PERIODS  # noqa: PLC0415
+        from jupyter_aiinfra.commands.scheduleverbs import promote, schedule  # noqa: PLC0415
 
-        own = {"pool": tree.pool, "cost": cost, "budget": budget, "idle": idle}
+        own = {
+            "pool": tree.pool,
+            "cost": cost,
+            "budget": budget,
+            "idle": idle,
+            "schedule": schedule,
+            "promote": promote,
+        }
         group = own.get(magic, tree.jobs)
         if not words:
             return [*group.commands, *(PERIODS if magic == "cost" else ())]
@@ -97,6 +108,8 @@ class Completion:
             command = cost.commands["show"]  # a time in place of a verb
         if command is None:
             return ()
+        if magic in ("schedule", "promote"):
+            return self._schedule_words(words, command)
         if words[-1] == "--kind":
             from jupyter_aiinfra.pools import kinds  # noqa: PLC0415
 
@@ -114,6 +127,21 @@ class Completion:
         if magic == "cost":
             takes_name = words[0] in ("whatif", "tag")
         return [*(named if takes_name and len(words) == 1 else ()), *flags]
+
+    def _schedule_words(self, words: list[str], command: click.Command) -> Iterable[str]:
+        import click  # noqa: PLC0415
+
+        if words[-1] == "--pool":
+            return self._pools()
+        if words[-1] == "--after":
+            return self._schedules()
+        takes_name = len(words) == 1 and any(p.name == "name" for p in _arguments(command))
+        options = [flag for p in command.get_params(click.Context(command)) for flag in p.opts]
+        flags = [flag for flag in options if flag.startswith("-")]
+        return [*(self._schedules() if takes_name else ()), *flags]
+
+    def _schedules(self) -> list[str]:
+        return [each.name for each in self._magics.session.engine.store.schedules()]
 
     def _pools(self) -> list[str]:
         return [record.name for record in self._magics.session.engine.store.list_pools()]
@@ -133,3 +161,7 @@ class Completion:
 def _after_comma(word: str) -> tuple[str, str]:
     head, comma, tail = word.rpartition(",")
     return head + comma, tail
+
+
+def _arguments(command: click.Command) -> list[click.Parameter]:
+    return [each for each in command.params if each.param_type_name == "argument"]

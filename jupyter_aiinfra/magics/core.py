@@ -31,7 +31,7 @@ _EXAMPLES = (
 
 @magics_class
 class AiInfraMagics(Magics):
-    """``%pool``, ``%jobs``, ``%gpus``, ``%cost``, ``%budget``, ``%idle``, ``%%accelerate``."""
+    """``%pool``, ``%jobs``, ``%gpus``, ``%cost``, ``%schedule`` and others; ``%%accelerate``."""
 
     shell: InteractiveShell  # ours always have one
 
@@ -117,6 +117,20 @@ class AiInfraMagics(Magics):
         from jupyter_aiinfra.commands.budgetverbs import idle  # noqa: PLC0415
 
         self._run(idle, line, "%idle")
+
+    @line_magic
+    def schedule(self, line: str) -> None:
+        """Have notebooks run by themselves: ``%schedule --help``."""
+        from jupyter_aiinfra.commands.scheduleverbs import schedule  # noqa: PLC0415
+
+        self._run(schedule, line, "%schedule")
+
+    @line_magic
+    def promote(self, line: str) -> None:
+        """Have a notebook run without you: ``%promote schedule --help``."""
+        from jupyter_aiinfra.commands.scheduleverbs import promote  # noqa: PLC0415
+
+        self._run(promote, line, "%promote")
 
     def _run(self, command: Any, line: str, name: str) -> None:
         from jupyter_aiinfra.commands.context import Context  # noqa: PLC0415

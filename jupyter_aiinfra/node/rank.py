@@ -53,12 +53,17 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, sign
 
 
 @functools.lru_cache(maxsize=None)
-def _parcel() -> Any:
-    """Import our neighbour that reads and writes variables, which many jobs have none of.
+def _neighbour(name: str) -> Any:
+    """Import a neighbour of ours that many jobs have no need of.
 
     Before the user's code can put a module of the same name in its way.
     """
-    return importlib.import_module(f"{__package__}.parcel" if __package__ else "parcel")
+    return importlib.import_module(f"{__package__}.{name}" if __package__ else name)
+
+
+def _parcel() -> Any:
+    """Return our neighbour that reads and writes variables."""
+    return _neighbour("parcel")
 
 
 class _Place:
@@ -77,7 +82,7 @@ class _Place:
         self.attempt = int(environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
         self.node_rank = int(environ["AIINFRA_NODE_RANK"])
         self.seat = self._seat(environ)
-        self._secrets = _secret_lines(environ)
+        self.secrets = _secret_lines(environ)
 
     def _seat(self, environ: Mapping[str, str]) -> int:
         """Return the number that files are named by: the rank that this would be with all nodes.
@@ -90,7 +95,7 @@ class _Place:
 
     def hide(self, text: str) -> str:
         """Return `text` without the job's secrets: what is said of an error travels far."""
-        for line in self._secrets:
+        for line in self.secrets:
             text = text.replace(line, _HIDDEN)
         return text
 
@@ -395,6 +400,21 @@ def _run_user_code(place: _Place, task: supervise.Json) -> int:
     return status
 
 
+def _run_notebook(place: _Place, task: supervise.Json) -> int:
+    """Run the task's notebook; return the exit code. What ended it early is recorded."""
+    try:
+        end = _neighbour("notebook").run(place.run, task, secrets=place.secrets)
+    except BaseException as error:  # noqa: BLE001 - whatever ends the user's code is to be recorded
+        _print_error(place, error, None)
+        _record_error(place, error, None)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    if end.error is not None:
+        record = {"traceback": "", "line": None, **end.error}
+        _say(f"aiinfra: {record['sentence']}")
+        place.write(".error.json", record)
+    return int(end.status)
+
+
 def _say(text: str) -> None:
     """Print to our log, if its disk has room: the records have room of their own."""
     with contextlib.suppress(OSError):
@@ -505,7 +525,7 @@ def main() -> int:
     _report(place)
     _wait_for_all(place, spec)
     _join_tracking(place, spec)
-    return _run_user_code(place, task)
+    return _run_notebook(place, task) if task.get("notebook") else _run_user_code(place, task)
 
 
 if __name__ == "__main__":

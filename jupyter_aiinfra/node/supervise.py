@@ -634,7 +634,7 @@ def first_failure(run: Records, exits: Mapping[int, Json]) -> int | None:
     return min(silent) if silent and not exits else None
 
 
-def why_failed(
+def why_failed(  # noqa: PLR0911 - one return a reason
     run: Records, spec: Json, rc: int, failed: int | None, exits: Mapping[int, Json]
 ) -> str:
     """Return in one sentence why a launcher that ended with status `rc` did."""
@@ -643,10 +643,12 @@ def why_failed(
             return f"the launcher ended with status {rc} before any rank began"
         return f"the launcher ended with status {rc}"
     record = exits.get(failed, {})
-    who = f"rank {failed}" if spec["world"] > 1 else "the script"
+    who = f"rank {failed}" if spec["world"] > 1 else _alone(run, spec)
     error = record.get("error")
     where = f" (line {error['line']})" if error and error.get("line") else ""
     number = record.get("signal")
+    if error and error.get("sentence"):
+        return str(error["sentence"])
     if error and error["type"] != "SystemExit":
         return f"{who} raised {error['type']}: {error['message']}{where}"
     if number:
@@ -654,6 +656,15 @@ def why_failed(
     if record.get("exit_code") is not None:
         return f"{who} exited with status {record['exit_code']}{where}"
     return f"{who} vanished; the launcher ended with status {rc}"
+
+
+def _alone(run: Records, spec: Json) -> str:
+    """Return what the only rank of a job is called."""
+    if spec.get("kind") != "notebook":
+        return "the script"
+    state = (run.json("notebook", "state.json") if isinstance(run, Run) else None) or {}
+    where = f" in cell {state['cell'] + 1}" if state.get("cell") is not None else ""
+    return f"the process that runs the notebook{where}"
 
 
 def _signal_name(number: int) -> str:

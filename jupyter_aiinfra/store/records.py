@@ -56,6 +56,8 @@ from jupyter_aiinfra.store.rows import (
     job_row,
     read_record,
 )
+from jupyter_aiinfra.store.runs import RunRecords
+from jupyter_aiinfra.store.schedules import ScheduleRecords
 from jupyter_aiinfra.store.schema import events, jobs, pools
 from jupyter_aiinfra.store.usage import UsageRecords
 
@@ -72,7 +74,9 @@ _CANDIDATES_SHOWN: Final = 5
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
 
 
-class Store(LeaseRecords, ReadingRecords, UsageRecords, GovernanceRecords):
+class Store(
+    LeaseRecords, ReadingRecords, UsageRecords, GovernanceRecords, ScheduleRecords, RunRecords
+):
     """What is known of pools and jobs, shared by every process that opens the same database.
 
     May be used from any thread and on both sides of a fork. Nothing is cached: each call sees

@@ -38,11 +38,14 @@ __all__ = [
     "pools",
     "prices",
     "readings",
+    "schedule_runs",
+    "schedule_versions",
+    "schedules",
     "usage",
     "usage_days",
 ]
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The revision this code is written for: that of the newest file in ``migrations/versions``.
 
 Said here as well, so that opening a database that is up to date need not import Alembic.
@@ -322,4 +325,95 @@ idle_rules = Table(
     Column("warn_seconds", Double),
     Column("watch", Boolean, nullable=False),
     PrimaryKeyConstraint("pool", name="pk_idle_rules"),
+)
+
+# --- schedules -----------------------------------------------------------------------------------
+
+# `next_due` is when somebody has to look at it next, by the clock; `upstream` is the schedule whose
+# runs it follows. A name is free again once its schedule is removed, which can be undone.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("paused_at", Double),
+    Column("paused_by", Text),
+    Column("pause_reason", Text, nullable=False),
+    Column("removed_at", Double),
+    Column("next_due", Double),
+    Column("decided", Double, nullable=False),
+    Column("upstream", Text),
+    Column("watched", Text),
+    Column("seen", Text),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text),
+    PrimaryKeyConstraint("id", name="pk_schedules"),
+    Index("ix_schedules_next_due", "next_due"),
+    Index("ix_schedules_decided", "decided"),
+    Index("ix_schedules_upstream", "upstream"),
+    Index(
+        "ux_schedules_name",
+        "name",
+        unique=True,
+        sqlite_where=text("removed_at IS NULL"),
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+)
+
+# Rows are never changed: what ran can be told for as long as the schedule is on record.
+schedule_versions = Table(
+    "schedule_versions",
+    metadata,
+    Column("schedule", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("notebook", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("triggers", _JSON, nullable=False),
+    Column("policy", _JSON, nullable=False),
+    Column("parameters", _JSON, nullable=False),
+    Column("form", _JSON, nullable=False),
+    Column("options", _JSON, nullable=False),
+    Column("snapshot", _JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("schedule", "number", name="pk_schedule_versions"),
+)
+
+# Who writes the row of a key runs it: each slot once. `job` is no foreign key: a job may be removed
+# before its run, and its id is chosen before there is one.
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("schedule", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("slot", Double),
+    Column("reason", Text),
+    Column("created_at", Double, nullable=False),
+    Column("start_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("attempt", Integer, nullable=False),
+    Column("job", Text),
+    Column("jobs", _JSON, nullable=False),
+    Column("parameters", _JSON),
+    Column("outputs", _JSON, nullable=False),
+    Column("claim", _JSON),
+    Column("stop", Boolean, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("last_slot", Double),
+    Column("revision", Integer, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_schedule_runs"),
+    Index("ux_schedule_runs_key", "schedule", "key", unique=True),
+    Index("ix_schedule_runs_created_at", "created_at"),
+    Index("ix_schedule_runs_schedule", "schedule", "created_at"),
+    Index("ix_schedule_runs_state", "state", "start_at"),
+    Index("ix_schedule_runs_job", "job"),
 )

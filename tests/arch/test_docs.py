@@ -23,6 +23,7 @@ from jupyter_aiinfra.commands.budgetverbs import budget, idle
 from jupyter_aiinfra.commands.costverbs import cost
 from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.launch_line import OPTIONS, parse_launch, split_script
+from jupyter_aiinfra.commands.scheduleverbs import promote, schedule
 from jupyter_aiinfra.pools import KINDS, pool_class
 from jupyter_aiinfra.settings import Settings
 
@@ -94,9 +95,12 @@ def test_a_launch_line_is_understood(block: Block, line: str) -> None:
     assert asked.pool in {"here", "lab"}
 
 
+MAGICS = ("%pool", "%jobs", "%gpus", "%cost", "%budget", "%idle", "%schedule", "%promote")
+
+
 @pytest.mark.parametrize(
     ("block", "line"),
-    lines_with("text", "python", start=("%pool", "%jobs", "%gpus", "%cost", "%budget", "%idle")),
+    lines_with("text", "python", start=MAGICS),
     ids=named,
 )
 def test_a_magic_is_understood(block: Block, line: str) -> None:
@@ -108,6 +112,8 @@ def test_a_magic_is_understood(block: Block, line: str) -> None:
         "%cost": cost,
         "%budget": budget,
         "%idle": idle,
+        "%schedule": schedule,
+        "%promote": promote,
     }
     parsed(commands[name], words, name=name)
 
@@ -265,9 +271,16 @@ def test_every_error_is_in_the_guide() -> None:
 class TestHelp:
     """The examples in the program's own help are examples too."""
 
-    GROUPS: ClassVar = {"pool": tree.pool, "jobs": tree.jobs, "budget": budget, "idle": idle}
+    GROUPS: ClassVar = {
+        "pool": tree.pool,
+        "jobs": tree.jobs,
+        "budget": budget,
+        "idle": idle,
+        "schedule": schedule,
+        "promote": promote,
+    }
 
-    @pytest.mark.parametrize("name", ["pool", "jobs", "budget", "idle"])
+    @pytest.mark.parametrize("name", list(GROUPS))
     def test_examples_are_understood(self, name: str) -> None:
         group = self.GROUPS[name]
         texts = [group.help or "", *(c.help or "" for c in group.commands.values())]

@@ -20,6 +20,7 @@ from jupyter_aiinfra.store.opening import migration_config
 from jupyter_aiinfra.store.schema import HEAD, metadata
 from tests.cost_suite import CostSuite
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.schedule_suite import ScheduleSuite
 from tests.store_suite import StoreSuite
 
 __all__ = ["postgres_server"]
@@ -48,6 +49,10 @@ class TestOnPostgres(StoreSuite):
 
 
 class TestCostOnPostgres(CostSuite):
+    pass
+
+
+class TestSchedulesOnPostgres(ScheduleSuite):
     pass
 
 
