@@ -223,11 +223,11 @@ class Scheduling:
         PoolNotFound, Conflict
             Its pool is not attached; its name is taken.
         """
+        now = self._clock()  # to freeze takes a while: what comes meanwhile is run
         version = await self._drafting.compose(draft, None)
         name = draft.name or Path(version.notebook).stem
         check_name("schedule", name)
         frozen = await self._freeze(version)
-        now = self._clock()
         version = replace(version, snapshot=frozen, created_at=now)
         schedule = Schedule(
             id=version.schedule,
@@ -282,10 +282,15 @@ class Scheduling:
         if name is not None:
             check_name("schedule", name)
             values["name"] = name
+        due = base.schedule.next_due
         if base.schedule.paused_at is not None:
             values["next_due"] = None
+        elif due is not None and due <= now:
+            values["next_due"] = now  # a slot has come that nobody has decided on yet
+        if values["next_due"] != now:
+            values["decided"] = now
         changed = self._store.change_schedule(
-            base.schedule, event="schedule.changed", version=version, decided=now, **values
+            base.schedule, event="schedule.changed", version=version, **values
         )
         return changed is not None
 
