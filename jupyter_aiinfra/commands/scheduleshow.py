@@ -22,7 +22,6 @@ __all__ = [
     "schedule_rows",
     "schedule_value",
     "slot_rows",
-    "state_of",
     "trigger_text",
     "version_rows",
 ]
@@ -40,17 +39,6 @@ _MARKS: Final = {
     RunState.SKIPPED: "s",
     RunState.MISSED: "m",
 }
-
-
-def state_of(view: ScheduleView) -> str:
-    """Return how a schedule stands: active, paused, removed, or ended."""
-    schedule = view.schedule
-    if schedule.removed_at is not None:
-        return "removed"
-    if schedule.paused_at is not None:
-        return "paused"
-    events = schedule.upstream is not None or schedule.watched is not None
-    return "active" if view.next_slots or events else "ended"
 
 
 def trigger_text(version: Version) -> str:
@@ -81,7 +69,7 @@ def schedule_rows(views: Sequence[ScheduleView]) -> list[tuple[str, ...]]:
             view.next_slots[0].text if view.next_slots else "",
             "".join(_MARKS.get(run.state, ".") for run in reversed(view.last_runs[:_LAST])),
             view.version.pool,
-            f"{state_of(view)}: {view.problem}" if view.problem else state_of(view),
+            f"{view.state}: {view.problem}" if view.problem else view.state,
         )
         for view in views
     ]
@@ -91,7 +79,7 @@ def schedule_lines(view: ScheduleView) -> list[str]:
     """Return all that is to be known of one schedule."""
     schedule, version, policy = view.schedule, view.version, view.version.policy
     lines = [
-        f"{schedule.name} ({schedule.id}), {state_of(view)}, version {version.number}",
+        f"{schedule.name} ({schedule.id}), {view.state}, version {version.number}",
         f"  notebook    {version.notebook} on {version.pool}",
         f"  runs        {trigger_text(version)}",
         f"  missed      catches up {policy.catch_up}{_window(policy.window_seconds)}",
@@ -125,7 +113,7 @@ def schedule_value(view: ScheduleView) -> dict[str, Any]:
     version.pop("snapshot")  # as large as what it freezes
     return {
         **to_wire(view.schedule),
-        "state": state_of(view),
+        "state": view.state,
         "version": version,
         "next": [to_wire(slot) for slot in view.next_slots],
         "last_runs": [run_value(run) for run in view.last_runs],

@@ -278,7 +278,7 @@ def _preview(context: Context, /, notebook: Path, **given: Any) -> None:
     """Show the next ten slots that a schedule would have. Nothing is recorded."""
     engine = context.session.engine
     draft = _draft(given, old=Policy(), zone=local_zone(), options={})
-    slots = context.session.run(engine.schedules.preview(replace(draft, notebook=notebook)))
+    _, slots = context.session.run(engine.schedules.preview(replace(draft, notebook=notebook)))
     context.surface.table(
         ("slot", "begins later by"), slot_rows(slots), empty="no slot by the clock"
     )

@@ -38,6 +38,8 @@ class Draft:
         `parameters`.
     options
         How a run runs; opaque here.
+    by
+        Who wants it; ``None``: the user of this process.
     """
 
     name: str | None = None
@@ -50,6 +52,7 @@ class Draft:
     words: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] | None = None
     note: str = ""
+    by: str | None = None
 
 
 class Drafting:
@@ -88,12 +91,12 @@ class Drafting:
             triggers=(
                 old.triggers if old and draft.triggers is None else self._named(draft.triggers)
             ),
-            policy=draft.policy or (old.policy if old else Policy()),
+            policy=replace(draft.policy or (old.policy if old else Policy())),
             parameters=validate(form, {**given, **_read_words(form, draft.words)}),
             form=form,
             options=draft.options if draft.options is not None else (old.options if old else {}),
             created_at=self._clock(),
-            created_by=getpass.getuser(),
+            created_by=draft.by or getpass.getuser(),
             note=draft.note,
         )
         self._check(version)
@@ -105,10 +108,11 @@ class Drafting:
 
     def _named(self, triggers: Sequence[Trigger] | None) -> tuple[Trigger, ...]:
         """Return triggers with the ids of the schedules that they name."""
+        # Made anew each: what msgspec has decoded would be written without its defaults.
         return tuple(
             replace(each, schedule=self._store.get_schedule(each.schedule or "").id)
             if each.kind == "after" and each.schedule
-            else each
+            else replace(each)
             for each in triggers or ()
         )
 

@@ -33,6 +33,7 @@ __all__ = ["CLAIM_SECONDS", "Firing"]
 CLAIM_SECONDS: Final = 300.0
 """How long a claim is honoured of a process of which it cannot be seen whether it lives."""
 
+_REST_SECONDS: Final = 3600.0
 _SETTLE_SECONDS: Final = 0.5
 _SETTLE_LONGEST_SECONDS: Final = 5.0
 _DECIDE_SECONDS: Final = 0.25
@@ -108,15 +109,18 @@ class Firing:
     async def settled(self) -> None:
         """Wait until what this process starts and ends just now is started and ended."""
         while self._tasks:
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.wait([*self._tasks.values()])
+            await asyncio.sleep(0)  # what is done says so in the loop's next turn
 
     async def aclose(self) -> None:
         """Let what is being started get to its pool; the rest is left to other processes."""
         await self.settled()
 
     def _pause(self, active: Sequence[Run], now: float, *, started: bool) -> float:
-        waits = [_SETTLE_SECONDS if started else self._longest_seconds]
         due = self._store.next_due()
+        if due is None and not active:
+            return _REST_SECONDS  # nothing comes by the clock; who changes that rings
+        waits = [_SETTLE_SECONDS if started else self._longest_seconds]
         if due is not None:
             waits.append(due - now)
         for run in active:
@@ -327,10 +331,10 @@ class Firing:
                 self.problems[run_id] = f"{type(error).__name__}: {error}"
             else:
                 self.problems.pop(run_id, None)
-            finally:
-                self._tasks.pop(run_id, None)
 
-        self._tasks[run_id] = asyncio.ensure_future(go())
+        task = self._tasks[run_id] = asyncio.ensure_future(go())
+        # Not by `finally`: of a task that is cancelled before its first step nothing is run.
+        task.add_done_callback(lambda _: self._tasks.pop(run_id, None))
 
 
 _KEPT: Final = 20_000

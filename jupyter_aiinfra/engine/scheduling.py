@@ -8,7 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
 
 from jupyter_aiinfra.engine.attached import check_name
 from jupyter_aiinfra.engine.drafting import Draft, Drafting
@@ -59,6 +61,16 @@ class ScheduleView:
     next_slots: tuple[Slot, ...] = ()
     last_runs: tuple[Run, ...] = ()
     problem: str = ""
+
+    @property
+    def state(self) -> Literal["active", "paused", "removed", "ended"]:
+        """How it stands; ``ended``: no slot comes, and no event is waited for."""
+        if self.schedule.removed_at is not None:
+            return "removed"
+        if self.schedule.paused_at is not None:
+            return "paused"
+        events = self.schedule.upstream is not None or self.schedule.watched is not None
+        return "active" if self.schedule.next_due is not None or events else "ended"
 
 
 class Scheduling:
@@ -187,8 +199,8 @@ class Scheduling:
             for each in found
         ]
 
-    async def preview(self, draft: Draft, *, name: str | None = None) -> list[Slot]:
-        """Return the next ten slots that a schedule would have. Records and freezes nothing.
+    async def preview(self, draft: Draft, *, name: str | None = None) -> tuple[Version, list[Slot]]:
+        """Return what would run, and at which ten slots next. Records and freezes nothing.
 
         Raises
         ------
@@ -197,7 +209,7 @@ class Scheduling:
         """
         base = None if name is None else self.show(name)
         version = await self._drafting.compose(draft, base.version if base else None)
-        return self.slots(version)
+        return version, self.slots(version)
 
     # --- changing ------------------------------------------------------------------------------
 
@@ -211,11 +223,11 @@ class Scheduling:
         PoolNotFound, Conflict
             Its pool is not attached; its name is taken.
         """
+        now = self._clock()  # to freeze takes a while: what comes meanwhile is run
         version = await self._drafting.compose(draft, None)
         name = draft.name or Path(version.notebook).stem
         check_name("schedule", name)
-        frozen = await self._runner.freeze(Path(version.notebook), version.options)
-        now = self._clock()
+        frozen = await self._freeze(version)
         version = replace(version, snapshot=frozen, created_at=now)
         schedule = Schedule(
             id=version.schedule,
@@ -236,7 +248,7 @@ class Scheduling:
         while True:
             base = self.show(self._store.get_schedule(name).id)
             version = await self._drafting.compose(draft, base.version)
-            frozen = await self._runner.freeze(Path(version.notebook), version.options)
+            frozen = await self._freeze(version)
             version = replace(version, snapshot=frozen)
             if self._become(base, version, name=draft.name):
                 return self.show(base.schedule.id)
@@ -256,6 +268,12 @@ class Scheduling:
             if self._become(base, version):
                 return self.show(base.schedule.id)
 
+    async def _freeze(self, version: Version) -> Mapping[str, Any]:
+        try:
+            return await self._runner.freeze(Path(version.notebook), version.options)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"of the options of its runs: {error}", option="options") from error
+
     def _become(self, base: ScheduleView, version: Version, *, name: str | None = None) -> bool:
         now = self._clock()
         values = self._followed(version, now)
@@ -264,10 +282,15 @@ class Scheduling:
         if name is not None:
             check_name("schedule", name)
             values["name"] = name
+        due = base.schedule.next_due
         if base.schedule.paused_at is not None:
             values["next_due"] = None
+        elif due is not None and due <= now:
+            values["next_due"] = now  # a slot has come that nobody has decided on yet
+        if values["next_due"] != now:
+            values["decided"] = now
         changed = self._store.change_schedule(
-            base.schedule, event="schedule.changed", version=version, decided=now, **values
+            base.schedule, event="schedule.changed", version=version, **values
         )
         return changed is not None
 
@@ -390,12 +413,12 @@ class Scheduling:
         self._store.add_runs([run])
         return run
 
-    async def cancel_run(self, run_id: str) -> Run:
+    async def cancel_run(self, run_id: str, *, by: str | None = None) -> Run:
         """Want the end of a run: what waits is over at once, a job is cancelled."""
         run = self._store.get_run(run_id)
         if run.state.final:
             return run
-        run = self._store.stop_run(run.id, reason=f"cancelled by {getpass.getuser()}")
+        run = self._store.stop_run(run.id, reason=f"cancelled by {by or getpass.getuser()}")
         if run.state is RunState.RUNNING and run.job is not None:
             await self._cancel(run.job)
         return self._store.get_run(run.id)

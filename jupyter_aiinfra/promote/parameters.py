@@ -119,16 +119,23 @@ def form_of(notebook: Mapping[str, Any]) -> Schema:
 def parameters_cell(notebook: Mapping[str, Any]) -> str | None:
     """Return the source of the first cell tagged ``parameters``; ``None``: there is none."""
     for cell in notebook.get("cells") or ():
-        tags = (cell.get("metadata") or {}).get("tags") or ()
-        if "parameters" in tags:
+        if "parameters" in _list(_mapping(_mapping(cell).get("metadata")).get("tags")):
             source = cell.get("source") or ""
-            return source if isinstance(source, str) else "".join(source)
+            return source if isinstance(source, str) else "".join(map(str, _list(source)))
     return None
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _is_python(notebook: Mapping[str, Any]) -> bool:
-    metadata = notebook.get("metadata") or {}
-    spec, info = metadata.get("kernelspec") or {}, metadata.get("language_info") or {}
+    metadata = _mapping(notebook.get("metadata"))
+    spec, info = _mapping(metadata.get("kernelspec")), _mapping(metadata.get("language_info"))
     language = spec.get("language") or info.get("name") or "python"
     return str(language).lower() in ("python", "ipython", "python3")
 

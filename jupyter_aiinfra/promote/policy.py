@@ -346,6 +346,9 @@ def check_policy(policy: Policy, timezone: str) -> None:
         )
     if not 0 <= policy.retries <= _MOST_RETRIES:
         raise UsageError(f"{policy.retries!r} retries: from 0 to {_MOST_RETRIES}", option="retries")
+    lengths = (policy.window_seconds, policy.jitter_seconds, policy.backoff_seconds)
+    if any(each is not None and not each <= _MOST_SECONDS for each in lengths):
+        raise UsageError("a window, a jitter and a pause are a year at the most", option="window")
     if policy.jitter_seconds < 0 or policy.backoff_seconds < 0 or policy.backoff_factor < 1:
         raise UsageError(
             "a delay is no less than nothing, and the pauses between retries grow",
@@ -354,6 +357,7 @@ def check_policy(policy: Policy, timezone: str) -> None:
 
 
 _MOST_RETRIES: Final = 100
+_MOST_SECONDS: Final = 366 * 86400.0
 
 
 def moment_text(moment: float, zone: ZoneInfo) -> str:

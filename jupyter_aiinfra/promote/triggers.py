@@ -40,6 +40,8 @@ __all__ = [
 
 _EVERY_HOUR: Final = 24
 _LEAST_SECONDS: Final = 1.0
+_MOST_SECONDS: Final = 10 * 366 * 86400.0
+_LAST_MOMENT: Final = 253_370_764_800.0
 _SHORTEST_LOOK_SECONDS: Final = 5.0
 _CRON_HINT: Final = (
     "minute hour day month weekday, such as '0 2 * * *', '*/15 8-18 * * MON-FRI', '0 6 L * *' or "
@@ -269,6 +271,7 @@ def timetable_of(version: Version) -> Timetable:
     UsageError
         Something of it cannot be; names it.
     """
+    _check_moments([version.policy.ends_at], "until")
     clocks: list[Clock] = []
     for trigger in version.triggers:
         check_trigger(trigger, version.timezone)
@@ -295,17 +298,26 @@ def check_trigger(trigger: Trigger, timezone: str) -> None:
     elif trigger.kind == "file":
         _check_file(trigger)
     elif trigger.kind == "every":
-        if trigger.seconds is None or not trigger.seconds >= _LEAST_SECONDS:
+        if trigger.seconds is None or not _LEAST_SECONDS <= trigger.seconds <= _MOST_SECONDS:
             raise UsageError(
-                f"every {trigger.seconds!r} s: it is at least one second",
+                f"every {trigger.seconds!r} s: it is at least one second, and at most ten years",
                 hint="such as 30s, 15m, 6h or 1d",
                 option="every",
             )
+        _check_moments([trigger.anchor], "every")
     elif trigger.kind == "at":
         if not trigger.times:
             raise UsageError("a trigger for certain times without one", option="at")
+        _check_moments(trigger.times, "at")
     elif not trigger.schedule:
         raise UsageError("after which schedule?", hint="give its name", option="after")
+
+
+def _check_moments(moments: Iterable[float | None], option: str) -> None:
+    """Refuse moments that no calendar has."""
+    for each in moments:
+        if each is not None and not 0 <= each <= _LAST_MOMENT:
+            raise UsageError(f"{each!r} is no time from 1970 to 9998", option=option)
 
 
 def _check_file(trigger: Trigger) -> None:

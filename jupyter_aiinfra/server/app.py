@@ -22,6 +22,7 @@ from jupyter_aiinfra.server import (
     logs,
     plans,
     pools,
+    schedules,
     stream,
 )
 from jupyter_aiinfra.server.background import BACKGROUND_SETTING, Background
@@ -49,6 +50,7 @@ ROUTES: tuple[Route, ...] = (
     *gpus.ROUTES,
     *cost.ROUTES,
     *budgets.ROUTES,
+    *schedules.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )

@@ -51,6 +51,7 @@ _LEAKS = "! leaks"  # no name of a pool begins so
 _GPUS_SECONDS = 1.0
 _GOVERN_SECONDS = 1.0
 _BUDGETS_SECONDS = 60.0
+_LOOPS = ("record", "jobs", "pools", "logs", "gpus", "cost", "budgets", "schedules")
 _ON_NODES = (JobState.STARTING, JobState.RUNNING)
 
 
@@ -175,9 +176,7 @@ class Background(LoggingConfigurable):
         self._tasks: list[asyncio.Task[None]] = []
         self._gpus = GpuWatch(engine, hub, fails=self._fails)
         self._recorded: frozenset[str] = frozenset()
-        self._alarms = {
-            name: Alarm() for name in ("record", "jobs", "pools", "logs", "gpus", "cost", "budgets")
-        }
+        self._alarms = {name: Alarm() for name in _LOOPS}
 
     # --- its life ------------------------------------------------------------------------------
 
@@ -197,6 +196,7 @@ class Background(LoggingConfigurable):
             "gpus": (self._read_gpus, self.idle_seconds),
             "cost": (self._settle_cost, self.idle_seconds),
             "budgets": (self._govern, self.idle_seconds),
+            "schedules": (self._fire, self.idle_seconds),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, step, pause), name=f"aiinfra-{name}")
@@ -227,6 +227,7 @@ class Background(LoggingConfigurable):
         self._alarms["gpus"].ring()
         self._alarms["cost"].ring()
         self._alarms["budgets"].ring()
+        self._alarms["schedules"].ring()
 
     def _on_pools(self) -> None:
         self._stale_pools = True
@@ -519,6 +520,14 @@ class Background(LoggingConfigurable):
             # Days and months begin anew, and a snooze ends, also while nothing runs.
             pause = min(pause, self.budget_seconds if self.record.active else _BUDGETS_SECONDS)
         return pause
+
+    # --- schedules -----------------------------------------------------------------------------
+
+    async def _fire(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Have slots that are due run, and runs come to their ends; rest until the next is due."""
+        if self._file is None or self._file.missing:
+            return _REST_SECONDS
+        return await self._engine.run(lambda engine: engine.schedules.tick())
 
 
 def _pool_names(engine: Engine) -> frozenset[str]:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -82,6 +81,13 @@ class ScheduleRecords:
         names = [word for each in known for word in (each.name, each.id)]
         hint = did_you_mean(name, names) or "%schedules lists them"
         raise NotFound(f"there is no schedule {name!r}", hint=hint)
+
+    def find_schedule(self, schedule_id: str) -> Schedule | None:
+        """Return the schedule of exactly that id, removed or not; ``None``: there is none."""
+        query = select(schedules).where(schedules.c.id == schedule_id)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _schedule(row)
 
     def schedules(self, *, removed: bool = False) -> Sequence[Schedule]:
         """Return all schedules, by name; with `removed`, also those that can be put back."""
@@ -160,10 +166,18 @@ class ScheduleRecords:
 
         Also those that were decided on by a clock that was ahead by more than so many seconds.
         """
-        due = or_(schedules.c.next_due <= now, schedules.c.decided > now + ahead_seconds)
-        return self._with_versions(
-            [due, schedules.c.paused_at.is_(None), schedules.c.removed_at.is_(None)], limit=limit
+        live = (schedules.c.paused_at.is_(None), schedules.c.removed_at.is_(None))
+        due = self._with_versions(
+            [schedules.c.next_due <= now, *live], by=schedules.c.next_due, limit=limit
         )
+        # Not one query with OR: that would walk through all schedules in the order of an index.
+        ahead = self._with_versions(
+            [schedules.c.decided > now + ahead_seconds, *live],
+            by=schedules.c.decided,
+            limit=limit,
+        )
+        known = {each.schedule.id for each in due}
+        return [*due, *(each for each in ahead if each.schedule.id not in known)][:limit]
 
     def following(self, schedule_id: str) -> Sequence[DueSchedule]:
         """Return the schedules that follow the runs of one."""
@@ -173,13 +187,14 @@ class ScheduleRecords:
                 schedules.c.paused_at.is_(None),
                 schedules.c.removed_at.is_(None),
             ],
+            by=schedules.c.created_at,
             limit=_MOST_FOLLOWING,
         )
 
     def _with_versions(
-        self, where: Sequence[ColumnElement[bool]], *, limit: int
+        self, where: Sequence[ColumnElement[bool]], *, by: ColumnElement[Any], limit: int
     ) -> Sequence[DueSchedule]:
-        query = select(schedules).where(*where).order_by(schedules.c.next_due).limit(limit)
+        query = select(schedules).where(*where).order_by(by).limit(limit)
         with self._database.read() as connection:
             rows = [_schedule(row) for row in connection.execute(query).all()]
             if not rows:

@@ -118,11 +118,8 @@ class Process:
         try:
             pause = await self.firing.tick()
         finally:
-            begun = [*tasks.values()]
-            if self.name not in self.world.alive:
-                for task in begun:
-                    task.cancel()
-            await asyncio.gather(*begun, return_exceptions=True)
+            # Of one that is dead each comes to its end at its next write.
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
         await self.firing.settled()
         return pause
 

@@ -227,3 +227,20 @@ def test_the_zone_of_this_machine_is_one(monkeypatch: pytest.MonkeyPatch) -> Non
     assert local_zone() == "UTC"
     monkeypatch.delenv("TZ")
     assert zone_of(local_zone()).key == local_zone()
+
+
+def test_a_slot_that_came_just_before_an_edit_is_still_decided_on(
+    desk: ScheduleDesk, notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = desk(f"schedule add {notebook} --pool {POOL} --every 1h")
+    schedules = desk.session.engine.schedules
+    now = made["next_due"] + 0.5
+    monkeypatch.setattr(schedules, "_clock", lambda: now)
+    edited = desk("schedule edit report --retries 1")
+    assert (edited["next_due"], edited["decided"]) == (now, made["decided"])
+    monkeypatch.setattr(schedules, "_clock", lambda: now - 1800)
+    settled = desk("schedule resume report")
+    assert settled["decided"] == now - 1800
+    again = desk("schedule edit report --retries 2")
+    assert again["decided"] == now - 1800
+    assert again["next_due"] > now - 1800

@@ -1883,6 +1883,711 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/aiinfra/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All schedules, when they run next, and how their last runs ended */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description also those removed */
+                    removed?: boolean;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["SchedulesItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Schedule a notebook, as it is now */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ScheduleRequest"];
+                };
+            };
+            responses: {
+                /** @description Created */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedule-preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The next slots of a schedule before it is made, and the form of its parameters */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ScheduleRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PreviewItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** A schedule and its versions */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleDetail"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        /** Make a new version: the notebook as it is now, and what is given */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ScheduleRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        /** Run a schedule no more; it can be put back */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description No Content */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedules/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run no more slots of a schedule */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PauseRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedules/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run its slots again */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedules/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a removed one back */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedules/{id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run an earlier version once more, as a new one */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RollbackRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedules/{id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run a schedule now, beside its slots */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RunRequest"];
+                };
+            };
+            responses: {
+                /** @description Created */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RunItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Runs of schedules, the newest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description of the one of this id */
+                    schedule?: string;
+                    /** @description in these states, with commas */
+                    state?: string;
+                    /** @description with it in id, job or reason */
+                    text?: string;
+                    /** @description recorded then or later */
+                    since?: number;
+                    /** @description after this run's id */
+                    before?: string;
+                    /** @description at most so many, of 1000 */
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RunsPage"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** A run of a schedule */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RunItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/runs/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a run end */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RunItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/runs/{id}/rerun": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run it once more */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Created */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RunItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/aiinfra/launch-line": {
         parameters: {
             query?: never;
@@ -3247,6 +3952,279 @@ export interface components {
             /** @default null */
             rule: components["schemas"]["IdleRule"] | null;
         };
+        /**
+         * SchedulesItem
+         * @description All schedules, by name.
+         */
+        SchedulesItem: {
+            schedules: components["schemas"]["ScheduleItem"][];
+        };
+        /**
+         * ScheduleItem
+         * @description A schedule, what it runs, when next, and how its last runs ended (the newest first).
+         *
+         *         ``problem`` says why it does not run, or what keeps its file from being looked at.
+         */
+        ScheduleItem: {
+            id: string;
+            name: string;
+            /** @enum {unknown} */
+            state: "active" | "ended" | "paused" | "removed";
+            version: components["schemas"]["VersionItem"];
+            next_slots: components["schemas"]["SlotItem"][];
+            last_runs: components["schemas"]["RunItem"][];
+            paused_at: number | null;
+            paused_by: string | null;
+            problem: string;
+            created_at: number;
+            created_by: string | null;
+        };
+        /**
+         * VersionItem
+         * @description What a schedule runs, or ran: all but the frozen files.
+         */
+        VersionItem: {
+            number: number;
+            notebook: string;
+            pool: string;
+            timezone: string;
+            triggers: components["schemas"]["Trigger"][];
+            policy: components["schemas"]["Policy"];
+            parameters: Record<string, never>;
+            form: Record<string, never>;
+            options: Record<string, never>;
+            created_at: number;
+            created_by: string | null;
+            note: string;
+        };
+        /**
+         * Trigger
+         * @description What makes a schedule run; of the fields, those of its kind are set.
+         *
+         *         Parameters
+         *         ----------
+         *         lines
+         *             ``cron``: one or several lines of 5 fields, or of 6 (seconds before them).
+         *         seconds
+         *             ``every``: the interval. ``file``: how often the file is looked at.
+         *         anchor
+         *             ``every``: a moment that the interval is counted from.
+         *         times
+         *             ``at``: the moments.
+         *         schedule, on
+         *             ``after``: the id of the schedule whose runs it follows, and whether each end counts or
+         *             only success.
+         *         path
+         *             ``file``: a path of this machine, or a URL.
+         */
+        Trigger: {
+            /** @enum {unknown} */
+            kind: "after" | "at" | "cron" | "every" | "file";
+            /** @default [] */
+            lines: string[];
+            /** @default null */
+            seconds: number | null;
+            /** @default null */
+            anchor: number | null;
+            /** @default [] */
+            times: number[];
+            /** @default null */
+            schedule: string | null;
+            /**
+             * @default success
+             * @enum {unknown}
+             */
+            on: "end" | "success";
+            /** @default null */
+            path: string | null;
+        };
+        /**
+         * Policy
+         * @description What is done where life is not as planned.
+         *
+         *         Parameters
+         *         ----------
+         *         catch_up
+         *             Of the slots that nobody was there for: run none, the newest, or all of them.
+         *         window_seconds
+         *             A slot older than this is not caught up; ``None``: however old.
+         *         overlap
+         *             When a slot comes while a run is not over: skip it, queue it behind, cancel that run, or run
+         *             up to ``parallel`` of them at once (and queue more).
+         *         retries
+         *             How often a run that failed, or was lost, is begun again; the first time
+         *             ``backoff_seconds`` later, then each time ``backoff_factor`` times as late, but never later
+         *             than ``backoff_most_seconds``.
+         *         jitter_seconds
+         *             A run begins up to this much after its slot: always the same for one slot.
+         *         ends_at
+         *             No slot after it.
+         *         except_days
+         *             Days without slots, in the zone of the schedule: ``2026-12-24`` or ``2026-12-24/2027-01-06``
+         *             (both included).
+         */
+        Policy: {
+            /**
+             * @default none
+             * @enum {unknown}
+             */
+            catch_up: "all" | "last" | "none";
+            /** @default null */
+            window_seconds: number | null;
+            /**
+             * @default skip
+             * @enum {unknown}
+             */
+            overlap: "cancel-previous" | "parallel" | "queue" | "skip";
+            /** @default 1 */
+            parallel: number;
+            /** @default 0 */
+            retries: number;
+            /** @default 60 */
+            backoff_seconds: number;
+            /** @default 2 */
+            backoff_factor: number;
+            /** @default 3600 */
+            backoff_most_seconds: number;
+            /** @default 0 */
+            jitter_seconds: number;
+            /** @default null */
+            ends_at: number | null;
+            /** @default [] */
+            except_days: string[];
+        };
+        /**
+         * SlotItem
+         * @description A moment that a schedule is due at, when its run begins, and how its zone says it.
+         */
+        SlotItem: {
+            slot: number;
+            start_at: number;
+            text: string;
+        };
+        /**
+         * RunItem
+         * @description A run of a schedule, or a slot that was not run and why.
+         *
+         *         Parameters
+         *         ----------
+         *         trigger
+         *             ``clock``, ``catch-up``, ``after``, ``file``, ``now`` or ``rerun``.
+         *         slot
+         *             The moment it is for; ``null`` where no clock asked for it.
+         *         slots, last_slot
+         *             A stretch of missed slots is one: how many, and the last of them.
+         *         job, jobs
+         *             The job of the present attempt, and those of earlier ones.
+         *         parameters
+         *             All values; ``null``: those of its version.
+         *         outputs
+         *             What was stored of it.
+         */
+        RunItem: {
+            id: string;
+            schedule: string;
+            schedule_name: string;
+            version: number;
+            trigger: string;
+            state: components["schemas"]["RunState"];
+            slot: number | null;
+            reason: string | null;
+            created_at: number;
+            start_at: number;
+            started_at: number | null;
+            ended_at: number | null;
+            attempt: number;
+            job: string | null;
+            jobs: string[];
+            parameters: Record<string, never> | null;
+            outputs: Record<string, never>;
+            stopping: boolean;
+            slots: number;
+            last_slot: number | null;
+        };
+        /**
+         * RunState
+         * @description What is known of a run.
+         *
+         *         ``DUE`` is claimed and to be started now, ``QUEUED`` waits for an earlier run, for its own time
+         *         or for the pause before a retry, ``RUNNING`` has a job. Of the final ones ``SKIPPED`` was not
+         *         started because another was running, ``MISSED`` because nobody was there in time.
+         * @enum {unknown}
+         */
+        RunState: "cancelled" | "due" | "failed" | "lost" | "missed" | "queued" | "running" | "skipped" | "succeeded";
+        /**
+         * ScheduleRequest
+         * @description Make a schedule, or a version of one; what is ``null`` is as it was, or as is usual.
+         *
+         *         ``notebook`` is a path below the server's root, ``parameters`` are all values that are given.
+         */
+        ScheduleRequest: {
+            /** @default null */
+            name: string | null;
+            /** @default null */
+            notebook: string | null;
+            /** @default null */
+            pool: string | null;
+            /** @default null */
+            timezone: string | null;
+            /** @default null */
+            triggers: components["schemas"]["Trigger"][] | null;
+            /** @default null */
+            policy: components["schemas"]["Policy"] | null;
+            /** @default null */
+            parameters: Record<string, never> | null;
+            /** @default null */
+            options: Record<string, never> | null;
+            /** @default  */
+            note: string;
+        };
+        /**
+         * PreviewItem
+         * @description The next slots that a schedule would have, and the form of its notebook's parameters.
+         */
+        PreviewItem: {
+            slots: components["schemas"]["SlotItem"][];
+            form: Record<string, never>;
+        };
+        /**
+         * ScheduleDetail
+         * @description A schedule and its versions, the newest first.
+         */
+        ScheduleDetail: {
+            item: components["schemas"]["ScheduleItem"];
+            versions: components["schemas"]["VersionItem"][];
+        };
+        /**
+         * PauseRequest
+         * @description Run no more slots, and why.
+         */
+        PauseRequest: {
+            /** @default  */
+            reason: string;
+        };
+        /**
+         * RollbackRequest
+         * @description Run an earlier version once more.
+         */
+        RollbackRequest: {
+            number: number;
+        };
+        /**
+         * RunRequest
+         * @description Run a schedule now; ``parameters`` go over those of its version.
+         */
+        RunRequest: {
+            parameters?: Record<string, never>;
+        };
+        /**
+         * RunsPage
+         * @description Runs, the newest first; ``more``: there are others behind the last.
+         */
+        RunsPage: {
+            runs: components["schemas"]["RunItem"][];
+            more: boolean;
+        };
     };
     responses: never;
     parameters: never;
@@ -3339,5 +4317,20 @@ export type SchemaIdleKernelItem = components['schemas']['IdleKernelItem'];
 export type SchemaSilentPool = components['schemas']['SilentPool'];
 export type SchemaIdleRuleItem = components['schemas']['IdleRuleItem'];
 export type SchemaIdleRequest = components['schemas']['IdleRequest'];
+export type SchemaSchedulesItem = components['schemas']['SchedulesItem'];
+export type SchemaScheduleItem = components['schemas']['ScheduleItem'];
+export type SchemaVersionItem = components['schemas']['VersionItem'];
+export type SchemaTrigger = components['schemas']['Trigger'];
+export type SchemaPolicy = components['schemas']['Policy'];
+export type SchemaSlotItem = components['schemas']['SlotItem'];
+export type SchemaRunItem = components['schemas']['RunItem'];
+export type SchemaRunState = components['schemas']['RunState'];
+export type SchemaScheduleRequest = components['schemas']['ScheduleRequest'];
+export type SchemaPreviewItem = components['schemas']['PreviewItem'];
+export type SchemaScheduleDetail = components['schemas']['ScheduleDetail'];
+export type SchemaPauseRequest = components['schemas']['PauseRequest'];
+export type SchemaRollbackRequest = components['schemas']['RollbackRequest'];
+export type SchemaRunRequest = components['schemas']['RunRequest'];
+export type SchemaRunsPage = components['schemas']['RunsPage'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
