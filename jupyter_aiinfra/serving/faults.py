@@ -41,7 +41,7 @@ class Fault(Exception):
 class BadInput(Fault):
     """The body is not what the model takes."""
 
-    status = 422
+    status = 400
 
 
 class Unauthorized(Fault):
