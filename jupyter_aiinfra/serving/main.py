@@ -175,9 +175,11 @@ class _Parent:
         print(f"serving on {self._place()}", flush=True)
         status = 0
         try:
-            while not self._stopping or self._workers:
+            while True:
                 status = self._looked() or status
                 self._told()
+                if self._stopping and not self._workers:
+                    break
                 self._sleep(wake)
         finally:
             signal.set_wakeup_fd(-1)
