@@ -32,7 +32,7 @@ from jupyter_aiinfra.serving.wire import (
 
 __all__ = ["App", "Options"]
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _READY_SECONDS = 1.0
 _GONE = 499
@@ -75,7 +75,7 @@ class _Request:
         return self.headers.get(b"accept", b"*/*").decode("latin-1").lower()
 
 
-Handler = Callable[[_Request], Awaitable[Answer]]
+_Handler = Callable[[_Request], Awaitable[Answer]]
 
 
 class App:
@@ -103,7 +103,7 @@ class App:
         self._ready = (-_READY_SECONDS, False)
         self._surface = documented(self)
         # The path to what answers it, by method. Those in _OPEN want no key.
-        self._routes: dict[str, dict[str, Handler]] = {
+        self._routes: dict[str, dict[str, _Handler]] = {
             "/predict": {"POST": self._predict},
             "/invocations": {"POST": self._invocations},
             "/ping": {"GET": self._ping},
@@ -158,7 +158,7 @@ class App:
                 # It works as fast as it can, which is no reason to send everybody away.
                 pass
             except Fault as fault:
-                log.warning("not ready: %s", fault)
+                _log.warning("not ready: %s", fault)
                 good = False
         self._ready = (time.monotonic(), good)
         return good
@@ -199,8 +199,8 @@ class App:
             return fault_answer(fault)
         except ClientGone:
             raise
-        except Exception:
-            log.exception("%s %s", scope["method"], scope["path"])
+        except Exception:  # noqa: BLE001 - whatever it is, the client is answered
+            _log.exception("%s %s", scope["method"], scope["path"])
             return fault_answer(Fault("this should not have happened; it is in the log"))
 
     async def _routed(

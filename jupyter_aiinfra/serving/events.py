@@ -16,7 +16,7 @@ from jupyter_aiinfra.serving.wire import Receive
 
 __all__ = ["Streams"]
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _END = object()
 
@@ -76,9 +76,9 @@ class Streams:
                     yield b"event: end\ndata: {}\n\n"
                     return
                 yield b"data: " + msgspec.json.encode(part, enc_hook=listed) + b"\n\n"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a model is other people's code
             # Its status has long been sent; the event says it.
-            log.exception("the model failed in the middle of an answer")
+            _log.exception("the model failed in the middle of an answer")
             told = msgspec.json.encode({"error": f"the model failed: {type(error).__name__}"})
             yield b"event: error\ndata: " + told + b"\n\n"
         finally:

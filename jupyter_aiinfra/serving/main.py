@@ -29,7 +29,7 @@ from jupyter_aiinfra.serving.worker import CANNOT, Work, serve
 
 __all__ = ["main"]
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _WORK = "AIINFRA_SERVING_WORK"
 _BACKLOG = 2048
@@ -226,7 +226,7 @@ class _Parent:
             grown = min(_LONGEST_PAUSE_SECONDS, 2 * self._pause[number] or 0.1)
             self._pause[number] = 0.0 if steady else grown
             self._due[number] = now + self._pause[number]
-            log.warning(
+            _log.warning(
                 "worker %d (process %d) ended with %d; the next in %.1f s",
                 *(number, worker.pid, code, self._pause[number]),
             )

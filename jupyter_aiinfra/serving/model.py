@@ -34,6 +34,9 @@ __all__ = [
 
 MANIFEST = "endpoint.json"
 
+_LEAST_TIMES = 3
+_WARM_SECONDS = 1.0
+
 
 class CannotServe(Exception):
     """What is in the folder cannot be served; the text says why."""
@@ -128,7 +131,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise CannotServe(f"{path}: {error}") from error
 
 
-def load_model(folder: Path, *, warm_up: int = 3) -> Served:
+def load_model(folder: Path, *, warm_up: int = 30) -> Served:
     """Load what is in `folder` and answer its example a few times.
 
     Puts the folder at the head of ``sys.path``: one model a process.
@@ -184,10 +187,17 @@ def _example(manifest: Manifest, signature: Signature) -> Batch | None:
 
 
 def _warmed(predictor: Predictor, example: Batch | None, *, times: int) -> float:
-    """Answer `example` a few times; return the seconds of the best, or infinity without one."""
+    """Answer `example` a few times; return the seconds of the best, or infinity without one.
+
+    Three times at least; more only where that is quick, as the best of few is still a slow one on
+    a machine that does something else.
+    """
     best = float("inf")
-    for _ in range(times if example is not None else 0):
+    first = time.perf_counter()
+    for number in range(times if example is not None else 0):
         batch = cast("Batch", example)
+        if number > _LEAST_TIMES and time.perf_counter() - first > _WARM_SECONDS:
+            break
         begun = time.perf_counter()
         try:
             answer = predictor.predict(batch)

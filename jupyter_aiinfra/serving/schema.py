@@ -79,8 +79,7 @@ class Field:
         elif self.kind == "b":
             schema = {"type": "boolean"}
         elif self.kind == "f":
-            most = float(np.finfo(DTYPES[self.dtype]).max)
-            schema = {"type": "number", "minimum": -most, "maximum": most}
+            schema = {"type": "number"} | _range(DTYPES[self.dtype])
         else:
             info = np.iinfo(DTYPES[self.dtype])
             schema = {"type": "integer", "minimum": int(info.min), "maximum": int(info.max)}
@@ -162,6 +161,17 @@ class Field:
 
     def _out_of_range(self, where: str) -> BadInput:
         return BadInput(f"does not fit into {self.dtype}", field=where)
+
+
+def _range(dtype: np.dtype[Any]) -> dict[str, float]:
+    """Return which numbers of JSON do not become infinite in a float type."""
+    info = np.finfo(dtype)
+    most = float(info.max)
+    # From the middle between the greatest number and what would be the next one on.
+    beyond = most + math.ldexp(1.0, info.maxexp - 2 - info.nmant)
+    if math.isfinite(beyond):
+        return {"exclusiveMinimum": -beyond, "exclusiveMaximum": beyond}
+    return {"minimum": -most, "maximum": most}
 
 
 def _shape_text(shape: Sequence[Any]) -> str:

@@ -16,9 +16,9 @@ from jupyter_aiinfra.serving.formats import compressed, decompressed
 __all__ = ["JSON", "Answer", "ClientGone", "Receive", "Scope", "Send", "fault_answer", "read_body"]
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+_Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[_Message]]
+Send = Callable[[_Message], Awaitable[None]]
 
 JSON = b"application/json"
 

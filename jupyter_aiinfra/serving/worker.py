@@ -19,7 +19,7 @@ from jupyter_aiinfra.serving.model import CannotServe, load_model
 
 __all__ = ["CANNOT", "Work", "serve"]
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 # The exit status of a worker that would fail again.
 CANNOT = 3
@@ -69,7 +69,7 @@ class _Server(uvicorn.Server):
             asyncio.get_running_loop().add_reader(self._life, self._orphaned)
 
     def _orphaned(self) -> None:
-        log.warning("the parent is gone: draining")
+        _log.warning("the parent is gone: draining")
         asyncio.get_running_loop().remove_reader(self._life or 0)
         self._app.draining = self.should_exit = True
 
@@ -82,7 +82,7 @@ class _Server(uvicorn.Server):
             loop = asyncio.get_event_loop()
             loop.call_soon_threadsafe(loop.call_later, self._notice_seconds, self._leave)
         self._app.draining = True
-        log.info("signal %d: draining", sig)
+        _log.info("signal %d: draining", sig)
 
     def _leave(self) -> None:
         self.should_exit = True
@@ -105,6 +105,8 @@ def serve(work: Work) -> int:
         http="httptools",
         loop="uvloop",
         ws="none",
+        # Nothing here asks who calls, and a router in front is no reason to trust its headers.
+        proxy_headers=False,
         lifespan="off",
         access_log=False,
         log_config=None,

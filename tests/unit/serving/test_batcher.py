@@ -68,15 +68,22 @@ class TestInline:
         assert model.sizes == [2, 1]
         batcher.close()
 
-    async def test_a_call_that_turns_out_long_moves_to_the_thread(self) -> None:
+    async def test_calls_that_turn_out_long_move_to_the_thread(self) -> None:
         model = Model()
         batcher = Batcher(model, limits=Limits(), single_seconds=0)
-        model.go.clear()
-        threading.Timer(0.02, model.go.set).start()
-        await batcher.submit(x(1))
-        assert not batcher.inline
-        await batcher.submit(x(1))
-        assert batcher.inline, "short again"
+        for stays in (True, True, False):
+            model.go.clear()
+            timer = threading.Timer(0.02, model.go.set)
+            timer.start()
+            await batcher.submit(x(1))
+            timer.join()
+            assert batcher.inline == stays
+        # The first of them that is not held up by something else on this machine brings it back.
+        for _ in range(1000):
+            await batcher.submit(x(1))
+            if batcher.inline:
+                break
+        assert batcher.inline
         batcher.close()
 
 

@@ -121,7 +121,15 @@ def test_the_json_schema_is_one(signature: Signature) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "good"), [([[1, 2]], True), ([[1, 1e39]], False), ([[1]], False), ([], False)]
+    ("inputs", "good"),
+    [
+        ([[1, 2]], True),
+        ([[3.402823466385289e38, 0]], True),
+        ([[-3.4028236e38, 0]], False),
+        ([[1, 1e39]], False),
+        ([[1]], False),
+        ([], False),
+    ],
 )
 def test_schema_and_reader_agree(inputs: Any, good: bool) -> None:
     assert jsonschema.Draft202012Validator(ONE.json_schema()).is_valid(inputs) == good
