@@ -2,7 +2,8 @@
 
 Three loaders: ``function`` (a Python function in a file of the folder), ``torch`` (a module, its
 weights beside it, or a program that ``torch.export`` wrote) and ``mlflow`` (a model folder, or the
-URI of one in a registry). Weights are read as tensors only, never unpickled.
+URI of one in a registry). Weights of torch are read as tensors only, never unpickled; what MLflow
+loads it loads in its own way.
 """
 
 from __future__ import annotations

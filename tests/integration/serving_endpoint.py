@@ -66,7 +66,8 @@ class Endpoint:
         until = time.monotonic() + 60
         while self.url.startswith("http"):
             try:
-                if requests.get(f"{self.url}/readyz", timeout=10).ok:
+                # The socket is there before the model: what is asked then waits for it.
+                if requests.get(f"{self.url}/readyz", timeout=60).ok:
                     break
             except requests.ConnectionError:
                 time.sleep(0.05)

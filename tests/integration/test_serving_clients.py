@@ -97,6 +97,46 @@ def test_mlflows_own_client(tmp_path: Path) -> None:
         assert "dataframe_split.b: is missing" in done.stdout
 
 
+_SAVE = """
+import sys
+import numpy as np
+import pandas as pd
+import mlflow
+from mlflow.models import infer_signature
+from sklearn.linear_model import LinearRegression
+
+frame = pd.DataFrame({"a": [0.0, 1.0, 2.0], "b": [0.0, 2.0, 1.0]})
+line = LinearRegression().fit(frame, frame["a"] + 10 * frame["b"])
+mlflow.sklearn.save_model(
+    line, sys.argv[1], signature=infer_signature(frame, line.predict(frame)),
+    pip_requirements=["scikit-learn"],
+)
+"""
+
+
+def test_a_model_of_mlflow_with_the_signature_it_was_logged_with(tmp_path: Path) -> None:
+    folder = model_folder(
+        tmp_path / "line",
+        entry="",
+        loader="mlflow",
+        inputs=[],
+        outputs=[],
+        example={"a": [1.0], "b": [2.0]},
+    )
+    manifest = json.loads((folder / "endpoint.json").read_text()) | {"entry": "model"}
+    (folder / "endpoint.json").write_text(json.dumps(manifest))
+    argv = [sys.executable, "-c", _SAVE, str(folder / "model")]
+    saved = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert saved.returncode == 0, saved.stderr
+    with Endpoint(folder) as endpoint:
+        for body in ({"a": [1.0], "b": [2.0]}, {"a": [1, 3], "b": [2, 0]}):
+            answer = requests.post(f"{endpoint.url}/predict", json={"inputs": body}, timeout=30)
+            told = answer.json()["outputs"]
+            assert np.allclose(told, np.array(body["a"]) + 10 * np.array(body["b"])), answer.text
+        wrong = requests.post(f"{endpoint.url}/predict", json={"inputs": {"a": [1]}}, timeout=30)
+        assert wrong.status_code == 400
+
+
 def test_requests(endpoint: Endpoint) -> None:
     with requests.Session() as session:
         for number in range(20):
