@@ -20,6 +20,7 @@ __all__ = ["TOPICS", "CannotMeasure", "Measure", "Run", "Topic", "in_turn", "loa
 TOPICS = {
     "cell": "benchmarks.cell",
     "cost": "benchmarks.cost",
+    "endpoint": "benchmarks.endpoint",
     "gpus": "benchmarks.gpus",
     "lab": "benchmarks.lab",
     "ssh": "benchmarks.ssh",

@@ -1,0 +1,87 @@
+"""A client that costs little: the same request again and again on each of some connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import cast
+
+import uvloop
+
+__all__ = ["Client", "main"]
+
+
+class Client(asyncio.Protocol):
+    """One connection; asks again as soon as it is answered."""
+
+    def __init__(self, request: bytes, times: list[float], failed: list[int]) -> None:
+        self._request = request
+        self._times = times
+        self._failed = failed
+        self._left = 0
+        self._begun = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the first time."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._ask()
+
+    def _ask(self) -> None:
+        self._begun = time.perf_counter()
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Count an answer when all of it is there."""
+        if not self._left:
+            head, _, body = data.partition(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 200"):
+                self._failed.append(1)
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            self._left = length - len(body)
+        else:
+            self._left -= len(data)
+        if not self._left:
+            self._times.append(time.perf_counter() - self._begun)
+            self._ask()
+
+
+async def _load(port: int, path: str, body: bytes, connections: int, seconds: float) -> object:
+    head = f"POST {path} HTTP/1.1\r\nHost: endpoint\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    times: list[float] = []
+    failed: list[int] = []
+    loop = asyncio.get_running_loop()
+    clients = [
+        await loop.create_connection(lambda: Client(request, times, failed), "127.0.0.1", port)
+        for _ in range(connections)
+    ]
+    # The first part of it warms everything up.
+    await asyncio.sleep(seconds / 4)
+    times.clear()
+    begun = time.perf_counter()
+    await asyncio.sleep(seconds)
+    taken = sorted(times)
+    rate = len(taken) / (time.perf_counter() - begun)
+    for transport, _ in clients:
+        transport.abort()
+    return {
+        "rate": rate,
+        "p50": taken[len(taken) // 2],
+        "p99": taken[len(taken) * 99 // 100],
+        "answers": len(taken),
+        "failed": len(failed),
+    }
+
+
+def main() -> None:
+    """Run from the command line: port, path, connections, seconds; the body on standard input."""
+    port, path, connections, seconds = sys.argv[1:]
+    body = sys.stdin.buffer.read()
+    told = uvloop.run(_load(int(port), path, body, int(connections), float(seconds)))
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

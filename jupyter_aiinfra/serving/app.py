@@ -1,0 +1,381 @@
+"""The ASGI application: what is asked often is answered here, the rest by :mod:`.surface`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from jupyter_aiinfra.serving import formats, invocations, oip
+from jupyter_aiinfra.serving.batcher import Batcher, Limits
+from jupyter_aiinfra.serving.events import Streams
+from jupyter_aiinfra.serving.faults import BadInput, Busy, Fault, NotServed, Unsupported
+from jupyter_aiinfra.serving.keys import Keys
+from jupyter_aiinfra.serving.metrics import Metrics
+from jupyter_aiinfra.serving.model import Served
+from jupyter_aiinfra.serving.schema import Batch, Reader, listed
+from jupyter_aiinfra.serving.surface import documented
+from jupyter_aiinfra.serving.wire import (
+    Answer,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    fault_answer,
+    read_body,
+)
+
+__all__ = ["App", "Options"]
+
+_log = logging.getLogger(__name__)
+
+_READY_SECONDS = 1.0
+_GONE = 499
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What an endpoint allows.
+
+    Parameters
+    ----------
+    body_seconds
+        Within which the body of a request has to arrive.
+    origins
+        Whose pages may call it from a browser; ``*`` is any.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    body_bytes: int = 16 * 2**20
+    body_seconds: float = 30.0
+    origins: tuple[str, ...] = ()
+    streams: int = 32
+
+
+class _Request:
+    __slots__ = ("body", "headers", "receive")
+
+    def __init__(self, headers: dict[bytes, bytes], receive: Receive) -> None:
+        self.headers = headers
+        self.receive = receive
+        self.body = b""
+
+    @property
+    def kind(self) -> str:
+        told = self.headers.get(b"content-type", b"application/json")
+        return told.decode("latin-1").partition(";")[0].strip().lower()
+
+    @property
+    def accept(self) -> str:
+        return self.headers.get(b"accept", b"*/*").decode("latin-1").lower()
+
+
+_Handler = Callable[[_Request], Awaitable[Answer]]
+
+
+class App:
+    """One model behind HTTP.
+
+    Call it from one event loop only; :meth:`close` when that ends.
+    """
+
+    def __init__(
+        self,
+        served: Served,
+        *,
+        options: Options | None = None,
+        keys: Keys | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.served = served
+        self.options = options or Options()
+        self.metrics = metrics or Metrics()
+        self.draining = False
+        self._keys = keys
+        self._reader = Reader(served.signature)
+        self._made: Batcher | None = None
+        self._streams = Streams(self.options.streams)
+        self._ready = (-_READY_SECONDS, False)
+        self._surface = documented(self)
+        # The path to what answers it, by method. Those in _OPEN want no key.
+        self._routes: dict[str, dict[str, _Handler]] = {
+            "/predict": {"POST": self._predict},
+            "/invocations": {"POST": self._invocations},
+            "/ping": {"GET": self._ping},
+            "/version": {"GET": self._mlflow_version},
+            "/v2": {"GET": self._server},
+            "/v2/health/live": {"GET": self._live},
+            "/v2/health/ready": {"GET": self._v2_ready},
+        }
+        model = f"/v2/models/{served.name}"
+        for path in (model, f"{model}/versions/{served.version}"):
+            self._routes[path] = {"GET": self._metadata}
+            self._routes[f"{path}/ready"] = {"GET": self._v2_ready}
+            self._routes[f"{path}/infer"] = {"POST": self._infer}
+        self._open = {"/ping", "/version", "/v2/health/live", "/v2/health/ready"}
+
+    @property
+    def batcher(self) -> Batcher:
+        """What asks the model; made when there is a loop."""
+        if self._made is None:
+            self._made = Batcher(
+                self.served.predict,
+                limits=self.options.limits,
+                single_seconds=self.served.single_seconds,
+                note=self._noted,
+            )
+        return self._made
+
+    def _noted(self, rows: int, seconds: float) -> None:
+        self.metrics.batch(rows, seconds)
+        self.metrics.queue(self.batcher.queued_rows)
+
+    def close(self) -> None:
+        """Let threads end. May be called twice."""
+        if self._made is not None:
+            self._made.close()
+        self._streams.close()
+
+    async def ready(self) -> bool:
+        """Whether the model answers its example now; asked at most once a second."""
+        if self.draining:
+            return False
+        at, good = self._ready
+        now = time.monotonic()
+        if now - at < _READY_SECONDS:
+            return good
+        self._ready = (now, good)
+        good = True
+        if self.served.example is not None:
+            try:
+                await self.batcher.submit(self.served.example, key="ready")
+            except Busy:
+                # It works as fast as it can, which is no reason to send everybody away.
+                pass
+            except Fault as fault:
+                _log.warning("not ready: %s", fault)
+                good = False
+        self._ready = (time.monotonic(), good)
+        return good
+
+    # --- ASGI --------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._surface(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.metrics.began()
+        status = _GONE
+        try:
+            answer = await self._answer(scope, headers, receive)
+            if answer is None:
+                status = await self._asked_surface(scope, receive, send)
+                return
+            status = answer.status
+            origin = headers.get(b"origin")
+            if origin is not None:
+                self._allow(answer, origin)
+            await answer.send(send, accepted=headers.get(b"accept-encoding"))
+        except ClientGone:
+            status = _GONE
+        finally:
+            self.metrics.ended(status, time.perf_counter() - begun)
+
+    async def _answer(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive
+    ) -> Answer | None:
+        """Return the answer, an error included; ``None`` for what the surface answers."""
+        try:
+            return await self._routed(scope["path"], scope["method"], headers, receive)
+        except Fault as fault:
+            return fault_answer(fault)
+        except ClientGone:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the client is answered
+            _log.exception("%s %s", scope["method"], scope["path"])
+            return fault_answer(Fault("this should not have happened; it is in the log"))
+
+    async def _routed(
+        self, path: str, method: str, headers: dict[bytes, bytes], receive: Receive
+    ) -> Answer | None:
+        if method == "OPTIONS" and b"access-control-request-method" in headers:
+            return Answer(status=204)
+        methods = self._routes.get(path)
+        if methods is None:
+            if path.startswith("/v2/"):
+                raise NotServed(f"{path}: this is {self.served.name}, {self.served.version}")
+            if path == "/metrics":
+                self._admit(headers, "metrics")
+            return None
+        handler = methods.get(method)
+        if handler is None:
+            allow = (b"allow", ", ".join(methods).encode())
+            return Answer(status=405, body=b'{"error":"no such method"}', headers=[allow])
+        if path not in self._open:
+            self._admit(headers, "predict")
+        request = _Request(headers, receive)
+        if method == "POST":
+            request.body = await read_body(
+                receive,
+                headers,
+                limit_bytes=self.options.body_bytes,
+                seconds=self.options.body_seconds,
+            )
+        return await handler(request)
+
+    def _admit(self, headers: dict[bytes, bytes], scope: str) -> None:
+        if self._keys is not None:
+            told = headers.get(b"authorization") or headers.get(b"x-api-key")
+            self._keys.admit(told, scope)
+
+    async def _asked_surface(self, scope: Scope, receive: Receive, send: Send) -> int:
+        status = 500
+
+        async def noted(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await self._surface(scope, receive, noted)
+        return status
+
+    def _allow(self, answer: Answer, origin: bytes) -> None:
+        origins = self.options.origins
+        if origin.decode("latin-1") in origins or "*" in origins:
+            answer.headers += [
+                (b"access-control-allow-origin", origin),
+                (b"access-control-allow-methods", b"GET, POST"),
+                (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
+                (b"access-control-max-age", b"600"),
+                (b"vary", b"origin"),
+            ]
+
+    # --- asking the model --------------------------------------------------------------------
+
+    async def _asked(self, batch: Batch, receive: Receive) -> Batch:
+        batcher = self.batcher
+        key = None
+        if isinstance(batch, Mapping) and self.served.signature.ragged:
+            key = tuple(array.shape[1:] for array in batch.values())
+        future = batcher.submit(batch, key=key)
+        if batcher.inline:
+            # Over before anybody could notice that the client has gone.
+            return await future
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((future, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not future.done():
+                raise ClientGone
+            return future.result()
+        finally:
+            future.cancel()
+            gone.cancel()
+
+    async def _predict(self, request: _Request) -> Answer:
+        batch = self._read(request)
+        accept = request.accept
+        if "text/event-stream" in accept:
+            return self._stream(batch, request)
+        answer = await self._asked(batch, request.receive)
+        if isinstance(answer, Mapping):
+            for kind in (formats.NPY, formats.SAFETENSORS):
+                if kind in accept or ("*/*" in accept and request.kind == kind):
+                    return Answer(body=_as_bytes(answer, kind), kind=kind.encode())
+            if len(answer) == 1:
+                told: Any = listed(next(iter(answer.values())))
+            else:
+                told = {name: listed(array) for name, array in answer.items()}
+        else:
+            told = answer
+        body = {"outputs": told, "version": self.served.version}
+        return Answer(body=msgspec.json.encode(body, enc_hook=listed))
+
+    def _read(self, request: _Request) -> Batch:
+        kind = request.kind
+        signature = self.served.signature
+        if kind == "application/json":
+            return self._reader.read(request.body)
+        if signature.free or kind not in (formats.NPY, formats.SAFETENSORS):
+            takes = "JSON" if signature.free else f"JSON, {formats.NPY} and {formats.SAFETENSORS}"
+            raise Unsupported(f"content type {kind!r}: this model takes {takes}")
+        if kind == formats.SAFETENSORS:
+            return signature.checked(formats.from_safetensors(request.body))
+        if len(signature.inputs) != 1:
+            raise BadInput("an array has no name, and this model takes several inputs")
+        return signature.checked({signature.inputs[0].name: formats.from_npy(request.body)})
+
+    def _stream(self, batch: Batch, request: _Request) -> Answer:
+        if self.served.stream is None:
+            raise Unsupported("this model does not answer in parts")
+        parts = self._streams.open(self.served.stream, batch, request.receive)
+        return Answer(
+            kind=b"text/event-stream", headers=[(b"cache-control", b"no-store")], stream=parts
+        )
+
+    async def _invocations(self, request: _Request) -> Answer:
+        if request.kind == "text/csv":
+            batch = invocations.read_csv(request.body, self.served.signature)
+        elif request.kind == "application/json":
+            batch = invocations.read_invocation(request.body, self.served.signature, self._reader)
+        else:
+            raise Unsupported(f"content type {request.kind!r}: JSON and text/csv are accepted")
+        return Answer(body=invocations.predictions(await self._asked(batch, request.receive)))
+
+    async def _infer(self, request: _Request) -> Answer:
+        told = request.headers.get(b"inference-header-content-length")
+        if told is not None and not told.isdigit():
+            raise BadInput("is no number", field="Inference-Header-Content-Length")
+        served = self.served
+        batch, asked = oip.read_infer(
+            request.body, None if told is None else int(told), served.signature
+        )
+        answer = await self._asked(batch, request.receive)
+        body, head = oip.write_infer(answer, asked, name=served.name, version=served.version)
+        if head is None:
+            return Answer(body=body)
+        length = (b"inference-header-content-length", b"%d" % head)
+        return Answer(body=body, kind=b"application/octet-stream", headers=[length])
+
+    # --- what does not ask it ----------------------------------------------------------------
+
+    async def _ping(self, _: _Request) -> Answer:
+        return Answer(body=b"\n", status=200 if await self.ready() else 503)
+
+    async def _mlflow_version(self, _: _Request) -> Answer:
+        return Answer(body=self.served.version.encode(), kind=b"text/plain")
+
+    async def _server(self, _: _Request) -> Answer:
+        told = {"name": "jupyter_aiinfra", "version": "2", "extensions": ["binary_tensor_data"]}
+        return Answer(body=msgspec.json.encode(told))
+
+    async def _live(self, _: _Request) -> Answer:
+        return Answer(body=b"{}")
+
+    async def _v2_ready(self, _: _Request) -> Answer:
+        return Answer(body=b"{}", status=200 if await self.ready() else 503)
+
+    async def _metadata(self, _: _Request) -> Answer:
+        served = self.served
+        return Answer(
+            body=msgspec.json.encode(oip.metadata(served.name, served.version, served.signature))
+        )
+
+
+def _as_bytes(answer: Mapping[str, Any], kind: str) -> bytes:
+    if kind == formats.SAFETENSORS:
+        return formats.to_safetensors(answer)
+    if len(answer) != 1:
+        raise Unsupported(f"there are several outputs; ask for {formats.SAFETENSORS} or JSON")
+    array = next(iter(answer.values()))
+    if array.dtype.hasobject:
+        raise Unsupported("the output is text; ask for JSON")
+    return formats.to_npy(array)
