@@ -119,8 +119,7 @@ $(EXTRAS)/.installed: $(VENV)/.aiinfra-installed
 	@touch $@
 
 integration: setup system extras ## The other half: real processes, databases, notebooks and packages
-	$(PY) -m pytest -q $(SHARED) --no-loadscope-reorder --timeout 300 \
-	  tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(SHARED) --timeout 300 tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
 	$(PY) -m pytest -q -n $(BROWSERS) --dist load tests/browser $(PYTEST_ARGS)
 
 screenshots: setup system ## Take the pictures of the documentation, from the real thing

@@ -23,6 +23,7 @@ TOPICS = {
     "endpoint": "benchmarks.endpoint",
     "gpus": "benchmarks.gpus",
     "lab": "benchmarks.lab",
+    "schedule": "benchmarks.schedule",
     "ssh": "benchmarks.ssh",
 }
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.site import COMMAND, Site, open_site
 
-ROOM_BYTES = 3 << 20
+ROOM_BYTES = 6 << 20
 # Rank 0 ends at the first write that fails; the other, as logging does, takes no notice and goes on
 # to fill whatever room there is until it is ended.
 FILLING = """

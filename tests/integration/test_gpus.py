@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,22 @@ def mock(tmp_path: Path, library: Path) -> MockNvml:
     return mock
 
 
-def probes() -> list[int]:
-    """Return the processes that run a probe."""
+def probes(homes: Sequence[Path] = ()) -> list[int]:
+    """Return the processes that run a probe; those of tests in other workers are theirs.
+
+    `homes` are those of hosts, on which a process knows nothing of us.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    marks = [f"PYTEST_XDIST_WORKER={worker}".encode(), *(os.fsencode(home) for home in homes)]
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
             is_probe = any(word.endswith(b"node/probe.py") or b"/fd/" in word for word in words)
             if is_probe and b"-S" in words:
-                found.append(int(entry.name))
+                environ = (entry / "environ").read_bytes()
+                if worker is None or any(mark in environ for mark in marks):
+                    found.append(int(entry.name))
     return found
 
 
@@ -66,9 +73,9 @@ async def first(engine: Engine, scope: Scope, wants: Callable[[Frame], Any]) -> 
     return await asyncio.wait_for(look(), 40)
 
 
-async def gone() -> None:
+async def gone(homes: Sequence[Path] = ()) -> None:
     async def wait() -> None:
-        while probes():  # noqa: ASYNC110 - processes have no event
+        while probes(homes):  # noqa: ASYNC110 - processes have no event
             await asyncio.sleep(0.05)
 
     await asyncio.wait_for(wait(), 30)
@@ -149,9 +156,10 @@ async def test_over_ssh_one_channel_a_node_and_nothing_left(cluster: Cluster) ->
         )
         assert [node.name for node in frames[0].nodes] == ["gpu1", "gpu2"]
         assert frames[1].samples["gpu1"].node.cpu_count == os.cpu_count()
-        assert len(probes()) == 2
+        homes = [host.home for host in cluster.hosts.values()]
+        assert len(probes(homes)) == 2
         past = engine.telemetry.history(both, since=time.time() - 60)
         assert set(past) == {"gpu1", "gpu2"}
-        await gone()
+        await gone(homes)
     finally:
         await engine.aclose()
