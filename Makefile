@@ -4,13 +4,11 @@
 #   PYTHON=python3  what a new environment is made with
 #   PYTEST_ARGS=…   handed to every pytest, for example PYTEST_ARGS='-k store -x'
 #   WORKERS=4       processes that share the tests, which mostly wait; 0 for none
-#   BROWSERS=2      the same for those in a browser, which work
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 WORKERS ?= 4
-BROWSERS ?= 2
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -120,7 +118,7 @@ $(EXTRAS)/.installed: $(VENV)/.aiinfra-installed
 
 integration: setup system extras ## The other half: real processes, databases, notebooks and packages
 	$(PY) -m pytest -q $(SHARED) --timeout 300 tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
-	$(PY) -m pytest -q -n $(BROWSERS) --dist load tests/browser $(PYTEST_ARGS)
+	$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
 screenshots: setup system ## Take the pictures of the documentation, from the real thing
 	$(PY) -m scripts.screenshots
