@@ -19,15 +19,21 @@ PAGE = ".aiinfra-JobPage"
 ROWS = f"{PAGE} .aiinfra-row"
 MOST_ROWS_IN_PAGE = 80
 
+# Rank 1 waits for the other before it fails: the launcher then ends whoever still prints.
 MANY = """
-import os
+import os, pathlib, time
 print("this is rank", os.environ["RANK"])
 for n in range(300_000):
     print(f"step {n} \\x1b[3{n % 7 + 1}mloss\\x1b[0m <b>{1 / (n + 1):.6f}</b>")
 for n in range(5000):
     print("the same again")
-print("long " * 200)
+print("long " * 200, flush=True)
+done = pathlib.Path("all-is-printed")
+if os.environ["RANK"] == "0":
+    done.touch()
 if os.environ["RANK"] == "1":
+    while not done.exists():
+        time.sleep(0.05)
     raise ValueError("bad batch <img src=x>")
 """
 FLOOD = """
