@@ -15,8 +15,9 @@ import {
   type BudgetPeriod,
   type BudgetScope
 } from '../models/budgetdraft';
-import { refusalText, showForm } from './formdialog';
-import { Choice, Labelled, TextInput } from './formfields';
+import { DraftField, given } from './draftfield';
+import { showForm } from './formdialog';
+import { Choice, TextInput, type IControlProps } from './formfields';
 import { useSignal } from './usesignal';
 
 /** Show the form; the budget that was set by it, or `null` where it was closed instead. */
@@ -149,28 +150,15 @@ function Field({
   draft,
   trans,
   name,
-  label,
-  help,
-  children
+  ...shown
 }: IFieldsProps & {
   name: BudgetField;
   label: string;
   help: string;
-  children: React.ReactElement<ReturnType<typeof given>>;
+  children: React.ReactElement<IControlProps>;
 }): React.JSX.Element {
-  const problem = refusalText(draft.refusals[name]) || faultText(draft.problems[name], name, trans);
-  return (
-    <Labelled id={`aiinfra-budget-${name}`} {...{ label, help, problem }}>
-      {children}
-    </Labelled>
-  );
-}
-
-function given(
-  draft: BudgetDraft,
-  name: BudgetField
-): { value: string; onText: (text: string) => void } {
-  return { value: draft.texts[name], onText: text => draft.set(name, text) };
+  const fault = faultText(draft.problems[name], name, trans);
+  return <DraftField form="budget" {...{ draft, name, fault }} {...shown} />;
 }
 
 function amountHelp({ currency }: BudgetDraft, trans: TranslationBundle): string {

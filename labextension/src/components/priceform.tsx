@@ -6,8 +6,9 @@ import React from 'react';
 import type { CatalogItem, PriceItem } from '../api/types';
 import { priceAgeText } from '../cost/text';
 import type { PriceDraft, PriceFault, PriceField } from '../models/pricedraft';
-import { refusalText, showForm } from './formdialog';
-import { Choice, Flag, Labelled, MomentInput, TextInput } from './formfields';
+import { DraftField, given } from './draftfield';
+import { showForm } from './formdialog';
+import { Choice, Flag, MomentInput, TextInput, type IControlProps } from './formfields';
 import { useSignal } from './usesignal';
 
 /** Show the form; the price that was said by it, or `null` where it was closed instead. */
@@ -149,28 +150,15 @@ function Field({
   draft,
   trans,
   name,
-  label,
-  help,
-  children
+  ...shown
 }: IFieldsProps & {
   name: PriceField;
   label: string;
   help: string;
-  children: React.ReactElement<ReturnType<typeof given>>;
+  children: React.ReactElement<IControlProps>;
 }): React.JSX.Element {
-  const problem = refusalText(draft.refusals[name]) || faultText(draft.problems[name], trans);
-  return (
-    <Labelled id={`aiinfra-price-${name}`} {...{ label, help, problem }}>
-      {children}
-    </Labelled>
-  );
-}
-
-function given(
-  draft: PriceDraft,
-  name: PriceField
-): { value: string; onText: (text: string) => void } {
-  return { value: draft.texts[name], onText: text => draft.set(name, text) };
+  const fault = faultText(draft.problems[name], trans);
+  return <DraftField form="price" {...{ draft, name, fault }} {...shown} />;
 }
 
 /** `8 × H100 · $6.88/GPU-h`. */

@@ -129,8 +129,6 @@ export class LogModel {
     this._newsBytes = news.total_bytes;
     this._put(news);
     this._changed.emit();
-    // Rows in sight may have changed without being told of: nobody else would ask for them.
-    this._fetch();
   }
 
   /** Forget a failure and ask again at once. */
