@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from benchmarks.asking import asked_in_turn
 from benchmarks.figure import Figure, Goal, Judged
 from benchmarks.registry import Run
 from jupyter_aiinfra.cost.bill import Scope
@@ -39,19 +40,13 @@ def asked(run: Run) -> Sequence[Figure]:
         ),
         "what a project has spent": lambda: ledger.spend(Scope(project="project4"), start=1.0),
     }
-    took: dict[str, list[float]] = {name: [] for name in questions}
-    for number in range(1, run.rounds + 1):
-        for name, ask in questions.items():
-            begun = time.perf_counter()
-            ask()
-            took[name].append(1000 * (time.perf_counter() - begun))
-        run.say(f"asked {number}/{run.rounds}: {took['by job'][-1]:.0f} ms by job")
+    took = asked_in_turn(run, "asked", questions)
     store.close()
     return tuple(
         Figure(
             name=f"%cost over a million rows, {name}",
             unit="ms",
-            ours=tuple(rounds),
+            ours=rounds,
             judged=Judged.OURS,
             goal=Goal(limit=300),
             note=f"{_JOBS:,} jobs of {_HOURS:,} hours each in a SQLite file; days are added up "

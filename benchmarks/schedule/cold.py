@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import nbformat
+from typing import Any
 
 from benchmarks.figure import Figure, Goal, Judged
 from benchmarks.registry import Run, in_turn
@@ -88,9 +88,18 @@ def _raw(notebook: Path) -> float:
 
 
 def _trivial(path: Path) -> Path:
-    made = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell("print(x + 1)")],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-    )
-    nbformat.write(made, path)
+    cells: list[dict[str, Any]] = [
+        {
+            "cell_type": "code",
+            "id": f"c{number}",
+            "metadata": {},
+            "source": source,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for number, source in enumerate(("x = 1", "print(x + 1)"))
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    made = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(made), encoding="utf-8")
     return path

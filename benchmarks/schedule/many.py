@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import insert
 
+from benchmarks.asking import asked_in_turn
 from benchmarks.figure import Figure, Goal, Judged
 from benchmarks.registry import Run
 from jupyter_aiinfra.engine import Engine
@@ -84,19 +85,13 @@ def listed(run: Run) -> Sequence[Figure]:
         "those that failed": lambda: store.runs(states=[RunState.FAILED], limit=100),
         "by a text": lambda: store.runs(text="why 99", limit=100),
     }
-    took: dict[str, list[float]] = {name: [] for name in questions}
-    for number in range(1, run.rounds + 1):
-        for name, ask in questions.items():
-            begun = time.perf_counter()
-            ask()
-            took[name].append(1000 * (time.perf_counter() - begun))
-        run.say(f"listed {number}/{run.rounds}: {took['by a text'][-1]:.0f} ms by a text")
+    took = asked_in_turn(run, "listed", questions)
     store.close()
     return tuple(
         Figure(
             name=f"of {_COUNT:,} runs, {name}",
             unit="ms",
-            ours=tuple(rounds),
+            ours=rounds,
             judged=Judged.OURS,
             goal=Goal(limit=200),
             note="a hundred of them at most, out of SQLite.",
