@@ -73,7 +73,11 @@ class Drafting:
         notebook = draft.notebook or (Path(old.notebook) if old else None)
         pool = draft.pool or (old.pool if old else None)
         if notebook is None or pool is None:
-            raise UsageError("a schedule needs a notebook and a pool", option="notebook")
+            raise UsageError(
+                "a schedule needs a notebook and a pool",
+                hint="report.ipynb --pool lab, say; %pool list tells which are attached",
+                option="notebook",
+            )
         self._store.get_pool(pool)
         form = form_of(await asyncio.to_thread(read_notebook, notebook))
         given = draft.parameters

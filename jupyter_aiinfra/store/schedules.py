@@ -79,7 +79,7 @@ class ScheduleRecords:
                 ids = ", ".join(each.id for each in fits)
                 raise UsageError(f"{name!r} may be several schedules: {ids}", hint="give one's id")
         names = [word for each in known for word in (each.name, each.id)]
-        hint = did_you_mean(name, names) or "%schedules lists them"
+        hint = did_you_mean(name, names) or "%schedule lists them"
         raise NotFound(f"there is no schedule {name!r}", hint=hint)
 
     def find_schedule(self, schedule_id: str) -> Schedule | None:
