@@ -20,6 +20,9 @@ DEMO := example_notebooks/quickstart.ipynb
 DEMO_HOME := $(abspath build/demo-home)
 EXTRAS := $(abspath build/extras)
 SHARED := -n $(WORKERS) --dist loadfile
+# Where real networks are cut and real machines are short of time, a failure is looked at twice. The
+# summary lists each test that needed it, so that it is mended rather than forgotten.
+TWICE := --reruns 1 -r aR
 NOTEBOOK_TESTS := $(wildcard tests/notebooks/test_*.py)
 
 .DEFAULT_GOAL := help
@@ -117,8 +120,8 @@ $(EXTRAS)/.installed: $(VENV)/.aiinfra-installed
 	@touch $@
 
 integration: setup system extras ## The other half: real processes, databases, notebooks and packages
-	$(PY) -m pytest -q $(SHARED) --timeout 300 tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
-	$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(SHARED) $(TWICE) --timeout 300 tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(TWICE) tests/browser $(PYTEST_ARGS)
 
 screenshots: setup system ## Take the pictures of the documentation, from the real thing
 	$(PY) -m scripts.screenshots
