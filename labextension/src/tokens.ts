@@ -43,13 +43,30 @@ import type {
   PoolItem,
   PoolKind,
   PoolsNews,
+  PreviewItem,
   PriceItem,
   PriceRequest,
   ProblemNews,
+  RunItem,
+  RunsPage,
+  ScheduleDetail,
+  ScheduleItem,
+  ScheduleRequest,
   TagRequest,
   Topic,
+  Values,
   WhatIfReport
 } from './api/types';
+import type {
+  Comparison,
+  NotebookContent,
+  RunNotebook,
+  RunNotebookNews,
+  RunProgress,
+  RunsNews,
+  SchedulesNews,
+  VersionDiff
+} from './models/schedulewire';
 
 /** The commands other extensions may call. Those on a job take `{ id: string }`. */
 export const CommandIDs = {
@@ -83,7 +100,23 @@ export const CommandIDs = {
   /** Takes `{ id }` of a job, which is never stopped for idle GPUs from then on. */
   leaveIdle: 'aiinfra:leave-idle',
   /** Takes `{ name }` of a pool. */
-  setPrice: 'aiinfra:set-price'
+  setPrice: 'aiinfra:set-price',
+  /** Takes `{ path }` of a notebook; that of the notebook in front where it is left out. */
+  scheduleNotebook: 'aiinfra:schedule-notebook',
+  // Those on a schedule take its `{ id }`.
+  editSchedule: 'aiinfra:edit-schedule',
+  duplicateSchedule: 'aiinfra:duplicate-schedule',
+  pauseSchedule: 'aiinfra:pause-schedule',
+  resumeSchedule: 'aiinfra:resume-schedule',
+  runSchedule: 'aiinfra:run-schedule',
+  removeSchedule: 'aiinfra:remove-schedule',
+  /** Takes `{ schedule, tab }`, both of which may be left out. */
+  openSchedules: 'aiinfra:open-schedules',
+  // Those on a run take its `{ id }`.
+  openRun: 'aiinfra:open-run',
+  cancelRun: 'aiinfra:cancel-run',
+  rerunRun: 'aiinfra:rerun-run',
+  removeRun: 'aiinfra:remove-run'
 } as const;
 
 /** What a search of jobs may be narrowed to. `state` is `active`, `ended` or one state. */
@@ -94,6 +127,24 @@ export interface IJobQuery {
   before?: string;
   limit?: number;
 }
+
+/** What runs of schedules may be narrowed to; the newest first. */
+export interface IRunQuery {
+  /** The id of their schedule. */
+  schedule?: string | undefined;
+  /** One state or several, with commas between them. */
+  state?: string | undefined;
+  /** In the id, the reason or the name of the schedule. */
+  text?: string | undefined;
+  /** Made since then, in seconds since the epoch. */
+  since?: number | undefined;
+  /** Those behind the run of this id. */
+  before?: string | undefined;
+  limit?: number | undefined;
+}
+
+/** As what the result of a run can be had. */
+export type ResultForm = 'ipynb' | 'html' | 'py' | 'pdf';
 
 /** The launchers have numbers too: -1 is that of the first node, -2 that of the second. */
 export interface ILogQuery {
@@ -228,6 +279,43 @@ export interface IAiInfraApi {
   idle(pool?: string): Promise<IdleItem>;
   /** Of a pool or a job, by its id; `null` is what the settings say. */
   setIdle(name: string, rule: IdleRule | null): Promise<void>;
+
+  schedules(options?: { removed?: boolean }): Promise<ScheduleItem[]>;
+  schedule(id: string): Promise<ScheduleDetail>;
+  /**
+   * The next ten slots of what is not made yet, and what its notebook takes; parameters that are
+   * still to be given are none's fault here. Of `schedule` where that is what is edited.
+   */
+  previewSchedule(
+    request: ScheduleRequest,
+    options?: { schedule?: string; signal?: AbortSignal }
+  ): Promise<PreviewItem>;
+  /** Refused, its `option` names what is wrong: a parameter, or `cron`, `pool`, `timezone` etc. */
+  addSchedule(request: ScheduleRequest): Promise<ScheduleItem>;
+  /** Makes a new version, of the notebook as it is now. */
+  editSchedule(id: string, request: ScheduleRequest): Promise<ScheduleItem>;
+  removeSchedule(id: string): Promise<void>;
+  /** Put back what was removed. */
+  restoreSchedule(id: string): Promise<ScheduleItem>;
+  pauseSchedule(id: string, reason?: string): Promise<ScheduleItem>;
+  resumeSchedule(id: string): Promise<ScheduleItem>;
+  rollbackSchedule(id: string, version: number): Promise<ScheduleItem>;
+  duplicateSchedule(id: string, name: string): Promise<ScheduleItem>;
+  /** Ask for a run beside the slots; `parameters` go over those of the schedule. */
+  runSchedule(id: string, parameters?: Values): Promise<RunItem>;
+  versionDiff(id: string, from: number, to: number): Promise<VersionDiff>;
+
+  runs(query?: IRunQuery, signal?: AbortSignal): Promise<RunsPage>;
+  run(id: string): Promise<RunItem>;
+  cancelRun(id: string): Promise<RunItem>;
+  /** The same version with the same values once more. */
+  rerun(id: string): Promise<RunItem>;
+  /** Refused where the run is not over. */
+  removeRun(id: string): Promise<void>;
+  runNotebook(id: string): Promise<RunNotebook>;
+  /** Where the browser downloads a result from. */
+  runOutputUrl(id: string, form: ResultForm): string;
+  compareRuns(id: string, other: string): Promise<Comparison>;
 }
 
 export const IAiInfraApi = new Token<IAiInfraApi>(
@@ -247,6 +335,9 @@ export type News =
   | EndedNews
   | GpusFrame
   | GpusDelta
+  | SchedulesNews
+  | RunsNews
+  | RunNotebookNews
   | ProblemNews;
 
 /** Whether the socket is open; `sleeping` while the page is hidden or nothing is watched. */
@@ -375,6 +466,72 @@ export interface IGpusModel {
   of(topic: GpuTopic): LiveGpus;
 }
 
+/**
+ * The schedules, by name, kept up to date while somebody watches; `null` before they are known.
+ *
+ * What changes one reads so with the server's answer, and does not wait for news of it.
+ */
+export interface ISchedulesModel {
+  readonly schedules: readonly ScheduleItem[] | null;
+  /** Why there is no news of the schedules just now; `null` when there is. */
+  readonly problem: IProblem | null;
+  readonly changed: ISignal<ISchedulesModel, void>;
+  watch(options?: IWatchOptions): IDisposable;
+  find(id: string): ScheduleItem | undefined;
+  /** Take in what a request has answered. */
+  take(item: ScheduleItem): ScheduleItem;
+  add(request: ScheduleRequest): Promise<ScheduleItem>;
+  /** Make a new version. */
+  edit(id: string, request: ScheduleRequest): Promise<ScheduleItem>;
+  duplicate(id: string, name: string): Promise<ScheduleItem>;
+  pause(id: string, reason?: string): Promise<ScheduleItem>;
+  resume(id: string): Promise<ScheduleItem>;
+  rollback(id: string, version: number): Promise<ScheduleItem>;
+  restore(id: string): Promise<ScheduleItem>;
+  /** Ask for a run beside the slots. */
+  run(id: string, parameters?: Values): Promise<RunItem>;
+  /** Hide one now and remove it after `seconds`. It runs until then; left before, it stays. */
+  remove(id: string, seconds: number): IRemoval;
+}
+
+/** Runs of one schedule, or of all, newest first, kept up to date while somebody watches. */
+export interface IRunsModel {
+  /** The id of the schedule; `null`: of all. */
+  readonly schedule: string | null;
+  /** `null` before they are known. */
+  readonly runs: readonly RunItem[] | null;
+  /** Whether the server has older ones than those it tells by itself. */
+  readonly more: boolean;
+  /** How often all was told anew: what was taken in beyond the newest is forgotten then. */
+  readonly resets: number;
+  readonly problem: IProblem | null;
+  readonly changed: ISignal<IRunsModel, void>;
+  watch(options?: IWatchOptions): IDisposable;
+  find(id: string): RunItem | undefined;
+  /** Take in what a request has answered. An answer that the stream has overtaken counts less. */
+  take(runs: readonly RunItem[]): void;
+  /** Stop a run. It reads as stopping at once, and no longer where the server refuses. */
+  cancel(id: string): Promise<RunItem>;
+  rerun(id: string): Promise<RunItem>;
+  /** Hide a run that is over, and delete it after `seconds`. A page that is left before leaves it. */
+  remove(id: string, seconds: number): IRemoval;
+}
+
+/** The notebook of one run, kept up to date while somebody watches: live, read only. */
+export interface IRunNotebookModel extends IDisposable {
+  readonly id: string;
+  /** Where it stands; `null` before that is known. */
+  readonly progress: RunProgress | null;
+  /** `null` before it is known, and where there is none; `problem` says why. */
+  readonly notebook: NotebookContent | null;
+  readonly problem: IProblem | null;
+  /** Anything of it has changed. */
+  readonly changed: ISignal<IRunNotebookModel, void>;
+  /** These cells, counted from 0, have changed; `null`: all of it is another. */
+  readonly cellsChanged: ISignal<IRunNotebookModel, readonly number[] | null>;
+  watch(options?: IWatchOptions): IDisposable;
+}
+
 export interface IAiInfraModels {
   readonly jobs: IJobsModel;
   readonly pools: IPoolsModel;
@@ -382,6 +539,9 @@ export interface IAiInfraModels {
   readonly selection: IJobSelection;
   readonly budgets: IBudgetsModel;
   readonly spend: ISpendModel;
+  readonly schedules: ISchedulesModel;
+  /** Runs of all schedules. */
+  readonly runs: IRunsModel;
 }
 
 export const IAiInfraModels = new Token<IAiInfraModels>(

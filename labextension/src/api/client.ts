@@ -11,8 +11,11 @@ import type {
   IGpuQuery,
   IGpuRangeQuery,
   IJobQuery,
-  ILogQuery
+  ILogQuery,
+  IRunQuery,
+  ResultForm
 } from '../tokens';
+import type { Comparison, RunNotebook, VersionDiff } from '../models/schedulewire';
 import { parseHealth, type Health } from './health';
 import type {
   AttachRequest,
@@ -40,9 +43,16 @@ import type {
   PlanText,
   PoolItem,
   PoolKind,
+  PreviewItem,
   PriceItem,
   PriceRequest,
+  RunItem,
+  RunsPage,
+  ScheduleDetail,
+  ScheduleItem,
+  ScheduleRequest,
   TagRequest,
+  Values as ParameterValues,
   WhatIfReport
 } from './types';
 
@@ -232,6 +242,94 @@ export class ApiClient implements IAiInfraApi {
 
   setIdle(name: string, rule: IdleRule | null): Promise<void> {
     return this._nothing(join('idle', name), 'PUT', { rule });
+  }
+
+  async schedules({ removed }: { removed?: boolean } = {}): Promise<ScheduleItem[]> {
+    const path = `schedules${query({ removed: removed || undefined })}`;
+    return (await this._object<{ schedules: ScheduleItem[] }>(path)).schedules;
+  }
+
+  schedule(id: string): Promise<ScheduleDetail> {
+    return this._object(join('schedules', id));
+  }
+
+  previewSchedule(
+    body: ScheduleRequest,
+    { schedule, signal }: { schedule?: string; signal?: AbortSignal } = {}
+  ): Promise<PreviewItem> {
+    return this._object(`schedule-preview${query({ schedule })}`, 'POST', body, signal);
+  }
+
+  addSchedule(body: ScheduleRequest): Promise<ScheduleItem> {
+    return this._object('schedules', 'POST', body);
+  }
+
+  editSchedule(id: string, body: ScheduleRequest): Promise<ScheduleItem> {
+    return this._object(join('schedules', id), 'PUT', body);
+  }
+
+  removeSchedule(id: string): Promise<void> {
+    return this._nothing(join('schedules', id), 'DELETE');
+  }
+
+  restoreSchedule(id: string): Promise<ScheduleItem> {
+    return this._object(join('schedules', id, 'restore'), 'POST');
+  }
+
+  pauseSchedule(id: string, reason = ''): Promise<ScheduleItem> {
+    return this._object(join('schedules', id, 'pause'), 'POST', { reason });
+  }
+
+  resumeSchedule(id: string): Promise<ScheduleItem> {
+    return this._object(join('schedules', id, 'resume'), 'POST');
+  }
+
+  rollbackSchedule(id: string, version: number): Promise<ScheduleItem> {
+    return this._object(join('schedules', id, 'rollback'), 'POST', { number: version });
+  }
+
+  duplicateSchedule(id: string, name: string): Promise<ScheduleItem> {
+    return this._object(join('schedules', id, 'duplicate'), 'POST', { name });
+  }
+
+  runSchedule(id: string, parameters: ParameterValues = {}): Promise<RunItem> {
+    return this._object(join('schedules', id, 'run'), 'POST', { parameters });
+  }
+
+  versionDiff(id: string, from: number, to: number): Promise<VersionDiff> {
+    return this._object(join('schedules', id, 'diff') + query({ from, to }));
+  }
+
+  runs(asked: IRunQuery = {}, signal?: AbortSignal): Promise<RunsPage> {
+    return this._object(`runs${query({ ...asked })}`, 'GET', undefined, signal);
+  }
+
+  run(id: string): Promise<RunItem> {
+    return this._object(join('runs', id));
+  }
+
+  cancelRun(id: string): Promise<RunItem> {
+    return this._object(join('runs', id, 'cancel'), 'POST');
+  }
+
+  rerun(id: string): Promise<RunItem> {
+    return this._object(join('runs', id, 'rerun'), 'POST');
+  }
+
+  removeRun(id: string): Promise<void> {
+    return this._nothing(join('runs', id), 'DELETE');
+  }
+
+  runNotebook(id: string): Promise<RunNotebook> {
+    return this._object(join('runs', id, 'notebook'));
+  }
+
+  runOutputUrl(id: string, form: ResultForm): string {
+    return this._url(join('runs', id, 'output')) + query({ form });
+  }
+
+  compareRuns(id: string, other: string): Promise<Comparison> {
+    return this._object(join('runs', id, 'compare', other));
   }
 
   private _object<T extends object>(

@@ -3,9 +3,16 @@
 import type {
   SchemaBudgetRequest,
   SchemaIdleRule,
+  SchemaPolicy,
+  SchemaPreviewItem,
   SchemaPriceRequest,
   SchemaProblemNews,
-  SchemaTopic
+  SchemaRunItem,
+  SchemaScheduleItem,
+  SchemaScheduleRequest,
+  SchemaTopic,
+  SchemaTrigger,
+  SchemaVersionItem
 } from './schema';
 
 export type {
@@ -57,8 +64,10 @@ export type {
   SchemaPriceItem as PriceItem,
   SchemaRange as GpuRange,
   SchemaCurve as GpuCurve,
+  SchemaRunState as RunState,
   SchemaSilence as Silence,
   SchemaSilentPool as SilentPool,
+  SchemaSlotItem as SlotItem,
   SchemaTagRequest as TagRequest,
   SchemaTimelineEntry as TimelineEntry,
   SchemaWhatIfItem as WhatIfItem,
@@ -66,13 +75,80 @@ export type {
 } from './schema';
 
 /** What is watched. What says which GPUs may be left out where it is about none. */
-export type Topic = Pick<SchemaTopic, 'topic' | 'id' | 'rank'> & Partial<SchemaTopic>;
+export type Topic = Pick<SchemaTopic, 'id' | 'rank'> &
+  Partial<Omit<SchemaTopic, 'topic'>> & {
+    topic: SchemaTopic['topic'] | 'schedules' | 'runs' | 'notebook';
+  };
 
 // What may be left out of a request has a default on the server; the schema names all of it.
 export type BudgetRequest = Pick<SchemaBudgetRequest, 'amount' | 'scope'> &
   Partial<SchemaBudgetRequest>;
 export type PriceRequest = Partial<SchemaPriceRequest>;
 export type IdleRule = Partial<SchemaIdleRule>;
+
+// Of an object without a shape the schema says that it is empty.
+
+/** Values of parameters, by their names. */
+export type Values = Record<string, unknown>;
+
+/** A JSON schema (2020-12) of one value, as far as the server writes one. */
+export interface ValueSchema {
+  type?: string | string[];
+  enum?: unknown[];
+  anyOf?: ValueSchema[];
+  format?: string;
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: number;
+  exclusiveMaximum?: number;
+  multipleOf?: number;
+  minLength?: number;
+  maxLength?: number;
+  pattern?: string;
+  items?: ValueSchema | false;
+  prefixItems?: ValueSchema[];
+  description?: string;
+  title?: string;
+  default?: unknown;
+  /** The default as it is written, where that is no value of JSON. */
+  'x-source'?: string;
+}
+
+/** The JSON schema of the values that a notebook takes. */
+export interface ParameterForm {
+  properties?: Record<string, ValueSchema>;
+  required?: string[];
+  additionalProperties?: boolean;
+}
+
+export type Policy = Partial<SchemaPolicy>;
+export type Trigger = Pick<SchemaTrigger, 'kind'> & Partial<SchemaTrigger>;
+
+export type RunItem = Omit<SchemaRunItem, 'parameters' | 'outputs'> & {
+  parameters: Values | null;
+  outputs: Values;
+};
+export type RunsPage = { runs: RunItem[]; more: boolean };
+
+export type VersionItem = Omit<SchemaVersionItem, 'parameters' | 'options' | 'form'> & {
+  parameters: Values;
+  options: Values;
+  form: ParameterForm;
+};
+export type ScheduleItem = Omit<SchemaScheduleItem, 'version' | 'last_runs'> & {
+  version: VersionItem;
+  last_runs: RunItem[];
+};
+export type ScheduleDetail = { item: ScheduleItem; versions: VersionItem[] };
+export type ScheduleRequest = Partial<
+  Omit<SchemaScheduleRequest, 'triggers' | 'policy' | 'parameters' | 'options'>
+> & {
+  triggers?: Trigger[] | null;
+  policy?: Policy | null;
+  parameters?: Values | null;
+  options?: Values | null;
+};
+export type PreviewItem = Omit<SchemaPreviewItem, 'form'> & { form: ParameterForm };
 
 /** From the browser: watch exactly these topics from now on. */
 export interface WatchRequest {

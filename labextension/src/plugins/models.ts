@@ -7,6 +7,9 @@ import { BudgetsModel } from '../models/budgets';
 // eslint-disable-next-line jupyter/prefer-lazy-imports
 import { JobsModel } from '../models/jobs';
 import { PoolsModel } from '../models/pools';
+// eslint-disable-next-line jupyter/prefer-lazy-imports
+import { RunsModel } from '../models/runs';
+import { SchedulesModel } from '../models/schedules';
 import { JobSelection } from '../models/selection';
 import { SpendModel } from '../models/spend';
 import { IAiInfraApi, IAiInfraModels, IAiInfraStream } from '../tokens';
@@ -26,7 +29,9 @@ const plugin: JupyterFrontEndPlugin<IAiInfraModels> = {
       gpus: new GpusModel({ api, stream }),
       selection: new JobSelection(jobs),
       budgets: new BudgetsModel({ api, stream }),
-      spend: new SpendModel({ api, jobs })
+      spend: new SpendModel({ api, jobs }),
+      schedules: new SchedulesModel({ api, stream }),
+      runs: new RunsModel({ api, stream })
     };
   }
 };

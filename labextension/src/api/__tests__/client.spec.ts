@@ -81,3 +81,52 @@ it('sets, snoozes, stops and forgets budgets', async () => {
     'DELETE budgets/b1'
   ]);
 });
+
+it('asks for schedules and their runs', async () => {
+  answer = { schedules: [] };
+  expect(await api.schedules({ removed: true })).toEqual([]);
+  answer = {};
+  await api.schedule('s1');
+  await api.previewSchedule({ notebook: 'a.ipynb', pool: 'lab' }, { schedule: 's1' });
+  await api.addSchedule({ notebook: 'a.ipynb', pool: 'lab' });
+  await api.editSchedule('s1', { note: 'sooner' });
+  await api.pauseSchedule('s1', 'holidays');
+  await api.resumeSchedule('s1');
+  await api.rollbackSchedule('s1', 2);
+  await api.restoreSchedule('s1');
+  await api.duplicateSchedule('s1', 'copy');
+  await api.runSchedule('s1', { lr: 0.1 });
+  await api.versionDiff('s1', 1, 2);
+  await api.runs({ schedule: 's1', state: 'failed,lost', limit: 50 });
+  await api.cancelRun('r1');
+  await api.rerun('r1');
+  await api.runNotebook('r1');
+  await api.compareRuns('r1', 'r2');
+  answer = undefined;
+  await api.removeSchedule('s1');
+  await api.removeRun('r1');
+  expect(asked).toEqual([
+    'GET schedules?removed=true',
+    'GET schedules/s1',
+    'POST schedule-preview?schedule=s1 {"notebook":"a.ipynb","pool":"lab"}',
+    'POST schedules {"notebook":"a.ipynb","pool":"lab"}',
+    'PUT schedules/s1 {"note":"sooner"}',
+    'POST schedules/s1/pause {"reason":"holidays"}',
+    'POST schedules/s1/resume',
+    'POST schedules/s1/rollback {"number":2}',
+    'POST schedules/s1/restore',
+    'POST schedules/s1/duplicate {"name":"copy"}',
+    'POST schedules/s1/run {"parameters":{"lr":0.1}}',
+    'GET schedules/s1/diff?from=1&to=2',
+    'GET runs?schedule=s1&state=failed%2Clost&limit=50',
+    'POST runs/r1/cancel',
+    'POST runs/r1/rerun',
+    'GET runs/r1/notebook',
+    'GET runs/r1/compare/r2',
+    'DELETE schedules/s1',
+    'DELETE runs/r1'
+  ]);
+  expect(api.runOutputUrl('r1', 'html')).toBe(
+    'http://localhost:8888/lab/aiinfra/runs/r1/output?form=html'
+  );
+});
