@@ -21,6 +21,7 @@ from jupyter_aiinfra.engine.costing import Costing
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.queue import Queue
 from jupyter_aiinfra.engine.reconciling import ADOPTED, Reconciled, Reconciling
+from jupyter_aiinfra.engine.results import Results
 from jupyter_aiinfra.engine.running import Running
 from jupyter_aiinfra.engine.scheduling import Scheduling
 from jupyter_aiinfra.environments import BuiltEnvironment, Report
@@ -106,6 +107,8 @@ class Engine:
         Budgets, and what is done about GPUs that nobody uses.
     runs
         Notebooks as jobs: what is frozen, launched and kept of them.
+    notebooks
+        What versions and runs hold, to be looked at, and what differs.
     schedules
         What runs when, and is recorded.
     """
@@ -128,6 +131,7 @@ class Engine:
             stop=lambda job_id, grace: self._launches.cancel(job_id, grace=grace),
         )
         self.runs = Running(store, settings, launch=self.launch, pool=self.pool)
+        self.notebooks = Results(store, settings, left=self.runs.left)
         self.schedules = Scheduling(
             store, settings, runner=self.runs, refresh=self.refresh, cancel=self.cancel
         )

@@ -16,13 +16,13 @@ from jupyter_aiinfra.engine.attached import check_name
 from jupyter_aiinfra.engine.drafting import Draft, Drafting
 from jupyter_aiinfra.engine.ends import Runner
 from jupyter_aiinfra.engine.firing import Firing
-from jupyter_aiinfra.errors import NotFound, UsageError
+from jupyter_aiinfra.errors import Conflict, NotFound, UsageError
 from jupyter_aiinfra.model import Job
 from jupyter_aiinfra.promote.policy import moment_text
 from jupyter_aiinfra.promote.triggers import delay_of, timetable_of
 from jupyter_aiinfra.promote.values import read_values, validate
 from jupyter_aiinfra.promote.zones import zone_of
-from jupyter_aiinfra.schedule import Run, RunState, Schedule, Version, new_run_id
+from jupyter_aiinfra.schedule import Run, RunState, Schedule, Version, new_run_id, new_schedule_id
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
 
@@ -166,6 +166,15 @@ class Scheduling:
             problem=problem,
         )
 
+    def view(self, schedule_id: str) -> ScheduleView | None:
+        """Return one as :meth:`views` does; ``None``: it was removed, or there is none."""
+        schedule = self._store.find_schedule(schedule_id)
+        if schedule is None or schedule.removed_at is not None:
+            return None
+        version = self._store.schedule_version(schedule.id, schedule.version)
+        runs = self._store.runs(schedule=schedule.id, limit=_SHOWN_RUNS)
+        return self._view(schedule, version, runs, 1)
+
     def versions(self, name: str) -> Sequence[Version]:
         """Return all versions of a schedule, the newest first."""
         return self._store.schedule_versions(self._store.get_schedule(name, removed=True).id)
@@ -267,6 +276,36 @@ class Scheduling:
             )
             if self._become(base, version):
                 return self.show(base.schedule.id)
+
+    def duplicate(self, name: str, new_name: str, *, by: str | None = None) -> ScheduleView:
+        """Make another schedule of what one runs now, with the same frozen files.
+
+        Raises
+        ------
+        UsageError, Conflict
+            The new name cannot be, or is taken.
+        """
+        base = self.show(name)
+        check_name("schedule", new_name)
+        now = self._clock()
+        version = replace(
+            base.version,
+            schedule=new_schedule_id(),
+            number=1,
+            created_at=now,
+            created_by=by or getpass.getuser(),
+            note=f"a copy of {base.schedule.name}, version {base.version.number}",
+        )
+        schedule = Schedule(
+            id=version.schedule,
+            name=new_name,
+            decided=now,
+            created_at=now,
+            created_by=version.created_by,
+            **self._followed(version, now),
+        )
+        self._store.add_schedule(schedule, version)
+        return self.show(schedule.id)
 
     async def _freeze(self, version: Version) -> Mapping[str, Any]:
         try:
@@ -422,6 +461,21 @@ class Scheduling:
         if run.state is RunState.RUNNING and run.job is not None:
             await self._cancel(run.job)
         return self._store.get_run(run.id)
+
+    def remove_run(self, run_id: str) -> None:
+        """Delete a run that is over from the record; its job and what is stored of it stay.
+
+        Raises
+        ------
+        Conflict
+            It is not over.
+        """
+        run = self._store.get_run(run_id)
+        if not run.state.final:
+            raise Conflict(
+                f"run {run.id} is {run.state.value}", hint="cancel it first, or wait for its end"
+            )
+        self._store.remove_run(run.id)
 
     def purge(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "essence"]
 
 # What differs between any two runs, and says nothing.
 _PASSING = ("papermill", "execution", "collapsed", "scrolled", "trusted")
@@ -45,7 +45,7 @@ def compare(
         pretty_print_notebook_diff,
     )
 
-    before, after = (_essence(each, outputs=outputs) for each in (old, new))
+    before, after = (essence(each, outputs=outputs) for each in (old, new))
     diff = diff_notebooks(before, after)
     written = io.StringIO()
     if diff:
@@ -55,7 +55,8 @@ def compare(
     return Comparison(text=written.getvalue(), diff=tuple(plain))
 
 
-def _essence(notebook: Mapping[str, Any], *, outputs: bool) -> Any:
+def essence(notebook: Mapping[str, Any], *, outputs: bool) -> Any:
+    """Return a notebook without what differs each time, as nbformat has it in memory."""
     from nbformat import v4  # noqa: PLC0415 - slow to import
 
     kept = copy.deepcopy(dict(notebook))

@@ -16,7 +16,7 @@ from jupyter_aiinfra.model import Handle
 from jupyter_aiinfra.node.live import EVENTS, STATE
 from jupyter_aiinfra.pools.base import Browsing
 
-__all__ = ["EventReader", "Picture"]
+__all__ = ["EventReader", "Picture", "read_file"]
 
 _FIRST = EVENTS.format(1)
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n\r])")
@@ -63,21 +63,32 @@ class EventReader:
         return events
 
     async def _new(self, path: str, offset: int) -> bytes | None:
-        try:
-            reader = await self._pool.open_file(self._handle, path, offset=offset)
-        except NotFound:
-            return None
-        try:
-            pieces = []
-            while piece := await reader.read():
-                pieces.append(piece)
-            return b"".join(pieces)
-        finally:
-            await reader.aclose()
+        return await read_file(self._pool, self._handle, path, offset=offset)
 
     async def _newest(self) -> str | None:
         text = await self._new(STATE, 0)
         return str(json.loads(text)["events"]) if text else None
+
+
+async def read_file(pool: Browsing, handle: Handle, path: str, *, offset: int = 0) -> bytes | None:
+    """Return what a file of a job's run directory holds from a byte on; ``None``: it is not there.
+
+    Raises
+    ------
+    Unreachable
+        The pool does not answer.
+    """
+    try:
+        reader = await pool.open_file(handle, path, offset=offset)
+    except NotFound:
+        return None
+    try:
+        pieces = []
+        while piece := await reader.read():
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        await reader.aclose()
 
 
 class Picture:
@@ -96,18 +107,21 @@ class Picture:
     ) -> None:
         self.notebook = notebook
         self._make = make
-        self._shown: dict[str, list[dict[str, Any]]] = {}
+        self._shown: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self._clear: set[int] = set()
 
-    def apply(self, event: Mapping[str, Any]) -> None:
-        """Take in one event; those that change no cell are left."""
+    def apply(self, event: Mapping[str, Any]) -> set[int]:
+        """Take in one event; return which cells it has changed, by their places."""
         kind = event["event"]
         if kind == "update":
-            for output in self._shown.get(event["display_id"], ()):
+            shown = self._shown.get(event["display_id"], ())
+            for _, output in shown:
                 output["data"], output["metadata"] = event["data"], event["metadata"]
-        elif kind in ("cell", "outputs", "clear"):
+            return {at for at, _ in shown}
+        if kind in ("cell", "outputs", "clear"):
             self._change(self.notebook["cells"][event["cell"]], event)
-        elif kind in ("stream", "output"):
+            return {event["cell"]}
+        if kind in ("stream", "output"):
             cell = self.notebook["cells"][event["cell"]]
             cell.setdefault("outputs", [])
             if event["cell"] in self._clear:
@@ -117,6 +131,8 @@ class Picture:
                 self._print(cell["outputs"], event["name"], event["text"])
             else:
                 self._show(cell["outputs"], event)
+            return {event["cell"]}
+        return set()
 
     def _change(self, cell: Any, event: Mapping[str, Any]) -> None:
         kind = event["event"]
@@ -133,7 +149,7 @@ class Picture:
         output = self._make(event["output"])
         outputs.append(output)
         if event.get("display_id"):
-            self._shown.setdefault(event["display_id"], []).append(output)
+            self._shown.setdefault(event["display_id"], []).append((event["cell"], output))
 
     def _print(self, outputs: list[Any], name: str, text: str) -> None:
         last = outputs[-1] if outputs else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,11 +21,14 @@ from jupyter_aiinfra.errors import AiInfraError, UsageError
 __all__ = [
     "FORMS",
     "Kept",
+    "NotRead",
     "NotStored",
     "base_name",
     "check_forms",
     "check_target",
     "expired",
+    "fetched",
+    "pieces",
     "remove",
     "rendered",
     "store",
@@ -35,6 +38,7 @@ FORMS: Final = ("ipynb", "html", "py")
 """The forms that results can be stored in; ``py`` is a script in the notebook's own language."""
 
 _RENAMED: Final = frozenset(("file", "local", "sftp", "ssh", "smb"))
+_PIECE_BYTES: Final = 1 << 20
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _COMMENT: Final[Mapping[str, str]] = {"scala": "//", "javascript": "//", "c++": "//", "sql": "--"}
 
@@ -43,6 +47,12 @@ class NotStored(AiInfraError):
     """Results could not be written, or removed, where they were to be: now, or for good."""
 
     status = 502
+
+
+class NotRead(AiInfraError):
+    """A result that was stored cannot be read where it was: it is gone, or cannot be reached."""
+
+    status = 404
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +218,39 @@ def remove(urls: Sequence[str]) -> int:
         except Exception as error:  # noqa: PERF203 - each file speaks for itself
             raise _trouble(url, "be removed", error) from error
     return count
+
+
+def fetched(url: str) -> bytes:
+    """Return a file that was stored, whole. May take its time.
+
+    Raises
+    ------
+    NotRead
+        In one sentence what went wrong.
+    """
+    return b"".join(pieces(url))
+
+
+def pieces(url: str) -> Generator[bytes, None, None]:
+    """Yield a file that was stored, a piece at a time.
+
+    Raises
+    ------
+    NotRead
+        In one sentence what went wrong.
+    """
+    try:
+        fs, path = _open(url)
+        with fs.open(path, "rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                yield bytes(piece)
+    except Exception as error:
+        told = str(error).strip().splitlines()
+        raise NotRead(
+            f"what was stored at {url} cannot be read: {type(error).__name__}"
+            + (f": {told[0][:300]}" if told else ""),
+            hint="it may have been moved, or lie on another machine",
+        ) from error
 
 
 def _open(url: str) -> tuple[Any, str]:

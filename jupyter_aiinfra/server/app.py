@@ -22,6 +22,7 @@ from jupyter_aiinfra.server import (
     logs,
     plans,
     pools,
+    runresults,
     schedules,
     stream,
 )
@@ -51,6 +52,7 @@ ROUTES: tuple[Route, ...] = (
     *cost.ROUTES,
     *budgets.ROUTES,
     *schedules.ROUTES,
+    *runresults.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )

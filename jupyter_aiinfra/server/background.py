@@ -24,6 +24,7 @@ from jupyter_aiinfra.server.hub import BUDGETS, POOLS, Hub
 from jupyter_aiinfra.server.jobs import job_item
 from jupyter_aiinfra.server.pace import Alarm, Pace, Paces
 from jupyter_aiinfra.server.record import RecordWatch, StoreFile
+from jupyter_aiinfra.server.runwatch import RunWatch
 from jupyter_aiinfra.server.shared import SharedEngine
 from jupyter_aiinfra.server.wire import (
     GoneNews,
@@ -51,7 +52,10 @@ _LEAKS = "! leaks"  # no name of a pool begins so
 _GPUS_SECONDS = 1.0
 _GOVERN_SECONDS = 1.0
 _BUDGETS_SECONDS = 60.0
-_LOOPS = ("record", "jobs", "pools", "logs", "gpus", "cost", "budgets", "schedules")
+_LOOPS = (
+    *("record", "jobs", "pools", "logs", "gpus", "cost", "budgets", "schedules"),
+    *("runs", "notebooks"),
+)
 _ON_NODES = (JobState.STARTING, JobState.RUNNING)
 
 
@@ -175,6 +179,7 @@ class Background(LoggingConfigurable):
         self._failing: dict[str, set[str]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._gpus = GpuWatch(engine, hub, fails=self._fails)
+        self._runs = RunWatch(engine, hub, ring=self._on_runs, fails=self._fails)
         self._recorded: frozenset[str] = frozenset()
         self._alarms = {name: Alarm() for name in _LOOPS}
 
@@ -186,6 +191,7 @@ class Background(LoggingConfigurable):
             return
         self.hub.on_watch = self.poke
         self.record.on_change = self._on_record
+        self.record.on_events = self._runs.note
         self._board.changed.append(self._on_pools)
         # The server answers its first requests first.
         steps = {
@@ -197,6 +203,8 @@ class Background(LoggingConfigurable):
             "cost": (self._settle_cost, self.idle_seconds),
             "budgets": (self._govern, self.idle_seconds),
             "schedules": (self._fire, self.idle_seconds),
+            "runs": (self._tell_runs, _REST_SECONDS),
+            "notebooks": (self._read_notebooks, _REST_SECONDS),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, step, pause), name=f"aiinfra-{name}")
@@ -210,6 +218,7 @@ class Background(LoggingConfigurable):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._gpus.stop()
+        await self._runs.stop()
         self._recorded = frozenset()
         if self._on_pools in self._board.changed:
             self._board.changed.remove(self._on_pools)
@@ -528,6 +537,17 @@ class Background(LoggingConfigurable):
         if self._file is None or self._file.missing:
             return _REST_SECONDS
         return await self._engine.run(lambda engine: engine.schedules.tick())
+
+    def _on_runs(self, name: str) -> None:
+        self._alarms[name].ring()
+
+    async def _tell_runs(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Tell what is new of schedules and runs."""
+        return await self._runs.tell()
+
+    async def _read_notebooks(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Tell of the notebooks of runs that are watched."""
+        return await self._runs.read()
 
 
 def _pool_names(engine: Engine) -> frozenset[str]:

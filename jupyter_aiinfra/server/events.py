@@ -1,7 +1,8 @@
 """What is told on Jupyter's own event bus; each kind has its schema in ``events/``.
 
 Anything may listen there: another extension, a log handler of ``EventLogger``, or a browser
-through ``/api/events/subscribe``. No event holds code, options, messages or values of a job.
+through ``/api/events/subscribe``. No event holds code, options, messages or values of a job; of the
+run of a schedule it is said why it has ended as it did, with secrets masked.
 """
 
 from __future__ import annotations
@@ -11,12 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_aiinfra.model import Event
+from jupyter_aiinfra.schedule import RunState
 from jupyter_aiinfra.server.wire import JobItem, PoolItem, PoolStatus
 
 if TYPE_CHECKING:
     from jupyter_events import EventLogger
 
-__all__ = ["BUDGET", "JOB_NOTICE", "JOB_STATE", "POOL", "POOL_REACHABILITY", "SCHEMAS", "EventBus"]
+__all__ = [
+    "BUDGET",
+    "JOB_NOTICE",
+    "JOB_STATE",
+    "POOL",
+    "POOL_REACHABILITY",
+    "RUN",
+    "SCHEMAS",
+    "EventBus",
+]
 
 _BASE: Final = "https://schema.jupyter.org/jupyter_aiinfra"
 BUDGET: Final = f"{_BASE}/budget/v1"
@@ -24,6 +35,7 @@ JOB_NOTICE: Final = f"{_BASE}/job_notice/v1"
 JOB_STATE: Final = f"{_BASE}/job_state/v1"
 POOL: Final = f"{_BASE}/pool/v1"
 POOL_REACHABILITY: Final = f"{_BASE}/pool_reachability/v1"
+RUN: Final = f"{_BASE}/run/v1"
 
 _FOLDER: Final = Path(__file__).parent / "events"
 SCHEMAS: Final = {
@@ -32,6 +44,7 @@ SCHEMAS: Final = {
     JOB_STATE: _FOLDER / "job_state.yaml",
     POOL: _FOLDER / "pool.yaml",
     POOL_REACHABILITY: _FOLDER / "pool_reachability.yaml",
+    RUN: _FOLDER / "run.yaml",
 }
 """Where the schema of each kind of event is."""
 
@@ -54,8 +67,10 @@ class EventBus:
             if schema not in logger.schemas:
                 logger.register_event_schema(path)
 
-    def tell(self, event: Event, job: JobItem | None) -> None:
+    def tell(self, event: Event, job: JobItem | None, *, schedule: str | None = None) -> None:
         """Tell one entry of the record's timeline; `job` is the one it is about, if it is there.
+
+        `schedule` is the name of the one that a run is of, where it is about a run.
 
         Entries of a kind that has no schema are not told.
         """
@@ -69,6 +84,9 @@ class EventBus:
             who = {"by": "idle"} if by == "idle" else {"by": "budget", "budget": by}
             said = {"job": event.subject, **known, "kind": event.detail["kind"], **who}
             self._emit(JOB_NOTICE, said)
+        elif event.kind == "run.state":
+            if RunState(event.detail["to"]).final:
+                self._emit(RUN, _run(event, schedule))
         elif event.kind.startswith("budget."):
             action = event.kind.removeprefix("budget.")
             if action == "decided":
@@ -96,3 +114,14 @@ class EventBus:
 
     def _emit(self, schema: str, data: dict[str, Any]) -> None:
         self._logger.emit(schema_id=schema, data=data)
+
+
+def _run(event: Event, schedule: str | None) -> dict[str, Any]:
+    told = {
+        "run": event.subject,
+        "schedule": event.detail["schedule"],
+        "name": schedule,
+        "state": event.detail["to"],
+        "reason": event.detail.get("reason"),
+    }
+    return {name: value for name, value in told.items() if value is not None}

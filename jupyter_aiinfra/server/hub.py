@@ -8,13 +8,15 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from jupyter_aiinfra.server.feeds import Feed, GpusFeed, JobsFeed, StateFeed, encode
+from jupyter_aiinfra.server.runfeeds import ItemsFeed, NotebookFeed, feed_of
 from jupyter_aiinfra.server.wire import EndedNews, JobItem, ProblemNews, Topic
 
-__all__ = ["BUDGETS", "JOBS", "POOLS", "Hub", "Subscriber"]
+__all__ = ["BUDGETS", "JOBS", "POOLS", "SCHEDULES", "Hub", "Subscriber"]
 
 BUDGETS = Topic(topic="budgets")
 JOBS = Topic(topic="jobs")
 POOLS = Topic(topic="pools")
+SCHEDULES = Topic(topic="schedules")
 
 _ONCE_KEPT = 100
 
@@ -140,6 +142,16 @@ class Hub:
         feed = self._feeds.get(topic)
         return feed if isinstance(feed, GpusFeed) else None
 
+    def items(self, topic: Topic) -> ItemsFeed[Any] | None:
+        """Return the feed of a list of schedules or runs, while anybody watches it."""
+        feed = self._feeds.get(topic)
+        return feed if isinstance(feed, ItemsFeed) else None
+
+    def notebook(self, topic: Topic) -> NotebookFeed | None:
+        """Return the feed of a run's notebook, while anybody watches it."""
+        feed = self._feeds.get(topic)
+        return feed if isinstance(feed, NotebookFeed) else None
+
     def tell(self, topic: Topic, news: Any) -> bool:
         """Make `news` the state of `topic`; return whether it is another than before.
 
@@ -181,4 +193,6 @@ class Hub:
 def _feed(topic: Topic) -> Feed:
     if topic == JOBS:
         return JobsFeed()
+    if topic.topic in {"schedules", "runs", "notebook"}:
+        return feed_of(topic)
     return GpusFeed() if topic.topic == "gpus" else StateFeed()

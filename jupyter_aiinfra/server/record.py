@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,15 @@ _TIMELINE = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
-    """What the record says that it did not say at the version before; ``None`` is a job removed."""
+    """What the record says that it did not say at the version before; ``None`` is a job removed.
+
+    ``schedules`` are the names of those that the runs are of that it tells of, by id.
+    """
 
     version: int
     events: Sequence[Event] = ()
     jobs: Mapping[str, JobItem | None]
+    schedules: Mapping[str, str] = field(default_factory=dict)
 
 
 class StoreFile:
@@ -89,11 +93,14 @@ class RecordWatch:
         The jobs that are not over, by id, as last seen.
     on_change
         Called when pools, or the jobs on them, have changed.
+    on_events
+        Called with what is new in the record.
     """
 
     def __init__(self, engine: SharedEngine, hub: Hub, bus: EventBus) -> None:
         self.active: dict[str, JobItem] = {}
         self.on_change: Callable[[], None] = lambda: None
+        self.on_events: Callable[[Sequence[Event]], None] = lambda _: None
         self._engine = engine
         self._hub = hub
         self._bus = bus
@@ -173,10 +180,12 @@ class RecordWatch:
                 if _is_end(event):
                     self._end(reading.jobs.get(event.subject))
             if reading.events:
+                self.on_events(reading.events)
                 self.on_change()
             # Last: what others have put behind the bus may fail, and our own pages are told by now.
             for event in reading.events:
-                self._bus.tell(event, reading.jobs.get(event.subject))
+                schedule = reading.schedules.get(str(event.detail.get("schedule")))
+                self._bus.tell(event, reading.jobs.get(event.subject), schedule=schedule)
             more = len(reading.events) == _EVENTS_AT_ONCE
 
     def _begin(self, reading: _Reading) -> None:
@@ -261,7 +270,19 @@ def _read(engine: Engine, since: int | None) -> _Reading:
     events = store.events(since=since, limit=_EVENTS_AT_ONCE)
     subjects = dict.fromkeys(event.subject for event in events if event.kind.startswith("job."))
     jobs = {subject: _item(engine, subject) for subject in subjects}
-    return _Reading(version=events[-1].id if events else version, events=events, jobs=jobs)
+    return _Reading(
+        version=events[-1].id if events else version,
+        events=events,
+        jobs=jobs,
+        schedules=_names(engine, events),
+    )
+
+
+def _names(engine: Engine, events: Iterable[Event]) -> dict[str, str]:
+    """Return the names of the schedules of which runs are told, by id."""
+    ids = {str(event.detail["schedule"]) for event in events if event.kind == "run.state"}
+    found = [engine.store.find_schedule(each) for each in ids]
+    return {each.id: each.name for each in found if each is not None}
 
 
 def _item(engine: Engine, job_id: str) -> JobItem | None:

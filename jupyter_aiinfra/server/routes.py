@@ -13,6 +13,7 @@ __all__ = ["Operation", "Query", "Route"]
 _PARAMETERS = {
     "name": r"[^/]+",
     "id": r"[0-9a-z]+",
+    "other": r"[0-9a-z]+",
     "rank": r"[0-9]+|launcher(?:-[0-9]{1,5})?",
     "path": r".+",
 }

@@ -47,10 +47,20 @@ __all__ = [
     "RunsHandler",
     "ScheduleHandler",
     "SchedulesHandler",
+    "known_schedule",
+    "recorded_run",
+    "who_asks",
 ]
 
 _MOST_RUNS = 1000
 _RUNS = 200
+
+
+def who_asks(handler: AiInfraHandler) -> str:
+    """Return who asks, as the server knows them."""
+    user = handler.current_user
+    name = getattr(user, "username", None) or getattr(user, "name", None)
+    return str(name or "somebody in the browser")
 
 
 class _Handler(AiInfraHandler):
@@ -59,9 +69,7 @@ class _Handler(AiInfraHandler):
     @property
     def who(self) -> str:
         """Who asks, as the server knows them."""
-        user = self.current_user
-        name = getattr(user, "username", None) or getattr(user, "name", None)
-        return str(name or "somebody in the browser")
+        return who_asks(self)
 
     def draft(self) -> Draft:
         """Return what is asked for, with the notebook's path on this machine."""
@@ -147,7 +155,7 @@ class ScheduleHandler(_Handler):
         """Write it, with its versions."""
 
         def read(engine: Engine) -> ScheduleDetail:
-            _known(engine, id)
+            known_schedule(engine, id)
             versions = engine.schedules.versions(id)
             return ScheduleDetail(
                 item=schedule_item(engine.schedules.show(id)),
@@ -163,7 +171,7 @@ class ScheduleHandler(_Handler):
         draft = self.draft()
 
         async def edit(engine: Engine) -> ScheduleItem:
-            _known(engine, id)
+            known_schedule(engine, id)
             return schedule_item(await engine.schedules.edit(id, draft))
 
         self.answer(await self.engine.run(edit))
@@ -174,7 +182,7 @@ class ScheduleHandler(_Handler):
         """Run it no more; it can be put back."""
 
         def remove(engine: Engine) -> None:
-            _known(engine, id)
+            known_schedule(engine, id)
             engine.schedules.remove(id)
 
         await self.engine.call(remove)
@@ -191,7 +199,7 @@ class PauseHandler(_Handler):
         reason = self.body(PauseRequest).reason
 
         def pause(engine: Engine) -> ScheduleItem:
-            _known(engine, id)
+            known_schedule(engine, id)
             return schedule_item(engine.schedules.pause(id, reason=reason, by=self.who))
 
         self.answer(await self.engine.call(pause))
@@ -206,7 +214,7 @@ class ResumeHandler(_Handler):
         """Run slots again, from now on."""
 
         def resume(engine: Engine) -> ScheduleItem:
-            _known(engine, id)
+            known_schedule(engine, id)
             return schedule_item(engine.schedules.resume(id))
 
         self.answer(await self.engine.call(resume))
@@ -221,7 +229,7 @@ class RestoreHandler(_Handler):
         """Put it back."""
 
         def restore(engine: Engine) -> ScheduleItem:
-            _known(engine, id)
+            known_schedule(engine, id)
             return schedule_item(engine.schedules.restore(id))
 
         self.answer(await self.engine.call(restore))
@@ -237,7 +245,7 @@ class RollbackHandler(_Handler):
         number = self.body(RollbackRequest).number
 
         def roll_back(engine: Engine) -> ScheduleItem:
-            _known(engine, id)
+            known_schedule(engine, id)
             return schedule_item(engine.schedules.roll_back(id, number))
 
         self.answer(await self.engine.call(roll_back))
@@ -253,7 +261,7 @@ class RunNowHandler(_Handler):
         parameters = self.body(RunRequest).parameters
 
         def run(engine: Engine) -> RunItem:
-            _known(engine, id)
+            known_schedule(engine, id)
             return _item(engine, engine.schedules.run_now(id, parameters=parameters))
 
         self.answer(await self.engine.call(run), status=201)
@@ -274,7 +282,7 @@ class RunsHandler(_Handler):
 
         def read(engine: Engine) -> RunsPage:
             if schedule is not None:
-                _known(engine, schedule)
+                known_schedule(engine, schedule)
             found = engine.schedules.runs(
                 schedule,
                 states=states,
@@ -297,7 +305,18 @@ class RunHandler(_Handler):
     @authorized
     async def get(self, id: str) -> None:  # noqa: A002
         """Write it."""
-        self.answer(await self.engine.call(lambda engine: _item(engine, _run(engine, id))))
+        self.answer(await self.engine.call(lambda engine: _item(engine, recorded_run(engine, id))))
+
+    @web.authenticated
+    @authorized
+    async def delete(self, id: str) -> None:  # noqa: A002
+        """Delete it from the record, if it is over."""
+
+        def remove(engine: Engine) -> None:
+            engine.schedules.remove_run(recorded_run(engine, id).id)
+
+        await self.engine.call(remove)
+        self.answer(None)
 
 
 class RunCancelHandler(_Handler):
@@ -309,7 +328,7 @@ class RunCancelHandler(_Handler):
         """Have it end."""
 
         async def cancel(engine: Engine) -> RunItem:
-            _run(engine, id)
+            recorded_run(engine, id)
             return _item(engine, await engine.schedules.cancel_run(id, by=self.who))
 
         self.answer(await self.engine.run(cancel))
@@ -324,19 +343,20 @@ class RunRepeatHandler(_Handler):
         """Ask for a run of the same version with the same values."""
 
         def repeat(engine: Engine) -> RunItem:
-            _run(engine, id)
+            recorded_run(engine, id)
             return _item(engine, engine.schedules.rerun(id))
 
         self.answer(await self.engine.call(repeat), status=201)
 
 
-def _known(engine: Engine, schedule_id: str) -> None:
+def known_schedule(engine: Engine, schedule_id: str) -> None:
     """Refuse what is not exactly the id of a schedule: an address names one."""
     if engine.store.find_schedule(schedule_id) is None:
         raise NotFound(f"there is no schedule {schedule_id!r}", hint="it may have been forgotten")
 
 
-def _run(engine: Engine, run_id: str) -> Run:
+def recorded_run(engine: Engine, run_id: str) -> Run:
+    """Return the run of exactly that id, or refuse: an address names one."""
     run = engine.store.get_run(run_id)
     if run.id != run_id:
         raise NotFound(f"there is no run {run_id!r}", hint="it may have been deleted")
@@ -448,7 +468,12 @@ ROUTES = (
     Route(
         path="runs/{id}",
         handler=RunHandler,
-        operations={"get": Operation(summary="A run of a schedule", answer=RunItem)},
+        operations={
+            "get": Operation(summary="A run of a schedule", answer=RunItem),
+            "delete": Operation(
+                summary="Delete a run that is over from the record", answer=None, status=204
+            ),
+        },
     ),
     _post("runs/{id}/cancel", RunCancelHandler, "Have a run end", RunItem),
     _post("runs/{id}/rerun", RunRepeatHandler, "Run it once more", RunItem, status=201),

@@ -31,6 +31,7 @@ _MESSAGE_BYTES: Final = 32 * 1024
 _WATCH_PAUSE_SECONDS: Final = 0.05
 _PROBLEMS_A_SECOND: Final = 5
 _ID = re.compile(r"[0-9a-z]{1,64}")
+_WHOSE: Final = {"job": "a job", "log": "a job", "runs": "a schedule", "notebook": "a run"}
 _RANKS: Final = range(LAUNCHER - (1 << 16), 1 << 20)
 _NAME_LENGTH: Final = 256
 
@@ -172,16 +173,19 @@ def _topics(message: str | bytes) -> tuple[Topic, ...]:
 
 def _checked(topics: Iterable[Topic]) -> Iterable[Topic]:
     for topic in topics:
-        if topic.topic in {"pools", "jobs", "budgets"}:
+        if topic.topic in {"pools", "jobs", "budgets", "schedules"}:
             yield Topic(topic=topic.topic)
+            continue
+        if topic.topic == "runs" and topic.id is None:
+            yield Topic(topic="runs")
             continue
         if topic.topic == "gpus":
             yield _gpus(topic)
             continue
         if topic.id is None or not _ID.fullmatch(topic.id):
-            raise UsageError(f"the topic {topic.topic} needs the id of a job")
-        if topic.topic == "job":
-            yield Topic(topic="job", id=topic.id)
+            raise UsageError(f"the topic {topic.topic} needs the id of {_WHOSE[topic.topic]}")
+        if topic.topic in _WHOSE and topic.topic != "log":
+            yield Topic(topic=topic.topic, id=topic.id)
             continue
         rank = 0 if topic.rank is None else topic.rank
         if rank not in _RANKS:

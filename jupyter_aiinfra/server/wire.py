@@ -13,6 +13,7 @@ from typing import Any, Literal
 from jupyter_aiinfra.model import Desired, JobKind, JobState, Lease, Node, Notice, Placement
 from jupyter_aiinfra.server.costwire import JobCostItem, PriceItem
 from jupyter_aiinfra.server.governwire import BudgetsNews
+from jupyter_aiinfra.server.runwire import RunNotebookNews, RunsNews, SchedulesNews
 from jupyter_aiinfra.telemetry import GpusDelta, GpusFrame, Range
 
 __all__ = [
@@ -49,6 +50,9 @@ __all__ = [
     "Problem",
     "ProblemNews",
     "Range",
+    "RunNotebookNews",
+    "RunsNews",
+    "SchedulesNews",
     "Silence",
     "TimelineEntry",
     "Topic",
@@ -382,11 +386,16 @@ class GpuPast:
 class Topic:
     """Something to be watched: pools, jobs, one job, a rank's log of a job, GPUs, or budgets.
 
+    ``schedules`` are all of them, ``runs`` those of the schedule ``id`` or of all, ``notebook`` is
+    that of the run ``id``.
+
     ``gpus`` are those of ``pool``, of its ``node`` alone, or of the job ``id``; with ``detail``
     ``nodes`` it is an overview with a row a node.
     """
 
-    topic: Literal["pools", "jobs", "job", "log", "gpus", "budgets"]
+    topic: Literal[
+        "pools", "jobs", "job", "log", "gpus", "budgets", "schedules", "runs", "notebook"
+    ]
     id: str | None = None
     rank: int | None = None
     pool: str | None = None

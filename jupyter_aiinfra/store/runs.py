@@ -70,6 +70,15 @@ class RunRecords:
             raise NotFound(f"there is no run {run_id!r}", hint="schedule runs NAME lists them")
         return _run((exact or rows)[0])
 
+    def runs_by_id(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        """Return the runs of exactly these ids, as far as they are there."""
+        found: list[Run] = []
+        with self._database.read() as connection:
+            for some in parts(run_ids):
+                query = select(schedule_runs).where(schedule_runs.c.id.in_(some))
+                found += [_run(row) for row in connection.execute(query).all()]
+        return found
+
     def run_of_job(self, job_id: str) -> Run | None:
         """Return the run that a job is the present attempt of."""
         query = select(schedule_runs).where(schedule_runs.c.job == job_id)
@@ -176,6 +185,15 @@ class RunRecords:
             raise NotFound(f"there is no run {run_id!r}")
         return _run(row)
 
+    def remove_run(self, run_id: str) -> None:
+        """Delete one run; one that is not there is no error."""
+        table = schedule_runs.c
+        with self._database.write() as connection:
+            schedule = connection.scalar(select(table.schedule).where(table.id == run_id))
+            if schedule is not None:
+                connection.execute(delete(schedule_runs).where(table.id == run_id))
+                connection.execute(insert(events), [_removed(run_id, schedule)])
+
     def purge_runs(
         self,
         *,
@@ -208,6 +226,9 @@ class RunRecords:
             gone = [_run(row) for row in connection.execute(query).all()]
             for some in parts([run.id for run in gone]):
                 connection.execute(delete(schedule_runs).where(runs.id.in_(some)))
+            if gone:
+                told = [_removed(run.id, run.schedule) for run in gone]
+                connection.execute(insert(events), told)
         return gone
 
 
@@ -285,3 +306,9 @@ def _told(run: Run, at: float) -> dict[str, Any]:
     if run.reason is not None:
         detail["reason"] = run.reason
     return {"at": at, "kind": "run.state", "subject": run.id, "detail": detail}
+
+
+def _removed(run_id: str, schedule: str) -> dict[str, Any]:
+    """Return the entry in the timeline of a run that was deleted."""
+    detail = {"schedule": schedule}
+    return {"at": time.time(), "kind": "run.removed", "subject": run_id, "detail": detail}

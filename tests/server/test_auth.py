@@ -17,7 +17,7 @@ from jupyter_aiinfra.server.routes import Route
 
 Fetch = Callable[..., Awaitable[Any]]
 
-SAMPLES = {"name": "here", "id": "0abc", "rank": "0", "path": "results/history"}
+SAMPLES = {"name": "here", "id": "0abc", "other": "0abd", "rank": "0", "path": "results/history"}
 ENDPOINTS = [
     (verb.upper(), re.sub(r"\{(\w+)\}", lambda found: SAMPLES[found[1]], route.path))
     for route in ROUTES

@@ -2484,7 +2484,36 @@ export interface paths {
         };
         put?: never;
         post?: never;
-        delete?: never;
+        /** Delete a run that is over from the record */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description No Content */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         options?: never;
         head?: never;
         patch?: never;
@@ -2569,6 +2598,265 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["RunItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/runs/{id}/notebook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** The notebook of a run: as it is while it runs, as it was stored after */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RunNotebook"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/runs/{id}/output": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** The stored result of a run as a file */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description ipynb (usual), html, py or pdf */
+                    form?: string;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": unknown;
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/runs/{id}/compare/{other}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                other: string;
+            };
+            cookie?: never;
+        };
+        /** What a run shows that another, which counts as the one before, did not */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                    other: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Comparison"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedules/{id}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** What differs between two versions of a schedule */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description the number of the first (of two: usual) */
+                    from?: number;
+                    /** @description the number of the second (the newest) */
+                    to?: number;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["VersionDiff"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/schedules/{id}/duplicate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make another schedule of what one runs now */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["DuplicateRequest"];
+                };
+            };
+            responses: {
+                /** @description Created */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleItem"];
                     };
                 };
                 /** @description Refused */
@@ -3575,12 +3863,15 @@ export interface components {
          * Topic
          * @description Something to be watched: pools, jobs, one job, a rank's log of a job, GPUs, or budgets.
          *
+         *         ``schedules`` are all of them, ``runs`` those of the schedule ``id`` or of all, ``notebook`` is
+         *         that of the run ``id``.
+         *
          *         ``gpus`` are those of ``pool``, of its ``node`` alone, or of the job ``id``; with ``detail``
          *         ``nodes`` it is an overview with a row a node.
          */
         Topic: {
             /** @enum {unknown} */
-            topic: "budgets" | "gpus" | "job" | "jobs" | "log" | "pools";
+            topic: "budgets" | "gpus" | "job" | "jobs" | "log" | "notebook" | "pools" | "runs" | "schedules";
             /** @default null */
             id: string | null;
             /** @default null */
@@ -3623,6 +3914,283 @@ export interface components {
             job: string | null;
             /** @default null */
             rank: number | null;
+        };
+        /**
+         * RunNotebookNews
+         * @description The notebook of the run ``id``, as :class:`RunNotebook`.
+         *
+         *         With ``reset`` all of it is in ``notebook``; else ``changes`` are the cells that are others by
+         *         now, each with its place (from 0), and the rest is as it was told.
+         */
+        RunNotebookNews: {
+            id: string;
+            reset: boolean;
+            run: components["schemas"]["RunItem"];
+            live: boolean;
+            /** @enum {unknown} */
+            state: "over" | "running" | "starting" | "waiting";
+            cell: number | null;
+            cells: number | null;
+            findings: components["schemas"]["FindingItem"][];
+            problem: string | null;
+            /** @default null */
+            notebook: Record<string, never> | null;
+            /** @default [] */
+            changes: [
+                number,
+                Record<string, never>
+            ][];
+            /**
+             * @default notebook
+             * @enum {unknown}
+             */
+            type: "notebook";
+        };
+        /**
+         * RunItem
+         * @description A run of a schedule, or a slot that was not run and why.
+         *
+         *         Parameters
+         *         ----------
+         *         trigger
+         *             ``clock``, ``catch-up``, ``after``, ``file``, ``now`` or ``rerun``.
+         *         slot
+         *             The moment it is for; ``null`` where no clock asked for it.
+         *         slots, last_slot
+         *             A stretch of missed slots is one: how many, and the last of them.
+         *         job, jobs
+         *             The job of the present attempt, and those of earlier ones.
+         *         parameters
+         *             All values; ``null``: those of its version.
+         *         outputs
+         *             What was stored of it.
+         */
+        RunItem: {
+            id: string;
+            schedule: string;
+            schedule_name: string;
+            version: number;
+            trigger: string;
+            state: components["schemas"]["RunState"];
+            slot: number | null;
+            reason: string | null;
+            created_at: number;
+            start_at: number;
+            started_at: number | null;
+            ended_at: number | null;
+            attempt: number;
+            job: string | null;
+            jobs: string[];
+            parameters: Record<string, never> | null;
+            outputs: Record<string, never>;
+            stopping: boolean;
+            slots: number;
+            last_slot: number | null;
+        };
+        /**
+         * RunState
+         * @description What is known of a run.
+         *
+         *         ``DUE`` is claimed and to be started now, ``QUEUED`` waits for an earlier run, for its own time
+         *         or for the pause before a retry, ``RUNNING`` has a job. Of the final ones ``SKIPPED`` was not
+         *         started because another was running, ``MISSED`` because nobody was there in time.
+         * @enum {unknown}
+         */
+        RunState: "cancelled" | "due" | "failed" | "lost" | "missed" | "queued" | "running" | "skipped" | "succeeded";
+        /**
+         * FindingItem
+         * @description Secrets of one kind that were masked in one cell (from 1): how many, and in what of it.
+         */
+        FindingItem: {
+            cell: number;
+            kind: string;
+            count: number;
+            /**
+             * @default output
+             * @enum {unknown}
+             */
+            where: "metadata" | "output" | "source";
+        };
+        /**
+         * RunsNews
+         * @description Runs that are new or have changed, of the schedule ``id`` or of all, and those deleted.
+         *
+         *         With ``reset`` it is the newest of them instead; ``more``: there are older ones, to be asked
+         *         for by REST.
+         */
+        RunsNews: {
+            id: string | null;
+            changed: components["schemas"]["RunItem"][];
+            removed: string[];
+            /** @default false */
+            reset: boolean;
+            /** @default false */
+            more: boolean;
+            /**
+             * @default runs
+             * @enum {unknown}
+             */
+            type: "runs";
+        };
+        /**
+         * SchedulesNews
+         * @description Schedules that are new or have changed, also by how their runs do, and those removed.
+         *
+         *         With ``reset`` it is all of them, and what was known before counts no longer.
+         */
+        SchedulesNews: {
+            changed: components["schemas"]["ScheduleItem"][];
+            removed: string[];
+            /** @default false */
+            reset: boolean;
+            /**
+             * @default schedules
+             * @enum {unknown}
+             */
+            type: "schedules";
+        };
+        /**
+         * ScheduleItem
+         * @description A schedule, what it runs, when next, and how its last runs ended (the newest first).
+         *
+         *         ``problem`` says why it does not run, or what keeps its file from being looked at.
+         */
+        ScheduleItem: {
+            id: string;
+            name: string;
+            /** @enum {unknown} */
+            state: "active" | "ended" | "paused" | "removed";
+            version: components["schemas"]["VersionItem"];
+            next_slots: components["schemas"]["SlotItem"][];
+            last_runs: components["schemas"]["RunItem"][];
+            paused_at: number | null;
+            paused_by: string | null;
+            problem: string;
+            created_at: number;
+            created_by: string | null;
+        };
+        /**
+         * VersionItem
+         * @description What a schedule runs, or ran: all but the frozen files.
+         */
+        VersionItem: {
+            number: number;
+            notebook: string;
+            pool: string;
+            timezone: string;
+            triggers: components["schemas"]["Trigger"][];
+            policy: components["schemas"]["Policy"];
+            parameters: Record<string, never>;
+            form: Record<string, never>;
+            options: Record<string, never>;
+            created_at: number;
+            created_by: string | null;
+            note: string;
+        };
+        /**
+         * Trigger
+         * @description What makes a schedule run; of the fields, those of its kind are set.
+         *
+         *         Parameters
+         *         ----------
+         *         lines
+         *             ``cron``: one or several lines of 5 fields, or of 6 (seconds before them).
+         *         seconds
+         *             ``every``: the interval. ``file``: how often the file is looked at.
+         *         anchor
+         *             ``every``: a moment that the interval is counted from.
+         *         times
+         *             ``at``: the moments.
+         *         schedule, on
+         *             ``after``: the id of the schedule whose runs it follows, and whether each end counts or
+         *             only success.
+         *         path
+         *             ``file``: a path of this machine, or a URL.
+         */
+        Trigger: {
+            /** @enum {unknown} */
+            kind: "after" | "at" | "cron" | "every" | "file";
+            /** @default [] */
+            lines: string[];
+            /** @default null */
+            seconds: number | null;
+            /** @default null */
+            anchor: number | null;
+            /** @default [] */
+            times: number[];
+            /** @default null */
+            schedule: string | null;
+            /**
+             * @default success
+             * @enum {unknown}
+             */
+            on: "end" | "success";
+            /** @default null */
+            path: string | null;
+        };
+        /**
+         * Policy
+         * @description What is done where life is not as planned.
+         *
+         *         Parameters
+         *         ----------
+         *         catch_up
+         *             Of the slots that nobody was there for: run none, the newest, or all of them.
+         *         window_seconds
+         *             A slot older than this is not caught up; ``None``: however old.
+         *         overlap
+         *             When a slot comes while a run is not over: skip it, queue it behind, cancel that run, or run
+         *             up to ``parallel`` of them at once (and queue more).
+         *         retries
+         *             How often a run that failed, or was lost, is begun again; the first time
+         *             ``backoff_seconds`` later, then each time ``backoff_factor`` times as late, but never later
+         *             than ``backoff_most_seconds``.
+         *         jitter_seconds
+         *             A run begins up to this much after its slot: always the same for one slot.
+         *         ends_at
+         *             No slot after it.
+         *         except_days
+         *             Days without slots, in the zone of the schedule: ``2026-12-24`` or ``2026-12-24/2027-01-06``
+         *             (both included).
+         */
+        Policy: {
+            /**
+             * @default none
+             * @enum {unknown}
+             */
+            catch_up: "all" | "last" | "none";
+            /** @default null */
+            window_seconds: number | null;
+            /**
+             * @default skip
+             * @enum {unknown}
+             */
+            overlap: "cancel-previous" | "parallel" | "queue" | "skip";
+            /** @default 1 */
+            parallel: number;
+            /** @default 0 */
+            retries: number;
+            /** @default 60 */
+            backoff_seconds: number;
+            /** @default 2 */
+            backoff_factor: number;
+            /** @default 3600 */
+            backoff_most_seconds: number;
+            /** @default 0 */
+            jitter_seconds: number;
+            /** @default null */
+            ends_at: number | null;
+            /** @default [] */
+            except_days: string[];
+        };
+        /**
+         * SlotItem
+         * @description A moment that a schedule is due at, when its run begins, and how its zone says it.
+         */
+        SlotItem: {
+            slot: number;
+            start_at: number;
+            text: string;
         };
         /**
          * WatchRequest
@@ -3960,200 +4528,6 @@ export interface components {
             schedules: components["schemas"]["ScheduleItem"][];
         };
         /**
-         * ScheduleItem
-         * @description A schedule, what it runs, when next, and how its last runs ended (the newest first).
-         *
-         *         ``problem`` says why it does not run, or what keeps its file from being looked at.
-         */
-        ScheduleItem: {
-            id: string;
-            name: string;
-            /** @enum {unknown} */
-            state: "active" | "ended" | "paused" | "removed";
-            version: components["schemas"]["VersionItem"];
-            next_slots: components["schemas"]["SlotItem"][];
-            last_runs: components["schemas"]["RunItem"][];
-            paused_at: number | null;
-            paused_by: string | null;
-            problem: string;
-            created_at: number;
-            created_by: string | null;
-        };
-        /**
-         * VersionItem
-         * @description What a schedule runs, or ran: all but the frozen files.
-         */
-        VersionItem: {
-            number: number;
-            notebook: string;
-            pool: string;
-            timezone: string;
-            triggers: components["schemas"]["Trigger"][];
-            policy: components["schemas"]["Policy"];
-            parameters: Record<string, never>;
-            form: Record<string, never>;
-            options: Record<string, never>;
-            created_at: number;
-            created_by: string | null;
-            note: string;
-        };
-        /**
-         * Trigger
-         * @description What makes a schedule run; of the fields, those of its kind are set.
-         *
-         *         Parameters
-         *         ----------
-         *         lines
-         *             ``cron``: one or several lines of 5 fields, or of 6 (seconds before them).
-         *         seconds
-         *             ``every``: the interval. ``file``: how often the file is looked at.
-         *         anchor
-         *             ``every``: a moment that the interval is counted from.
-         *         times
-         *             ``at``: the moments.
-         *         schedule, on
-         *             ``after``: the id of the schedule whose runs it follows, and whether each end counts or
-         *             only success.
-         *         path
-         *             ``file``: a path of this machine, or a URL.
-         */
-        Trigger: {
-            /** @enum {unknown} */
-            kind: "after" | "at" | "cron" | "every" | "file";
-            /** @default [] */
-            lines: string[];
-            /** @default null */
-            seconds: number | null;
-            /** @default null */
-            anchor: number | null;
-            /** @default [] */
-            times: number[];
-            /** @default null */
-            schedule: string | null;
-            /**
-             * @default success
-             * @enum {unknown}
-             */
-            on: "end" | "success";
-            /** @default null */
-            path: string | null;
-        };
-        /**
-         * Policy
-         * @description What is done where life is not as planned.
-         *
-         *         Parameters
-         *         ----------
-         *         catch_up
-         *             Of the slots that nobody was there for: run none, the newest, or all of them.
-         *         window_seconds
-         *             A slot older than this is not caught up; ``None``: however old.
-         *         overlap
-         *             When a slot comes while a run is not over: skip it, queue it behind, cancel that run, or run
-         *             up to ``parallel`` of them at once (and queue more).
-         *         retries
-         *             How often a run that failed, or was lost, is begun again; the first time
-         *             ``backoff_seconds`` later, then each time ``backoff_factor`` times as late, but never later
-         *             than ``backoff_most_seconds``.
-         *         jitter_seconds
-         *             A run begins up to this much after its slot: always the same for one slot.
-         *         ends_at
-         *             No slot after it.
-         *         except_days
-         *             Days without slots, in the zone of the schedule: ``2026-12-24`` or ``2026-12-24/2027-01-06``
-         *             (both included).
-         */
-        Policy: {
-            /**
-             * @default none
-             * @enum {unknown}
-             */
-            catch_up: "all" | "last" | "none";
-            /** @default null */
-            window_seconds: number | null;
-            /**
-             * @default skip
-             * @enum {unknown}
-             */
-            overlap: "cancel-previous" | "parallel" | "queue" | "skip";
-            /** @default 1 */
-            parallel: number;
-            /** @default 0 */
-            retries: number;
-            /** @default 60 */
-            backoff_seconds: number;
-            /** @default 2 */
-            backoff_factor: number;
-            /** @default 3600 */
-            backoff_most_seconds: number;
-            /** @default 0 */
-            jitter_seconds: number;
-            /** @default null */
-            ends_at: number | null;
-            /** @default [] */
-            except_days: string[];
-        };
-        /**
-         * SlotItem
-         * @description A moment that a schedule is due at, when its run begins, and how its zone says it.
-         */
-        SlotItem: {
-            slot: number;
-            start_at: number;
-            text: string;
-        };
-        /**
-         * RunItem
-         * @description A run of a schedule, or a slot that was not run and why.
-         *
-         *         Parameters
-         *         ----------
-         *         trigger
-         *             ``clock``, ``catch-up``, ``after``, ``file``, ``now`` or ``rerun``.
-         *         slot
-         *             The moment it is for; ``null`` where no clock asked for it.
-         *         slots, last_slot
-         *             A stretch of missed slots is one: how many, and the last of them.
-         *         job, jobs
-         *             The job of the present attempt, and those of earlier ones.
-         *         parameters
-         *             All values; ``null``: those of its version.
-         *         outputs
-         *             What was stored of it.
-         */
-        RunItem: {
-            id: string;
-            schedule: string;
-            schedule_name: string;
-            version: number;
-            trigger: string;
-            state: components["schemas"]["RunState"];
-            slot: number | null;
-            reason: string | null;
-            created_at: number;
-            start_at: number;
-            started_at: number | null;
-            ended_at: number | null;
-            attempt: number;
-            job: string | null;
-            jobs: string[];
-            parameters: Record<string, never> | null;
-            outputs: Record<string, never>;
-            stopping: boolean;
-            slots: number;
-            last_slot: number | null;
-        };
-        /**
-         * RunState
-         * @description What is known of a run.
-         *
-         *         ``DUE`` is claimed and to be started now, ``QUEUED`` waits for an earlier run, for its own time
-         *         or for the pause before a retry, ``RUNNING`` has a job. Of the final ones ``SKIPPED`` was not
-         *         started because another was running, ``MISSED`` because nobody was there in time.
-         * @enum {unknown}
-         */
-        RunState: "cancelled" | "due" | "failed" | "lost" | "missed" | "queued" | "running" | "skipped" | "succeeded";
-        /**
          * ScheduleRequest
          * @description Make a schedule, or a version of one; what is ``null`` is as it was, or as is usual.
          *
@@ -4225,6 +4599,111 @@ export interface components {
             runs: components["schemas"]["RunItem"][];
             more: boolean;
         };
+        /**
+         * RunNotebook
+         * @description The notebook of a run: as it is at this moment while it runs, later as it was stored.
+         *
+         *         Parameters
+         *         ----------
+         *         live
+         *             Whether it is at work; else nothing of it changes any more, or nothing does yet.
+         *         state
+         *             ``waiting`` has no job yet: the notebook is the frozen one then, as while ``starting``.
+         *         cell, cells
+         *             Which cell runs (from 1), and how many there are.
+         *         notebook
+         *             As nbformat 4 has it, every text in one piece; ``null``: there is none, `problem` says why.
+         */
+        RunNotebook: {
+            run: components["schemas"]["RunItem"];
+            live: boolean;
+            /** @enum {unknown} */
+            state: "over" | "running" | "starting" | "waiting";
+            cell: number | null;
+            cells: number | null;
+            notebook: Record<string, never> | null;
+            findings: components["schemas"]["FindingItem"][];
+            problem: string | null;
+        };
+        /**
+         * Comparison
+         * @description What two runs have shown differently, and the parameters in which they differ.
+         */
+        Comparison: {
+            same: boolean;
+            cells: components["schemas"]["CellComparison"][];
+            parameters: components["schemas"]["ValueChange"][];
+        };
+        /**
+         * CellComparison
+         * @description A cell of two runs: lines of a unified diff of its source, and of what it shows.
+         *
+         *         ``index`` (from 0) is its place in the second, of a removed one in the first.
+         */
+        CellComparison: {
+            index: number;
+            /** @enum {unknown} */
+            kind: "added" | "changed" | "removed" | "same";
+            source: string[];
+            outputs: string[];
+        };
+        /**
+         * ValueChange
+         * @description A value that differs; ``null`` where there was, or is, none.
+         */
+        ValueChange: {
+            name: string;
+            before: unknown;
+            after: unknown;
+        };
+        /**
+         * VersionDiff
+         * @description What differs between two versions: cells, what is set (``policy.retries``), frozen files.
+         */
+        VersionDiff: {
+            from: number;
+            to: number;
+            cells: components["schemas"]["CellDiff"][];
+            fields: components["schemas"]["ValueChange"][];
+            files: components["schemas"]["FileChange"][];
+        };
+        /**
+         * CellDiff
+         * @description A cell that differs; ``index`` (from 0) is its place in the second, or where it was.
+         */
+        CellDiff: {
+            index: number;
+            /** @enum {unknown} */
+            kind: "added" | "changed" | "removed";
+            before: string;
+            after: string;
+            lines: components["schemas"]["DiffLine"][];
+        };
+        /**
+         * DiffLine
+         * @description A line of a cell: in both versions, only in the second, or only in the first.
+         */
+        DiffLine: {
+            /** @enum {unknown} */
+            op: " " | "+" | "-";
+            text: string;
+        };
+        /**
+         * FileChange
+         * @description A frozen file that differs.
+         */
+        FileChange: {
+            path: string;
+            /** @enum {unknown} */
+            kind: "added" | "changed" | "removed";
+        };
+        /**
+         * DuplicateRequest
+         * @description Make another schedule of what one runs now, under this name.
+         */
+        DuplicateRequest: {
+            name: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -4292,6 +4771,17 @@ export type SchemaProblemNews = components['schemas']['ProblemNews'];
 export type SchemaTopic = components['schemas']['Topic'];
 export type SchemaRange = components['schemas']['Range'];
 export type SchemaCurve = components['schemas']['Curve'];
+export type SchemaRunNotebookNews = components['schemas']['RunNotebookNews'];
+export type SchemaRunItem = components['schemas']['RunItem'];
+export type SchemaRunState = components['schemas']['RunState'];
+export type SchemaFindingItem = components['schemas']['FindingItem'];
+export type SchemaRunsNews = components['schemas']['RunsNews'];
+export type SchemaSchedulesNews = components['schemas']['SchedulesNews'];
+export type SchemaScheduleItem = components['schemas']['ScheduleItem'];
+export type SchemaVersionItem = components['schemas']['VersionItem'];
+export type SchemaTrigger = components['schemas']['Trigger'];
+export type SchemaPolicy = components['schemas']['Policy'];
+export type SchemaSlotItem = components['schemas']['SlotItem'];
 export type SchemaWatchRequest = components['schemas']['WatchRequest'];
 export type SchemaJupyterAiinfraServerHealthHealth = components['schemas']['jupyter_aiinfra.server.health.Health'];
 export type SchemaStoreHealth = components['schemas']['StoreHealth'];
@@ -4318,13 +4808,6 @@ export type SchemaSilentPool = components['schemas']['SilentPool'];
 export type SchemaIdleRuleItem = components['schemas']['IdleRuleItem'];
 export type SchemaIdleRequest = components['schemas']['IdleRequest'];
 export type SchemaSchedulesItem = components['schemas']['SchedulesItem'];
-export type SchemaScheduleItem = components['schemas']['ScheduleItem'];
-export type SchemaVersionItem = components['schemas']['VersionItem'];
-export type SchemaTrigger = components['schemas']['Trigger'];
-export type SchemaPolicy = components['schemas']['Policy'];
-export type SchemaSlotItem = components['schemas']['SlotItem'];
-export type SchemaRunItem = components['schemas']['RunItem'];
-export type SchemaRunState = components['schemas']['RunState'];
 export type SchemaScheduleRequest = components['schemas']['ScheduleRequest'];
 export type SchemaPreviewItem = components['schemas']['PreviewItem'];
 export type SchemaScheduleDetail = components['schemas']['ScheduleDetail'];
@@ -4332,5 +4815,14 @@ export type SchemaPauseRequest = components['schemas']['PauseRequest'];
 export type SchemaRollbackRequest = components['schemas']['RollbackRequest'];
 export type SchemaRunRequest = components['schemas']['RunRequest'];
 export type SchemaRunsPage = components['schemas']['RunsPage'];
+export type SchemaRunNotebook = components['schemas']['RunNotebook'];
+export type SchemaComparison = components['schemas']['Comparison'];
+export type SchemaCellComparison = components['schemas']['CellComparison'];
+export type SchemaValueChange = components['schemas']['ValueChange'];
+export type SchemaVersionDiff = components['schemas']['VersionDiff'];
+export type SchemaCellDiff = components['schemas']['CellDiff'];
+export type SchemaDiffLine = components['schemas']['DiffLine'];
+export type SchemaFileChange = components['schemas']['FileChange'];
+export type SchemaDuplicateRequest = components['schemas']['DuplicateRequest'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
