@@ -28,3 +28,12 @@ export const costIcon = new LabIcon({
   name: 'aiinfra:cost',
   svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" fill-rule="evenodd" d="${COIN}"/></svg>`
 });
+
+const DIAL =
+  'M12 2a10 10 0 1 0 10 10A10 10 0 0 0 12 2zm0 18a8 8 0 1 1 8-8 8 8 0 0 1-8 8zm.8-13h-1.6v5.6l4.5 2.7.8-1.3-3.7-2.2z';
+
+/** A clock: what runs by itself. */
+export const scheduleIcon = new LabIcon({
+  name: 'aiinfra:schedule',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" d="${DIAL}"/></svg>`
+});

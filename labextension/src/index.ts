@@ -14,6 +14,7 @@ import models from './plugins/models';
 import notify from './plugins/notify';
 import panel from './plugins/panel';
 import poolcommands from './plugins/poolcommands';
+import runpage from './plugins/runpage';
 import settings from './plugins/settings';
 import statusbar from './plugins/statusbar';
 import stream from './plugins/stream';
@@ -35,6 +36,7 @@ export default [
   notify,
   panel,
   poolcommands,
+  runpage,
   settings,
   statusbar,
   stream
