@@ -68,8 +68,11 @@ class Drafting:
         self._store = store
         self._clock = clock
 
-    async def compose(self, draft: Draft, old: Version | None) -> Version:
-        """Return the version that is wanted, checked, without a snapshot."""
+    async def compose(self, draft: Draft, old: Version | None, *, partial: bool = False) -> Version:
+        """Return the version that is wanted, checked, without a snapshot.
+
+        A `partial` draft is still being filled in: that a parameter has to be given is no fault.
+        """
         notebook = draft.notebook or (Path(old.notebook) if old else None)
         pool = draft.pool or (old.pool if old else None)
         if notebook is None or pool is None:
@@ -96,7 +99,10 @@ class Drafting:
                 old.triggers if old and draft.triggers is None else self._named(draft.triggers)
             ),
             policy=replace(draft.policy or (old.policy if old else Policy())),
-            parameters=validate(form, {**given, **_read_words(form, draft.words)}),
+            parameters=validate(
+                {**form, "required": []} if partial else form,
+                {**given, **_read_words(form, draft.words)},
+            ),
             form=form,
             options=draft.options if draft.options is not None else (old.options if old else {}),
             created_at=self._clock(),

@@ -208,8 +208,12 @@ class Scheduling:
             for each in found
         ]
 
-    async def preview(self, draft: Draft, *, name: str | None = None) -> tuple[Version, list[Slot]]:
+    async def preview(
+        self, draft: Draft, *, name: str | None = None, partial: bool = False
+    ) -> tuple[Version, list[Slot]]:
         """Return what would run, and at which ten slots next. Records and freezes nothing.
+
+        Of a `partial` draft nothing has to be there yet that can be given later.
 
         Raises
         ------
@@ -217,7 +221,9 @@ class Scheduling:
             Something of it cannot be; names it.
         """
         base = None if name is None else self.show(name)
-        version = await self._drafting.compose(draft, base.version if base else None)
+        version = await self._drafting.compose(
+            draft, base.version if base else None, partial=partial
+        )
         return version, self.slots(version)
 
     # --- changing ------------------------------------------------------------------------------

@@ -138,9 +138,12 @@ class PreviewHandler(_Handler):
     async def post(self) -> None:
         """Write the next slots, and the form of the notebook's parameters."""
         draft = self.draft()
+        schedule = queries.text(self, "schedule")
 
         async def preview(engine: Engine) -> PreviewItem:
-            version, slots = await engine.schedules.preview(draft)
+            if schedule is not None:
+                known_schedule(engine, schedule)
+            version, slots = await engine.schedules.preview(draft, name=schedule, partial=True)
             return PreviewItem(slots=tuple(slot_item(each) for each in slots), form=version.form)
 
         self.answer(await self.engine.run(preview))
@@ -407,6 +410,7 @@ ROUTES = (
         "The next slots of a schedule before it is made, and the form of its parameters",
         PreviewItem,
         body=ScheduleRequest,
+        query=(Query(name="schedule", type="string", description="the one that is to be changed"),),
     ),
     Route(
         path="schedules/{id}",

@@ -119,6 +119,29 @@ async def test_a_schedule_is_previewed_made_edited_paused_and_put_back(
     assert (status, restored["state"]) == (200, "active")
 
 
+async def test_a_preview_is_of_what_is_still_filled_in_or_changed(
+    api: Api, engine: Engine, notebook: str, jp_root_dir: Path
+) -> None:
+    write(jp_root_dir / "needs.ipynb", "day: date\nlr: float = 0.1  # 0 < lr <= 1")
+    status, preview = await api.ask("POST", "schedule-preview", asked("needs.ipynb"))
+    assert (status, len(preview["slots"])) == (200, 10)
+    assert preview["form"]["required"] == ["day"]
+    wrong = asked("needs.ipynb", parameters={"lr": 2})
+    status, refused = await api.ask("POST", "schedule-preview", wrong)
+    assert (status, refused["option"]) == (400, "lr")
+    assert (await api.ask("POST", "schedules", asked("needs.ipynb")))[0] == 400
+
+    _, made = await api.ask("POST", "schedules", asked(notebook))
+    change = {"triggers": [{"kind": "every", "seconds": 60}]}
+    status, changed = await api.ask("POST", "schedule-preview", change, schedule=made["id"])
+    assert status == 200
+    first, second = (each["slot"] for each in changed["slots"][:2])
+    assert second - first == 60
+    assert changed["form"]["properties"]["lr"]["maximum"] == 1
+    assert (await api.get("schedules"))["schedules"][0]["version"]["number"] == 1
+    assert (await api.ask("POST", "schedule-preview", {}, schedule="s123"))[0] == 404
+
+
 async def test_what_cannot_be_is_refused_by_its_name(
     api: Api, engine: Engine, notebook: str, jp_root_dir: Path
 ) -> None:

@@ -1976,7 +1976,10 @@ export interface paths {
         /** The next slots of a schedule before it is made, and the form of its parameters */
         post: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description the one that is to be changed */
+                    schedule?: string;
+                };
                 header?: never;
                 path?: never;
                 cookie?: never;

@@ -75,10 +75,7 @@ export type {
 } from './schema';
 
 /** What is watched. What says which GPUs may be left out where it is about none. */
-export type Topic = Pick<SchemaTopic, 'id' | 'rank'> &
-  Partial<Omit<SchemaTopic, 'topic'>> & {
-    topic: SchemaTopic['topic'] | 'schedules' | 'runs' | 'notebook';
-  };
+export type Topic = Pick<SchemaTopic, 'topic' | 'id' | 'rank'> & Partial<SchemaTopic>;
 
 // What may be left out of a request has a default on the server; the schema names all of it.
 export type BudgetRequest = Pick<SchemaBudgetRequest, 'amount' | 'scope'> &

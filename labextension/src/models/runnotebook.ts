@@ -76,12 +76,12 @@ export class RunNotebookModel implements IRunNotebookModel {
     }
   }
 
-  private _takeAll({ notebook = null }: RunNotebookNews): null {
+  private _takeAll({ notebook }: RunNotebookNews): null {
     this._notebook = notebook;
     return null;
   }
 
-  private _takeCells({ changes = [] }: RunNotebookNews): number[] {
+  private _takeCells({ changes }: RunNotebookNews): number[] {
     if (this._notebook === null || changes.length === 0) {
       return []; // changes of what this page was not told are told again with all of it
     }

@@ -1,33 +1,30 @@
 /** What crosses of schedules and their runs over the socket, and of what two of them differ in. */
 
+import type {
+  SchemaFindingItem,
+  SchemaRunNotebook,
+  SchemaRunNotebookNews,
+  SchemaRunsNews,
+  SchemaSchedulesNews
+} from '../api/schema';
 import type { RunItem, ScheduleItem } from '../api/types';
 
+export type {
+  SchemaComparison as Comparison,
+  SchemaValueChange as Difference,
+  SchemaVersionDiff as VersionDiff
+} from '../api/schema';
+
+// Items and notebooks are objects that the schema has no shape of.
+
 /** The schedules, all of them with `reset`; else what has changed since. */
-export interface SchedulesNews {
-  type: 'schedules';
-  changed: ScheduleItem[];
-  removed: string[];
-  reset: boolean;
-}
+export type SchedulesNews = Omit<SchemaSchedulesNews, 'changed'> & { changed: ScheduleItem[] };
 
-/** Runs of a schedule, or of all: the newest hundred with `reset`; else what has changed since. */
-export interface RunsNews {
-  type: 'runs';
-  /** The schedule; `null`: of all. */
-  id: string | null;
-  changed: RunItem[];
-  removed: string[];
-  reset: boolean;
-  /** Whether there are older ones than those that a `reset` tells. */
-  more: boolean;
-}
+/** Runs of a schedule, or of all: the newest with `reset`; else what has changed since. */
+export type RunsNews = Omit<SchemaRunsNews, 'changed'> & { changed: RunItem[] };
 
-/** Secrets that were masked in the outputs of a cell. */
-export interface RunFinding {
-  cell: number | null;
-  kind: string;
-  count: number;
-}
+/** Secrets that were masked in a cell. */
+export type RunFinding = SchemaFindingItem;
 
 /** A cell as nbformat has it. */
 export interface NotebookCell {
@@ -48,63 +45,21 @@ export interface NotebookContent {
 }
 
 /** How far a run is; cells are counted from 1. */
-export interface RunProgress {
-  run: RunItem;
-  live: boolean;
-  state: string;
-  /** The cell that runs. */
-  cell: number | null;
-  cells: number | null;
-  findings: RunFinding[];
-}
+export type RunProgress = Pick<
+  SchemaRunNotebook,
+  'live' | 'state' | 'cell' | 'cells' | 'findings'
+> & { run: RunItem };
 
 /** The notebook of a run: as it stands while it runs, as it was stored after. */
-export interface RunNotebook extends RunProgress {
+export type RunNotebook = RunProgress & {
   notebook: NotebookContent | null;
   /** Why there is none. */
   problem: string | null;
-}
+};
 
 /** News of that notebook: all of it with `reset`, else cells by their place. */
-export interface RunNotebookNews extends RunProgress {
-  type: 'notebook';
-  id: string;
-  reset: boolean;
-  notebook?: NotebookContent | null;
-  changes?: [number, NotebookCell][];
-  problem?: string | null;
-}
-
-/** What two runs differ in. */
-export interface Comparison {
-  same: boolean;
-  cells: {
-    index: number;
-    kind: 'same' | 'changed' | 'added' | 'removed';
-    /** Lines of a unified diff. */
-    source: string[];
-    outputs: string[];
-  }[];
-  parameters: Difference[];
-}
-
-export interface Difference {
-  name: string;
-  before: unknown;
-  after: unknown;
-}
-
-/** What two versions of a schedule differ in. */
-export interface VersionDiff {
-  from: number;
-  to: number;
-  cells: {
-    index: number;
-    kind: 'added' | 'removed' | 'changed';
-    before: string;
-    after: string;
-    lines: { op: ' ' | '+' | '-'; text: string }[];
-  }[];
-  fields: Difference[];
-  files: { path: string; kind: string }[];
-}
+export type RunNotebookNews = RunProgress &
+  Pick<SchemaRunNotebookNews, 'type' | 'id' | 'reset' | 'problem'> & {
+    notebook: NotebookContent | null;
+    changes: [number, NotebookCell][];
+  };

@@ -24,6 +24,9 @@ function news(values: Partial<RunNotebookNews>): RunNotebookNews {
     cell: 1,
     cells: 2,
     findings: [],
+    problem: null,
+    notebook: null,
+    changes: [],
     ...values
   };
 }
