@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import signal
 import subprocess
 import urllib.error
@@ -101,3 +103,86 @@ def test_option_that_jupyter_refuses_is_an_error(site: Site) -> None:
 
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+
+
+def install(site: Site, *words: str, systemctl: str) -> subprocess.CompletedProcess[str]:
+    """Install the service on a machine whose systemctl is this script."""
+    programs = site.root / "programs"
+    programs.mkdir(exist_ok=True)
+    for name, text in (("systemctl", systemctl), ("loginctl", "echo no")):
+        script = programs / name
+        script.write_text(f"#!/bin/sh\n{text}\n")
+        script.chmod(0o755)
+    path = f"{programs}:{site.environ['PATH']}"
+    return site.command("serve", "--json", *words, env={"PATH": path})
+
+
+def test_the_service_runs_what_was_asked_for(site: Site) -> None:
+    calls = site.root / "calls"
+    done = install(
+        site,
+        "--port",
+        "0",
+        "--install-service",
+        systemctl=f'echo "$@" >> {shlex.quote(str(calls))}',
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["enabled"], said["running"], said["problem"]) == (True, True, "")
+    assert said["todo"] == ["loginctl enable-linger"]
+    assert calls.read_text().split("\n")[:3] == [
+        "--user daemon-reload",
+        "--user enable jupyter-aiinfra.service",
+        "--user restart jupyter-aiinfra.service",
+    ]
+    unit = Path(said["unit"]).read_text()
+    (line,) = [each for each in unit.splitlines() if each.startswith("ExecStart=")]
+    # What systemd would run, up to the options that only a test needs.
+    words = shlex.split(line.partition("=")[2])
+    assert words[1:] == ["serve", "--", "--ServerApp.port=0"]
+    process = subprocess.Popen(
+        [*words, "--allow-root"],
+        env=site.environ,
+        cwd=site.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        serving = next(text for text in iter(process.stdout.readline, "") if "serving http" in text)
+        assert serving.startswith("serving http://")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+    gone = install(site, "--uninstall-service", systemctl=":")
+    assert gone.returncode == 0, gone.stderr
+    assert not Path(said["unit"]).exists()
+
+
+def test_a_systemd_that_does_not_answer_is_told_with_what_to_do(site: Site) -> None:
+    done = install(site, "--install-service", systemctl="echo 'no bus here' >&2; exit 1")
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert said["problem"] == "systemctl --user daemon-reload: no bus here"
+    assert said["todo"][0] == "systemctl --user daemon-reload"
+    assert Path(said["unit"]).exists()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_itself_can_read_the_unit(site: Site) -> None:
+    odd = '--ServerApp.custom_display_url=http://a b/%h$HOME\\"'
+    done = install(site, "--install-service", "--", odd, systemctl=":")
+    unit = json.loads(done.stdout)["unit"]
+    runtime = site.root / "systemd"
+    runtime.mkdir()
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--user", unit],
+        env={**site.environ, "XDG_RUNTIME_DIR": str(runtime)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stderr == ""
