@@ -169,10 +169,10 @@ class Results:
                 raise NotFound(f"there is no notebook of run {run.id}: {each.problem}")
             found.append(each.notebook)
         cells = await asyncio.to_thread(pairs, *found, outputs=True)
-        values = [
-            run.values(self._store.schedule_version(run.schedule, run.version))
-            for run in (before, after)
-        ]
+        values = []
+        for run in (before, after):
+            version = self._store.schedule_version(run.schedule, run.version)
+            values.append(_effective(version, run.values(version)))
         return RunDifference(cells=tuple(cells), parameters=_changes(*values))
 
     async def diff(self, schedule: str, before: int, after: int) -> VersionDifference:
@@ -209,12 +209,19 @@ def _said(version: Version, snapshot: Snapshot) -> dict[str, Any]:
     }
     groups: Mapping[str, Mapping[str, Any]] = {
         "policy": to_wire(version.policy),
-        "parameters": version.parameters,
+        "parameters": _effective(version, version.parameters),
         "options": version.options,
     }
     for group, values in groups.items():
         found |= {f"{group}.{name}": value for name, value in to_wire(dict(values)).items()}
     return found
+
+
+def _effective(version: Version, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all parameters: the notebook's own where none is given."""
+    form = version.form.get("properties", {})
+    usual = {name: each["default"] for name, each in form.items() if "default" in each}
+    return {**usual, **given}
 
 
 def _set(trigger: Mapping[str, Any]) -> dict[str, Any]:

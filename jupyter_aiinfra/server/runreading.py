@@ -154,13 +154,21 @@ class RunReader:
         if not self._is_news(run, state):
             return self._as_before(engine, run)
         notebook, problem = None, None
-        version = engine.store.schedule_version(run.schedule, run.version)
+        if run.jobs and state == "waiting":  # for another attempt
+            notebook = (await engine.notebooks.notebook(run)).notebook
         try:
-            notebook = _joined(hygiene.clean(engine.notebooks.frozen(version))[0])
+            if notebook is None:
+                version = engine.store.schedule_version(run.schedule, run.version)
+                notebook = hygiene.clean(engine.notebooks.frozen(version))[0]
         except AiInfraError as error:
             problem = error.message
         self._still = self._reading(
-            engine, run, state, live=live, notebook=notebook, problem=problem
+            engine,
+            run,
+            state,
+            live=live,
+            notebook=None if notebook is None else _joined(notebook),
+            problem=problem,
         )
         return self._still
 

@@ -4611,7 +4611,8 @@ export interface components {
          *         live
          *             Whether it is at work; else nothing of it changes any more, or nothing does yet.
          *         state
-         *             ``waiting`` has no job yet: the notebook is the frozen one then, as while ``starting``.
+         *             ``waiting`` has no job: the notebook is the frozen one then, as while ``starting``, or that
+         *             of the attempt before.
          *         cell, cells
          *             Which cell runs (from 1), and how many there are.
          *         notebook
