@@ -22,7 +22,6 @@ from jupyter_aiinfra.store import open_store
 __all__ = ["cold"]
 
 _NAME = "trivial"
-_POLL_SECONDS = 0.02
 _NEVER = 4e9
 
 
@@ -73,7 +72,7 @@ async def _ours(engine: Engine) -> float:
         found = engine.store.get_run(made.id)
         if found.state.final:
             break
-        await asyncio.sleep(min(pause, _POLL_SECONDS))
+        await engine.schedules.firing.rest(pause)
     if found.state is not RunState.SUCCEEDED:
         raise RuntimeError(f"the run {found.state.value}: {found.reason}")
     return time.perf_counter() - begun

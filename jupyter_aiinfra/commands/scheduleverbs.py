@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -344,7 +343,7 @@ def _run(context: Context, *, name: str, words: Sequence[tuple[str, str]], wait:
             run = engine.store.get_run(asked.id)
             if run.state.final or not wait:
                 return run
-            await asyncio.sleep(min(max(pause, 0.1), 1.0))
+            await engine.schedules.firing.rest(min(max(pause, 0.1), 1.0))
 
     run = context.session.run(start())
     _show_runs(context, [run])

@@ -57,6 +57,7 @@ from jupyter_aiinfra.pools.abilities import (
     Reclaimed,
     Surveying,
     Tell,
+    Telling,
     Transferred,
     Transferring,
     TransferStep,
@@ -133,7 +134,12 @@ class Engine:
         self.runs = Running(store, settings, launch=self.launch, pool=self.pool)
         self.notebooks = Results(store, settings, left=self.runs.left)
         self.schedules = Scheduling(
-            store, settings, runner=self.runs, refresh=self.refresh, cancel=self.cancel
+            store,
+            settings,
+            runner=self.runs,
+            refresh=self.refresh,
+            cancel=self.cancel,
+            until_gone=self.until_gone,
         )
         self._leaks_told = False
 
@@ -455,6 +461,15 @@ class Engine:
         :meth:`refresh` that gets through; Unreachable is raised all the same.
         """
         return await self._launches.cancel(job_id, grace=grace)
+
+    async def until_gone(self, job_id: str) -> bool:
+        """Wait until a job may be over; ``False`` at once where its pool does not tell that."""
+        job = self.store.get_job(job_id)
+        pool = self._pools.pool(job.pool) if job.handle is not None else None
+        if job.handle is None or not isinstance(pool, Telling):
+            return False
+        await pool.until_gone(job.handle)
+        return True
 
     async def remove(self, job_id: str) -> None:
         """Forget a job that is over, and delete what it left on its pool.

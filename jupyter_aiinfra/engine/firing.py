@@ -28,7 +28,10 @@ from jupyter_aiinfra.store import Store
 from jupyter_aiinfra.store.runs import Decided
 from jupyter_aiinfra.store.schedules import DueSchedule
 
-__all__ = ["CLAIM_SECONDS", "Firing"]
+__all__ = ["CLAIM_SECONDS", "Firing", "UntilGone"]
+
+UntilGone = Callable[[str], Awaitable[bool]]
+"""Waits until a job may be over; ``False`` at once where nobody tells that."""
 
 CLAIM_SECONDS: Final = 300.0
 """How long a claim is honoured of a process of which it cannot be seen whether it lives."""
@@ -48,7 +51,7 @@ class Firing:
     ----------
     runner
         Starts and finishes runs.
-    refresh, cancel
+    refresh, cancel, until_gone
         Those of the engine, of jobs.
     room_of
         How many runs may be at work at once on a pool.
@@ -58,6 +61,11 @@ class Firing:
         The time; tests have their own.
     claimant, lives
         Who this is, and whether another is there still.
+
+    Attributes
+    ----------
+    bell
+        Called, in the loop that ticks, when there is something to do before the pause is over.
     """
 
     def __init__(
@@ -68,6 +76,7 @@ class Firing:
         refresh: Callable[[str], Awaitable[Job]],
         cancel: Callable[[str], Awaitable[Job]],
         room_of: Callable[[str], int],
+        until_gone: UntilGone | None = None,
         longest_seconds: float = 10.0,
         clock: Callable[[], float] = time.time,
         claimant: Mapping[str, Any] | None = None,
@@ -78,6 +87,7 @@ class Firing:
         self._refresh = refresh
         self._cancel = cancel
         self._room_of = room_of
+        self._until_gone = until_gone
         self._clock = clock
         self._longest_seconds = longest_seconds
         self._ends = Ends(store, runner=runner, clock=clock)
@@ -86,6 +96,9 @@ class Firing:
         self._me = dict(claimant) if claimant is not None else {**identity, **token}
         self._lives = lives or _lives
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._heard: dict[str, asyncio.Task[None]] = {}
+        self._rung = asyncio.Event()
+        self.bell: Callable[[], None] = _nobody
         self._looked: dict[str, float] = {}
         self._versions: dict[tuple[str, int], tuple[Version, Timetable]] = {}
         self.problems: dict[str, str] = {}
@@ -112,9 +125,22 @@ class Firing:
             await asyncio.wait([*self._tasks.values()])
             await asyncio.sleep(0)  # what is done says so in the loop's next turn
 
+    async def rest(self, seconds: float) -> None:
+        """Wait so long, or until there is something to do."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), seconds)
+        self._rung.clear()
+
+    def _ring(self) -> None:
+        self._rung.set()
+        self.bell()
+
     async def aclose(self) -> None:
         """Let what is being started get to its pool; the rest is left to other processes."""
         await self.settled()
+        for task in self._heard.values():
+            task.cancel()
+        await asyncio.gather(*self._heard.values(), return_exceptions=True)
 
     def _pause(self, active: Sequence[Run], now: float, *, started: bool) -> float:
         due = self._store.next_due()
@@ -287,6 +313,20 @@ class Firing:
         else:
             values = {"state": RunState.RUNNING, "job": job_id, "claim": None}
             self._ends.change(run, **values, started_at=run.started_at or self._clock())
+            self._listen(run.id, job_id)
+
+    def _listen(self, run_id: str, job_id: str) -> None:
+        """Hear of the end of a job at once, where that can be; else it is seen in a while."""
+        if self._until_gone is None:
+            return
+        task = self._heard[run_id] = asyncio.ensure_future(self._hear(self._until_gone, job_id))
+        task.add_done_callback(lambda _: self._heard.pop(run_id, None))
+
+    async def _hear(self, until_gone: UntilGone, job_id: str) -> None:
+        # What cannot be told so is found out by looking.
+        with contextlib.suppress(AiInfraError, OSError):
+            if await until_gone(job_id):
+                await self._observe(job_id)
 
     # --- ending --------------------------------------------------------------------------------
 
@@ -304,15 +344,17 @@ class Firing:
             if job is None or job.state.final:
                 mine = self._store.change_run(run, claim=self._claim(now))
                 if mine is not None:
-                    self._begin(
-                        run.id,
-                        self._ends.finish(mine, self._of(mine.schedule, mine.version)[0], job),
-                    )
+                    version = self._of(mine.schedule, mine.version)[0]
+                    self._begin(run.id, self._finish(mine, version, job))
             elif run.stop and job.desired is not Desired.STOP:
                 self._begin(run.id, self._stop(job.id))
             elif abs(now - self._looked[run.id]) >= _observed_every(run, now):
                 self._looked[run.id] = now
                 self._begin(run.id, self._observe(job.id))
+
+    async def _finish(self, run: Run, version: Version, job: Job | None) -> None:
+        await self._ends.finish(run, version, job)
+        self._ring()  # another may have waited for its place
 
     async def _stop(self, job_id: str) -> None:
         with contextlib.suppress(Unreachable):  # the wish is on record, and asked for again
@@ -321,7 +363,8 @@ class Firing:
     async def _observe(self, job_id: str) -> None:
         # Of a pool that does not answer nothing is known; who looks at it is told.
         with contextlib.suppress(AiInfraError):
-            await self._refresh(job_id)
+            if (await self._refresh(job_id)).state.final:
+                self._ring()
 
     def _begin(self, run_id: str, work: Coroutine[Any, Any, None]) -> None:
         async def go() -> None:
@@ -338,6 +381,10 @@ class Firing:
 
 
 _KEPT: Final = 20_000
+
+
+def _nobody() -> None:
+    """Tell nobody."""
 
 
 def _lives(claim: Submitter) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from jupyter_aiinfra.engine.attached import check_name
 from jupyter_aiinfra.engine.drafting import Draft, Drafting
 from jupyter_aiinfra.engine.ends import Runner
-from jupyter_aiinfra.engine.firing import Firing
+from jupyter_aiinfra.engine.firing import Firing, UntilGone
 from jupyter_aiinfra.errors import Conflict, NotFound, UsageError
 from jupyter_aiinfra.model import Job
 from jupyter_aiinfra.promote.policy import moment_text
@@ -80,7 +80,7 @@ class Scheduling:
     ----------
     runner
         Freezes, starts and finishes runs.
-    refresh, cancel
+    refresh, cancel, until_gone
         Those of the engine, of jobs.
     """
 
@@ -92,6 +92,7 @@ class Scheduling:
         runner: FreezingRunner,
         refresh: Callable[[str], Awaitable[Job]],
         cancel: Callable[[str], Awaitable[Job]],
+        until_gone: UntilGone | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -105,6 +106,7 @@ class Scheduling:
             runner=runner,
             refresh=refresh,
             cancel=cancel,
+            until_gone=until_gone,
             room_of=self._room_of,
             clock=clock,
         )

@@ -26,7 +26,7 @@ import sys
 import time
 import traceback
 import types
-from typing import TYPE_CHECKING, Any, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Mapping, MutableMapping, NoReturn
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -415,6 +415,13 @@ def _run_notebook(place: _Place, task: supervise.Json) -> int:
     return int(end.status)
 
 
+def leave(status: int) -> NoReturn:
+    """End this process, in which nothing is the user's: taking Python down takes half a second."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def _say(text: str) -> None:
     """Print to our log, if its disk has room: the records have room of their own."""
     with contextlib.suppress(OSError):
@@ -525,7 +532,9 @@ def main() -> int:
     _report(place)
     _wait_for_all(place, spec)
     _join_tracking(place, spec)
-    return _run_notebook(place, task) if task.get("notebook") else _run_user_code(place, task)
+    if task.get("notebook"):
+        leave(_run_notebook(place, task))
+    return _run_user_code(place, task)
 
 
 if __name__ == "__main__":

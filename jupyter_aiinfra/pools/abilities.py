@@ -20,6 +20,7 @@ __all__ = [
     "RunTrace",
     "Surveying",
     "Tell",
+    "Telling",
     "TransferStep",
     "Transferred",
     "Transferring",
@@ -192,6 +193,18 @@ class Reclaimed:
     ended: int = 0
     removed: bool = False
     problem: str | None = None
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A pool that tells at once when a job may be over, so that nobody need look again.
+
+    What it tells is no state: whoever hears it observes the job.
+    """
+
+    async def until_gone(self, handle: Handle) -> None:
+        """Return once no supervisor is beside the job: it is over, or wants a look."""
+        ...
 
 
 @runtime_checkable

@@ -38,6 +38,7 @@ from jupyter_aiinfra.node import describe, probe, stall, supervise
 from jupyter_aiinfra.pools import browsing
 from jupyter_aiinfra.pools.base import FileReader, Pool, RankStacks, RunFile
 from jupyter_aiinfra.pools.building import build_for
+from jupyter_aiinfra.pools.ended import until_ended
 from jupyter_aiinfra.pools.facts import node_from_facts
 from jupyter_aiinfra.pools.files import observation_from_status, orders
 from jupyter_aiinfra.pools.options import options_of
@@ -249,6 +250,10 @@ class LocalPool(Pool):
         """Look at the run directory and the processes, without waiting."""
         status = await asyncio.to_thread(supervise.status, handle.data["run_dir"])
         return observation_from_status(status, seen_at=time.time())
+
+    async def until_gone(self, handle: Handle) -> None:
+        """Wait for the end of the supervisor, without looking; see :class:`~.base.Telling`."""
+        await until_ended(supervise.Run(handle.data["run_dir"]).json("supervisor.json"))
 
     async def cancel(self, handle: Handle, *, grace: float) -> None:
         """Leave the request in the run directory and wake the supervisor."""

@@ -7,6 +7,7 @@ seconds. What fails is said once, with its stack, and tried again with growing p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -178,6 +179,7 @@ class Background(LoggingConfigurable):
         self._visits: dict[str, asyncio.Task[None]] = {}
         self._failing: dict[str, set[str]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._gpus = GpuWatch(engine, hub, fails=self._fails)
         self._runs = RunWatch(engine, hub, ring=self._on_runs, fails=self._fails)
         self._recorded: frozenset[str] = frozenset()
@@ -189,6 +191,7 @@ class Background(LoggingConfigurable):
         """Begin, in the running event loop."""
         if self._tasks:
             return
+        self._loop = asyncio.get_running_loop()
         self.hub.on_watch = self.poke
         self.record.on_change = self._on_record
         self.record.on_events = self._runs.note
@@ -536,7 +539,17 @@ class Background(LoggingConfigurable):
         """Have slots that are due run, and runs come to their ends; rest until the next is due."""
         if self._file is None or self._file.missing:
             return _REST_SECONDS
-        return await self._engine.run(lambda engine: engine.schedules.tick())
+        return await self._engine.run(self._tick)
+
+    async def _tick(self, engine: Engine) -> float:
+        """Tick, on the engine's thread, from where the next look is rung for."""
+        engine.schedules.firing.bell = self._ring_to_fire
+        return await engine.schedules.tick()
+
+    def _ring_to_fire(self) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+                self._loop.call_soon_threadsafe(self._alarms["schedules"].ring)
 
     def _on_runs(self, name: str) -> None:
         self._alarms[name].ring()
