@@ -1,4 +1,6 @@
-"""A year of three servers on one PostgreSQL whose clocks are off and jump: every slot once."""
+"""A year of three servers on one PostgreSQL that die at any write, come again, and have clocks
+that are off and jump: every slot once, or as the catch-up policy says.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jupyter_aiinfra.model import PoolRecord
+from jupyter_aiinfra.promote.policy import LATE_SECONDS
 from jupyter_aiinfra.promote.triggers import timetable_of
 from jupyter_aiinfra.schedule import Policy, Run, RunState, Schedule, Trigger, Version
 from jupyter_aiinfra.settings import Settings
@@ -29,7 +32,7 @@ YEAR = 365 * 86400.0
 SCHEDULES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("skipped", "30 2 * * *", NEW_YORK, {"catch_up": "all"}),
     ("lord-howe", "15 2 * * *", "Australia/Lord_Howe", {"catch_up": "all"}),
-    ("none", "20 7 * * *", "UTC", {"catch_up": "none"}),
+    ("none", "30 2 * * *", NEW_YORK, {"catch_up": "none"}),
 ]
 
 
@@ -104,7 +107,57 @@ def _covers(run: Run, slot: float) -> bool:
     return run.slot is not None and run.slot <= slot <= (run.last_slot or run.slot)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600)
+async def test_a_year_of_deaths_fires_every_slot_exactly_as_the_policy_says(
+    open_again: Callable[[], Store],
+) -> None:
+    store = open_again()
+    slots = populate(store, only="skipped none")
+    rng = random.Random(20260101)  # noqa: S311 - no secret
+    world = World(now=START, lasts=lambda run: 10.0 + (run.slot or 0.0) / 86400 % 7 * 4)
+
+    def away() -> float:
+        # Mostly a restart; sometimes a night, or days.
+        return rng.choice([5.0, 30.0, 300.0, 40_000.0, 300_000.0])
+
+    simulation = Simulation(
+        world, open_again, rng=rng, dies=0.012, away=away, skew=2.0, step_seconds=40.0
+    )
+    for number in range(3):
+        simulation.add(START + number)
+    for day in (50, 120, 190, 260, 330):
+        await simulation.run(START + day * 86400.0)
+        simulation.strike(rng.uniform(1, 4) * 86400.0)  # nobody at all is there for days
+    await simulation.run(START + YEAR)
+    # What is under way at the end of the year comes to its end; nobody dies any more.
+    simulation.spare()
+    world.now = START + YEAR
+    simulation.add(world.now)
+    await simulation.run(START + YEAR + 20_000)
+    counted = check(store, world, slots)
+    print(simulation.deaths, simulation.ticks, counted)  # noqa: T201 - shown where it fails
+    assert simulation.deaths > 50
+    every = counted["skipped"]
+    assert every["slots"] == 365
+    assert every["ran"] + every["skipped"] == every["slots"], every
+    assert counted["none"]["missed"] >= 5  # else this has shown nothing
+    assert counted["none"]["ran"] > counted["none"]["slots"] / 2
+    _check_none(store, simulation, slots["none"])
+
+
+def _check_none(store: Store, simulation: Simulation, slots: list[float]) -> None:
+    """Without catching up: what ran was on time, and what was on time ran."""
+    runs = {run.slot: run for run in store.runs(schedule="none", limit=None)}
+    for slot in slots:
+        run = runs.get(slot)
+        if run is not None and run.state is RunState.SUCCEEDED:
+            assert run.created_at - slot <= LATE_SECONDS + 4, run
+        elif run is None or run.state is RunState.MISSED:
+            looked = [at for at in simulation.looks if slot + 2 < at < slot + LATE_SECONDS - 2]
+            assert not looked, f"{slot} was missed, and somebody looked at {looked}"
+
+
+@pytest.mark.timeout(600)
 async def test_clocks_that_jump_neither_lose_nor_double_a_slot(
     open_again: Callable[[], Store],
 ) -> None:

@@ -228,6 +228,7 @@ class Simulation:
         dies: float,
         away: Callable[[], float],
         skew: float = 0.0,
+        step_seconds: float = _STEP_SECONDS,
     ) -> None:
         self.world = world
         self.looks: list[float] = []
@@ -238,6 +239,7 @@ class Simulation:
         self._dies = dies
         self._away = away
         self._skew = skew
+        self._step_seconds = step_seconds
         self._count = 0
         self._turns: list[_Turn] = []
 
@@ -252,6 +254,17 @@ class Simulation:
         for turn in self._turns:
             if turn.process is not None:
                 turn.process.dies = 0.0
+
+    def strike(self, away: float) -> None:
+        """Have all processes that there are die at once, and come again so much later."""
+        for turn in self._turns:
+            if turn.process is not None:
+                turn.process.die()
+                turn.process.store.close()
+                self.deaths += 1
+        count, self._turns = len(self._turns), []
+        for _ in range(count):
+            self.add(self.world.now + away)
 
     def jump(self, skew: float) -> int:
         """Have the clock of one process be wrong by so much; with 0 all are right again."""
@@ -289,5 +302,5 @@ class Simulation:
                 self.add(self.world.now + self._away())
                 continue
             # While something runs one looks all the time: the world takes larger steps.
-            pause = max(pause, _STEP_SECONDS)
+            pause = max(pause, self._step_seconds)
             heapq.heappush(self._turns, _Turn(self.world.now + pause, turn.number, process))
