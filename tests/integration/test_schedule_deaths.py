@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -127,11 +128,13 @@ def test_a_server_that_is_killed_as_it_starts_runs_leaves_none_lost_and_none_dou
     slots = 6
     at = [word for number in range(slots) for word in ("--at", moment(number))]
     schedule(site, gate, *at, "--overlap", "queue")
+
+    def begun(count: int) -> bool:
+        return sum(run.job is not None for run in runs(site)) >= count
+
     # One after another they come to a slot, begin its run, and are gone.
     for count in range(1, 4):
-        wait_until(
-            lambda count=count: sum(run.job is not None for run in runs(site)) >= count, seconds=90
-        )
+        wait_until(functools.partial(begun, count), seconds=90)
         servers.kill()
         servers.add()
 
