@@ -18,6 +18,7 @@ from jupyter_aiinfra.model import Submitter
 __all__ = [
     "ACTIVE",
     "CatchUp",
+    "Notification",
     "Outcome",
     "Overlap",
     "Policy",
@@ -285,6 +286,36 @@ class Outcome:
     reason: str | None = None
     retry: bool = True
     outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """Something to be said to people elsewhere, once.
+
+    Parameters
+    ----------
+    key
+        What it is, and to whom.
+    target
+        The name of who is told, in the settings.
+    event, subject, detail
+        What has happened; to which run or budget; and what is known of it.
+    due_at
+        When it is said next; ``None``: not any more.
+    tries, sent_at, problem
+        How often it was tried, when it was said, and why not.
+    """
+
+    key: str
+    target: str
+    event: Literal["failure", "success", "missed", "budget"]
+    subject: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    created_at: float = field(default_factory=time.time)
+    due_at: float | None = None
+    tries: int = 0
+    sent_at: float | None = None
+    problem: str | None = None
 
 
 def new_schedule_id() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,11 @@ class Settings:
         MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
     project, team, cost_centre
         Who pays for jobs that say nothing else: tags that cost is told by.
+    notify_targets
+        Who can be notified: a name for each URL of Apprise, of which ``secret:NAME`` (all of it) or
+        ``{NAME}`` (a part) is taken from the environment of who sends.
+    notify_budgets
+        Names of those who are told what budgets decide.
     ssh_program
         The ssh client: a name to be found on the PATH, or a path.
     ssh_config
@@ -89,6 +94,8 @@ class Settings:
     project: str | None = None
     team: str | None = None
     cost_centre: str | None = None
+    notify_targets: Mapping[str, str] = field(default_factory=dict)
+    notify_budgets: tuple[str, ...] = ()
     ssh_program: str = "ssh"
     ssh_config: Path | None = None
     ssh_persist_seconds: int = 600
@@ -125,10 +132,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {"home": platformdirs.user_data_path("jupyter-aiinfra")}
     values |= _from_file(environ)
-    for field in fields(Settings):
-        text = environ.get(_PREFIX + field.name.upper())
+    for each in fields(Settings):
+        text = environ.get(_PREFIX + each.name.upper())
         if text is not None:
-            values[field.name] = text
+            values[each.name] = _read(each.name, text)
     try:
         settings = from_wire(
             {**values, "home": str(values["home"])}, Settings, strict=False, decode=_decode
@@ -136,6 +143,21 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     except msgspec.ValidationError as error:
         raise UsageError(f"a setting has a wrong value: {error}") from error
     return settings
+
+
+def _read(name: str, text: str) -> Any:
+    """Return what a variable of the environment says of a setting."""
+    if name == "notify_budgets":
+        return [word.strip() for word in text.split(",") if word.strip()]
+    if name == "notify_targets":
+        try:
+            return msgspec.toml.decode(text)
+        except msgspec.DecodeError as error:
+            raise UsageError(
+                f"{_PREFIX}NOTIFY_TARGETS is not valid TOML: {error}",
+                hint="a line for each target: team = 'secret:SLACK_URL'",
+            ) from error
+    return text
 
 
 def _decode(_kind: type[Path], value: Any) -> Path:
@@ -156,7 +178,7 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
         values: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
     except msgspec.DecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
-    known = {field.name for field in fields(Settings)}
+    known = {each.name for each in fields(Settings)}
     for name in values:
         if name not in known:
             raise UsageError(f"{path}: unknown setting {name!r}", hint=did_you_mean(name, known))

@@ -17,6 +17,7 @@ from jupyter_aiinfra.commands.budgetverbs import budget, idle
 from jupyter_aiinfra.commands.context import Context, Surface
 from jupyter_aiinfra.commands.costverbs import cost
 from jupyter_aiinfra.commands.gpus import gpus
+from jupyter_aiinfra.commands.notifyverbs import notify
 from jupyter_aiinfra.commands.scheduleverbs import schedule
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import exit_status, launched_text
@@ -61,6 +62,7 @@ cli.add_command(cost)
 cli.add_command(budget)
 cli.add_command(schedule)
 cli.add_command(idle)
+cli.add_command(notify)
 cli.add_command(serve)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.differverbs import compare, diff
 from jupyter_aiinfra.commands.group import (
     SETTINGS,
     TAKES_CONTEXT,
@@ -17,6 +18,7 @@ from jupyter_aiinfra.commands.group import (
     complete_pool,
     complete_schedule,
 )
+from jupyter_aiinfra.commands.notifyverbs import NOTIFY_OPTIONS, notify_of
 from jupyter_aiinfra.commands.scheduleshow import (
     RUN_COLUMNS,
     SCHEDULE_COLUMNS,
@@ -32,6 +34,7 @@ from jupyter_aiinfra.commands.scheduleshow import (
 from jupyter_aiinfra.engine.drafting import Draft, local_zone
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.model import to_wire
+from jupyter_aiinfra.promote.outputs import FORMS
 from jupyter_aiinfra.promote.triggers import parse_at, parse_every
 from jupyter_aiinfra.schedule import Policy, Run, RunState, Trigger
 
@@ -129,8 +132,9 @@ _WANTED: Final[Sequence[Any]] = (
     click.option("--cell-timeout", metavar="TIME", callback=_length("cell_timeout")),
     click.option("--timeout", metavar="TIME", callback=_length("timeout"), help="of a whole run"),
     click.option("--output", "outputs", multiple=True, metavar="URL", help="where results go"),
-    click.option("--form", "forms", multiple=True, type=click.Choice(("ipynb", "html", "py"))),
+    click.option("--form", "forms", multiple=True, type=click.Choice(FORMS)),
     click.option("--keep", type=click.IntRange(1), help="results of so many runs are kept"),
+    *NOTIFY_OPTIONS,
     click.option("--note", default="", help="what this version is about"),
 )
 
@@ -152,7 +156,7 @@ def _draft(
         triggers=_triggers(given, zone),
         policy=_policy(given, old, zone),
         words=dict(given["words"]),
-        options={**options, **_options(given)},
+        options={**options, **_options(given, options)},
         note=given["note"],
     )
 
@@ -198,7 +202,7 @@ def _policy(given: Mapping[str, Any], old: Policy, zone: str) -> Policy:
     return replace(old, **{name: value for name, value in values.items() if value is not None})
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+def _options(given: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
     values = {
         "kernel": given["kernel"],
         "environment": given["environment"],
@@ -210,6 +214,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
         "outputs": list(given["outputs"]) or None,
         "forms": list(given["forms"]) or None,
         "keep_count": given["keep"],
+        "notify": notify_of(given, old.get("notify") or {}),
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -247,6 +252,8 @@ def _add(context: Context, /, notebook: Path, *, name: str | None, **given: Any)
 
 
 schedule.add_command(_add, "add")
+schedule.add_command(diff)
+schedule.add_command(compare)
 promote.add_command(_add, "schedule")
 
 

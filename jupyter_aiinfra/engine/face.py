@@ -19,6 +19,7 @@ from jupyter_aiinfra.cost.terms import PriceOptions
 from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.costing import Costing
 from jupyter_aiinfra.engine.launches import Launches
+from jupyter_aiinfra.engine.notifying import Notifying
 from jupyter_aiinfra.engine.queue import Queue
 from jupyter_aiinfra.engine.reconciling import ADOPTED, Reconciled, Reconciling
 from jupyter_aiinfra.engine.results import Results
@@ -110,6 +111,8 @@ class Engine:
         Notebooks as jobs: what is frozen, launched and kept of them.
     notebooks
         What versions and runs hold, to be looked at, and what differs.
+    notifying
+        Who is told elsewhere what has become of them.
     schedules
         What runs when, and is recorded.
     """
@@ -133,6 +136,7 @@ class Engine:
         )
         self.runs = Running(store, settings, launch=self.launch, pool=self.pool)
         self.notebooks = Results(store, settings, left=self.runs.left)
+        self.notifying = Notifying(store, settings)
         self.schedules = Scheduling(
             store,
             settings,

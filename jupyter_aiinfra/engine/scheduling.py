@@ -17,7 +17,8 @@ from jupyter_aiinfra.engine.drafting import Draft, Drafting
 from jupyter_aiinfra.engine.ends import Runner
 from jupyter_aiinfra.engine.firing import Firing, UntilGone
 from jupyter_aiinfra.errors import Conflict, NotFound, UsageError
-from jupyter_aiinfra.model import Job
+from jupyter_aiinfra.model import Job, from_wire
+from jupyter_aiinfra.promote.notify import Notify, check_notify
 from jupyter_aiinfra.promote.policy import moment_text
 from jupyter_aiinfra.promote.triggers import delay_of, timetable_of
 from jupyter_aiinfra.promote.values import read_values, validate
@@ -317,6 +318,8 @@ class Scheduling:
 
     async def _freeze(self, version: Version) -> Mapping[str, Any]:
         try:
+            told = from_wire(dict(version.options.get("notify") or {}), Notify)
+            check_notify(told.targets, self._settings.notify_targets)
             return await self._runner.freeze(Path(version.notebook), version.options)
         except msgspec.ValidationError as error:
             raise UsageError(f"of the options of its runs: {error}", option="options") from error

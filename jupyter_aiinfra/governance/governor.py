@@ -123,7 +123,9 @@ class Governor(Admission):
 
     async def _act(self, decision: Decision, revision: int | None) -> None:
         try:
-            won = await asyncio.to_thread(self._store.decide, decision, revision=revision)
+            won = await asyncio.to_thread(
+                self._store.decide, decision, revision=revision, tell=self._settings.notify_budgets
+            )
         except StorageFull:
             if decision.kind != "stop":
                 return

@@ -26,6 +26,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.pools.nodeside import node_files
+from jupyter_aiinfra.promote.notify import Notify
 from jupyter_aiinfra.promote.snapshot import INPUT, WORK, Snapshot
 from jupyter_aiinfra.promote.values import is_secret
 from jupyter_aiinfra.settings import Settings
@@ -81,6 +82,8 @@ class NotebookOptions:
         In which forms: ``ipynb``, ``html``, ``py``.
     keep_count, keep_seconds, keep_failures
         What is kept there: so many of the newest runs, so long, and failed ones in any case.
+    notify
+        Who is told how runs end, by names of targets in the settings.
     resume
         Let a run that is tried again begin at a cell tagged ``checkpoint``.
     """
@@ -108,6 +111,7 @@ class NotebookOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     forms: tuple[str, ...] = ("ipynb",)
+    notify: Notify = field(default_factory=Notify)
     keep_count: int | None = None
     keep_seconds: float | None = None
     keep_failures: bool = True

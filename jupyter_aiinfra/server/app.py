@@ -20,6 +20,7 @@ from jupyter_aiinfra.server import (
     kinds,
     launchline,
     logs,
+    notices,
     plans,
     pools,
     runresults,
@@ -53,6 +54,7 @@ ROUTES: tuple[Route, ...] = (
     *budgets.ROUTES,
     *schedules.ROUTES,
     *runresults.ROUTES,
+    *notices.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )

@@ -55,7 +55,7 @@ _GOVERN_SECONDS = 1.0
 _BUDGETS_SECONDS = 60.0
 _LOOPS = (
     *("record", "jobs", "pools", "logs", "gpus", "cost", "budgets", "schedules"),
-    *("runs", "notebooks"),
+    *("runs", "notebooks", "notices"),
 )
 _ON_NODES = (JobState.STARTING, JobState.RUNNING)
 
@@ -208,6 +208,7 @@ class Background(LoggingConfigurable):
             "schedules": (self._fire, self.idle_seconds),
             "runs": (self._tell_runs, _REST_SECONDS),
             "notebooks": (self._read_notebooks, _REST_SECONDS),
+            "notices": (self._notify, self.idle_seconds),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, step, pause), name=f"aiinfra-{name}")
@@ -240,6 +241,7 @@ class Background(LoggingConfigurable):
         self._alarms["cost"].ring()
         self._alarms["budgets"].ring()
         self._alarms["schedules"].ring()
+        self._alarms["notices"].ring()
 
     def _on_pools(self) -> None:
         self._stale_pools = True
@@ -557,6 +559,12 @@ class Background(LoggingConfigurable):
     async def _tell_runs(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
         """Tell what is new of schedules and runs."""
         return await self._runs.tell()
+
+    async def _notify(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Tell people elsewhere what they want to know; it holds up nothing."""
+        if self._file is None or self._file.missing:
+            return _REST_SECONDS
+        return await self._engine.run(lambda engine: engine.notifying.tick())
 
     async def _read_notebooks(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
         """Tell of the notebooks of runs that are watched."""

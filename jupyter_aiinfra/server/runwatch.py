@@ -196,8 +196,14 @@ class RunWatch:
         try:
             if not self._hub.has_state(topic):
                 reader.begin_anew()
+            asked: NotebookFeed | None = self._hub.notebook(topic)
             seen = await self._engine.run(reader.look)
             feed: NotebookFeed | None = self._hub.notebook(topic)
+            if feed is not asked:
+                # Nobody watched for a moment: who came then is told all of it, not what is new.
+                reader.begin_anew()
+                self._paces.rest(topic, 0.0)
+                return
             grown = feed is not None and feed.put(seen)
             if grown:
                 self._hub.wake(topic)

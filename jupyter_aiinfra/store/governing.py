@@ -24,7 +24,9 @@ from jupyter_aiinfra.model import (
     Notice,
     to_wire,
 )
+from jupyter_aiinfra.schedule import Notification
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.notices import add_notifications
 from jupyter_aiinfra.store.rows import add_event, change, job_row, read_record
 from jupyter_aiinfra.store.schema import budgets, decisions, idle_rules, jobs
 
@@ -103,12 +105,15 @@ class GovernanceRecords:
 
     # --- decisions -----------------------------------------------------------------------------
 
-    def decide(self, decision: Decision, *, revision: int | None = None) -> bool:
+    def decide(
+        self, decision: Decision, *, revision: int | None = None, tell: Sequence[str] = ()
+    ) -> bool:
         """Write a decision down, if nobody has, and what follows: true for one caller only.
 
         Of a job that is over nothing is decided any more, nor the stop of one that is told to end
         already. A stop makes its end desired. With
-        `revision`, the budget it is decided by must still be at that.
+        `revision`, the budget it is decided by must still be at that. `tell` are targets of
+        notifications that are told what a budget has decided.
         """
         with self._database.write() as connection:
             taken = select(decisions.c.key).where(decisions.c.key == decision.key)
@@ -125,6 +130,7 @@ class GovernanceRecords:
             if decision.by != "idle":
                 detail = {"kind": decision.kind, "job": decision.job, "text": decision.text}
                 add_event(connection, "budget.decided", decision.by, detail)
+                add_notifications(connection, _notifications(decision, tell))
             return True
 
     def decisions(
@@ -241,6 +247,24 @@ def _notify(connection: Connection, row: Row[Any], decision: Decision) -> None:
     add_event(connection, "job.notice", row.id, detail)
     if decision.kind == "stop":
         add_event(connection, "job.desired", row.id, {"from": row.desired, "to": _STOP})
+
+
+def _notifications(decision: Decision, targets: Sequence[str]) -> list[Notification]:
+    detail = {"kind": decision.kind, "job": decision.job, "text": decision.text}
+    # Of a budget that warns of several jobs it is said once.
+    what = decision.key.removesuffix(f"/{decision.job}")
+    return [
+        Notification(
+            key=f"decision/{what}/{target}",
+            target=target,
+            event="budget",
+            subject=decision.by,
+            detail=detail,
+            created_at=decision.at,
+            due_at=decision.at,
+        )
+        for target in targets
+    ]
 
 
 def _take_notices_back(connection: Connection, by: str, job_id: str | None = None) -> int:

@@ -48,6 +48,7 @@ from jupyter_aiinfra.store.governing import (
 )
 from jupyter_aiinfra.store.leasing import LeaseRecords, hold, let_go
 from jupyter_aiinfra.store.meters import touch
+from jupyter_aiinfra.store.notices import NotificationRecords
 from jupyter_aiinfra.store.readings import ReadingRecords
 from jupyter_aiinfra.store.rows import (
     add_event,
@@ -75,7 +76,13 @@ _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
 
 
 class Store(
-    LeaseRecords, ReadingRecords, UsageRecords, GovernanceRecords, ScheduleRecords, RunRecords
+    LeaseRecords,
+    ReadingRecords,
+    UsageRecords,
+    GovernanceRecords,
+    ScheduleRecords,
+    RunRecords,
+    NotificationRecords,
 ):
     """What is known of pools and jobs, shared by every process that opens the same database.
 

@@ -17,6 +17,7 @@ from jupyter_aiinfra.errors import NotFound, UsageError
 from jupyter_aiinfra.model import Submitter, to_wire
 from jupyter_aiinfra.schedule import ACTIVE, Run, RunState, Schedule
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.notices import tell_ends
 from jupyter_aiinfra.store.rows import read_record
 from jupyter_aiinfra.store.schema import events, schedule_runs
 
@@ -266,6 +267,7 @@ def add_runs(connection: Connection, runs: Sequence[Run]) -> list[Run]:
         connection.execute(insert(schedule_runs), [to_wire(run) for run in added.values()])
         told = [_told(run, run.created_at) for run in added.values()]
         connection.execute(insert(events), told)
+        tell_ends(connection, [*added.values()])
     return list(added.values())
 
 
@@ -280,6 +282,7 @@ def _change_run(connection: Connection, run: Run, values: Mapping[str, Any]) -> 
         return None
     if changed.state is not run.state:
         connection.execute(insert(events), [_told(changed, time.time())])
+        tell_ends(connection, [changed])
     return changed
 
 

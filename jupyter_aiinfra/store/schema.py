@@ -35,6 +35,7 @@ __all__ = [
     "leases",
     "metadata",
     "meters",
+    "notifications",
     "pools",
     "prices",
     "readings",
@@ -45,7 +46,7 @@ __all__ = [
     "usage_days",
 ]
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The revision this code is written for: that of the newest file in ``migrations/versions``.
 
 Said here as well, so that opening a database that is up to date need not import Alembic.
@@ -416,4 +417,23 @@ schedule_runs = Table(
     Index("ix_schedule_runs_schedule", "schedule", "created_at"),
     Index("ix_schedule_runs_state", "state", "start_at"),
     Index("ix_schedule_runs_job", "job"),
+)
+
+# Who changes `tries` says it. Nothing is said any more where `due_at` is not set.
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("key", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", _JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("due_at", Double),
+    Column("tries", Integer, nullable=False),
+    Column("sent_at", Double),
+    Column("problem", Text),
+    PrimaryKeyConstraint("key", name="pk_notifications"),
+    Index("ix_notifications_due_at", "due_at"),
+    Index("ix_notifications_created_at", "created_at"),
 )

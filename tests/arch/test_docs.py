@@ -23,6 +23,7 @@ from jupyter_aiinfra.commands.budgetverbs import budget, idle
 from jupyter_aiinfra.commands.costverbs import cost
 from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.launch_line import OPTIONS, parse_launch, split_script
+from jupyter_aiinfra.commands.notifyverbs import notify
 from jupyter_aiinfra.commands.scheduleverbs import promote, schedule
 from jupyter_aiinfra.pools import KINDS, pool_class
 from jupyter_aiinfra.settings import Settings
@@ -278,6 +279,7 @@ class TestHelp:
         "idle": idle,
         "schedule": schedule,
         "promote": promote,
+        "notify": notify,
     }
 
     @pytest.mark.parametrize("name", list(GROUPS))

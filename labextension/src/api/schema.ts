@@ -2879,6 +2879,98 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/aiinfra/notify-targets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who can be notified, by name */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NotifyTargets"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/notify-targets/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send a test to a target */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description No Content */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/aiinfra/launch-line": {
         parameters: {
             query?: never;
@@ -4708,6 +4800,25 @@ export interface components {
         DuplicateRequest: {
             name: string;
         };
+        /**
+         * NotifyTargets
+         * @description All targets, by name.
+         */
+        NotifyTargets: {
+            targets: components["schemas"]["NotifyTarget"][];
+        };
+        /**
+         * NotifyTarget
+         * @description A target of the settings: its name, and what kind of URL it is; never the URL.
+         *
+         *         ``kind`` is empty where all of the URL is a secret; ``problem`` says what keeps this server from
+         *         sending to it.
+         */
+        NotifyTarget: {
+            name: string;
+            kind: string;
+            problem: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -4828,5 +4939,7 @@ export type SchemaCellDiff = components['schemas']['CellDiff'];
 export type SchemaDiffLine = components['schemas']['DiffLine'];
 export type SchemaFileChange = components['schemas']['FileChange'];
 export type SchemaDuplicateRequest = components['schemas']['DuplicateRequest'];
+export type SchemaNotifyTargets = components['schemas']['NotifyTargets'];
+export type SchemaNotifyTarget = components['schemas']['NotifyTarget'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
