@@ -271,14 +271,7 @@ class Running:
         told["cells"] = len(clean.get("cells", []))
         moment = run.slot if run.slot is not None else run.created_at
         base = outputs.base_name(version.notebook, moment=moment, run=run.id)
-        try:
-            files = {
-                form: await asyncio.to_thread(outputs.rendered, clean, form)
-                for form in options.forms
-            }
-        except Exception as error:  # noqa: BLE001 - a converter may raise anything
-            told["problems"].append(f"a form of the results could not be made: {error}")
-            files = {"ipynb": outputs.rendered(clean, "ipynb")}
+        files = await _forms(clean, options.forms, told)
         for url in options.outputs or (self.folder(run.schedule),):
             named = {f"{base}.{form}": data for form, data in files.items()}
             try:
@@ -344,6 +337,20 @@ def _values(run: Run, version: Version) -> Mapping[str, Any]:
     named = {name: each.get("default") for name, each in form.items()}
     secrets = {name: value for name, value in named.items() if is_secret(value)}
     return {**secrets, **run.values(version)}
+
+
+async def _forms(
+    notebook: Mapping[str, Any], forms: Sequence[str], told: dict[str, Any]
+) -> dict[str, bytes]:
+    """Return a notebook in the forms that can be made; of the others it is told why not."""
+    files: dict[str, bytes] = {}
+    for form in forms:
+        try:
+            files[form] = await asyncio.to_thread(outputs.rendered, notebook, form)
+        except Exception as error:  # noqa: BLE001, PERF203 - a converter may raise anything
+            said = error.message if isinstance(error, AiInfraError) else str(error)
+            told["problems"].append(f"the results could not be made as {form}: {said}")
+    return files or {"ipynb": outputs.rendered(notebook, "ipynb")}
 
 
 def _files(run: Run) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from jupyter_aiinfra.errors import AiInfraError, UsageError
+from jupyter_aiinfra.promote.pdf import browser, printed
 
 __all__ = [
     "FORMS",
@@ -34,8 +35,11 @@ __all__ = [
     "store",
 ]
 
-FORMS: Final = ("ipynb", "html", "py")
-"""The forms that results can be stored in; ``py`` is a script in the notebook's own language."""
+FORMS: Final = ("ipynb", "html", "py", "pdf")
+"""The forms that results can be stored in; ``py`` is a script in the notebook's own language.
+
+``pdf`` needs a browser on the machine that finishes the run.
+"""
 
 _RENAMED: Final = frozenset(("file", "local", "sftp", "ssh", "smb"))
 _PIECE_BYTES: Final = 1 << 20
@@ -69,18 +73,20 @@ class Kept:
 
 
 def check_forms(forms: Sequence[str]) -> None:
-    """Refuse a form that is not known.
+    """Refuse a form that is not known, or cannot be made on this machine.
 
     Raises
     ------
     UsageError
-        Names it, and those there are.
+        Names it, and those there are, or what is missing.
     """
     for form in forms:
         if form not in FORMS:
             raise UsageError(
                 f"results cannot be stored as {form!r}", hint=f"the forms are {', '.join(FORMS)}"
             )
+    if "pdf" in forms:
+        browser()
 
 
 def check_target(url: str) -> None:
@@ -119,12 +125,14 @@ def check_target(url: str) -> None:
 
 
 def rendered(notebook: Mapping[str, Any], form: str) -> bytes:
-    """Return a notebook in one of the forms. Takes a second for ``html``.
+    """Return a notebook in one of the forms. Takes a second for ``html``, some for ``pdf``.
+
+    Not to be called in an event loop.
 
     Raises
     ------
     UsageError
-        The form is not known.
+        The form is not known, or cannot be made here.
     """
     check_forms([form])
     if form == "ipynb":
@@ -133,18 +141,20 @@ def rendered(notebook: Mapping[str, Any], form: str) -> bytes:
         )
     if form == "py":
         return _script(notebook).encode("utf-8", "backslashreplace")
-    return _html(notebook)
+    if form == "pdf":
+        return printed(_html(notebook, template="webpdf"))
+    return _html(notebook).encode("utf-8", "backslashreplace")
 
 
-def _html(notebook: Mapping[str, Any]) -> bytes:
+def _html(notebook: Mapping[str, Any], *, template: str = "lab") -> str:
     from nbconvert import HTMLExporter  # noqa: PLC0415
     from nbformat import v4  # noqa: PLC0415 - slow to import, as is the next
 
     make: Any = HTMLExporter
     read: Any = v4.reads_json  # it joins the lines that texts are kept in
     node = read(json.dumps(notebook))
-    text, _ = make().from_notebook_node(node)
-    return str(text).encode("utf-8", "backslashreplace")
+    text, _ = make(template_name=template).from_notebook_node(node)
+    return str(text)
 
 
 def _language(notebook: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,6 @@ from jupyter_aiinfra.promote.notify import (
     Notify,
     Target,
     check_notify,
-    deliver,
     named_secrets,
     read_target,
 )
@@ -30,39 +26,6 @@ from jupyter_aiinfra.settings import Settings, load_settings
 from jupyter_aiinfra.store import Store, open_store
 
 NOW = 1_800_000_000.0
-
-
-@dataclass
-class Hook:
-    """A webhook on this machine: what it was sent, and how it answers."""
-
-    port: int = 0
-    status: int = 200
-    got: list[dict[str, Any]] = field(default_factory=list)
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    made = Hook()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            size = int(self.headers["Content-Length"])
-            made.got.append({"path": self.path, **json.loads(self.rfile.read(size))})
-            self.send_response(made.status)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            del format, args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 # --- targets -------------------------------------------------------------------------------------
@@ -119,24 +82,6 @@ def test_settings_read_targets_of_a_file_and_of_the_environment(tmp_path: Path) 
     assert (other.notify_targets, other.notify_budgets) == ({"mail": "secret:B"}, ("mail", "team"))
     with pytest.raises(UsageError, match="NOTIFY_TARGETS is not valid TOML"):
         load_settings({**config, "JUPYTER_AIINFRA_NOTIFY_TARGETS": "mail:"})
-
-
-def test_a_webhook_is_sent_title_and_text(hook: Hook) -> None:
-    url = f"json://127.0.0.1:{hook.port}/s3cretpath"
-    deliver(Target(name="hook", url=url, secrets=(url,)), Message(title="down", body="at once"))
-    (got,) = hook.got
-    assert (got["title"], got["message"], got["type"]) == ("down", "at once", "info")
-
-
-def test_why_it_was_not_taken_is_said_without_the_url(hook: Hook) -> None:
-    hook.status = 503
-    url = f"json://127.0.0.1:{hook.port}/s3cretpath"
-    target = Target(name="hook", url=url, secrets=("s3cretpath",))
-    with pytest.raises(NotDelivered, match=r"'hook' did not take it: .*503") as refused:
-        deliver(target, Message(title="down", body="at once"))
-    assert "s3cretpath" not in refused.value.message
-    with pytest.raises(NotDelivered, match="none that Apprise knows"):
-        deliver(replace(target, url="nowhere://x"), Message(title="", body="x"))
 
 
 # --- once ----------------------------------------------------------------------------------------

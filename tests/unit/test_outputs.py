@@ -33,8 +33,8 @@ def test_forms() -> None:
         "# %% [markdown]\n# # A title\n# and more\n\n# %%\nprint('é')\n# %matplotlib inline\n"
     )
     compile(script, "script", "exec")
-    with pytest.raises(UsageError, match="'pdf'"):
-        outputs.rendered(notebook, "pdf")
+    with pytest.raises(UsageError, match="'docx'"):
+        outputs.rendered(notebook, "docx")
 
 
 def test_names_are_the_same_each_time_and_safe() -> None:
