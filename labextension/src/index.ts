@@ -15,6 +15,8 @@ import notify from './plugins/notify';
 import panel from './plugins/panel';
 import poolcommands from './plugins/poolcommands';
 import runpage from './plugins/runpage';
+import schedulepage from './plugins/schedulepage';
+import schedules from './plugins/schedules';
 import settings from './plugins/settings';
 import statusbar from './plugins/statusbar';
 import stream from './plugins/stream';
@@ -37,6 +39,8 @@ export default [
   panel,
   poolcommands,
   runpage,
+  schedulepage,
+  schedules,
   settings,
   statusbar,
   stream

@@ -12,3 +12,6 @@ import './jobpage.css';
 import './cost.css';
 import './gpuspage.css';
 import './costpage.css';
+import './schedules.css';
+import './runpage.css';
+import './schedulepage.css';

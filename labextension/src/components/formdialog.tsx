@@ -30,6 +30,8 @@ export interface IFormOptions<T> {
   accept: string;
   sending: string;
   fields: React.JSX.Element;
+  /** Of the dialog, where it looks unlike others. */
+  className?: string;
   trans: TranslationBundle;
 }
 
@@ -64,6 +66,9 @@ class FormDialog<T> extends Dialog<unknown> {
     );
     body.addWidget(this._fields);
     this.addClass('aiinfra-FormDialog');
+    if (options.className) {
+      this.addClass(options.className);
+    }
     this.node.ariaLabel = title;
     draft.changed.connect(this._onDraft);
   }
@@ -83,6 +88,15 @@ class FormDialog<T> extends Dialog<unknown> {
       this.reject();
     } else {
       void this._finish();
+    }
+  }
+
+  /** Enter presses a button of the fields, and opens what can be opened, instead of sending. */
+  override handleEvent(event: Event): void {
+    const isEnter = event instanceof KeyboardEvent && event.key === 'Enter';
+    const { target } = event;
+    if (!(isEnter && target instanceof Element && target.closest(OWN_KEYS))) {
+      super.handleEvent(event);
     }
   }
 
@@ -119,6 +133,7 @@ class FormDialog<T> extends Dialog<unknown> {
   private _drawn = new PromiseDelegate<void>();
 }
 
+const OWN_KEYS = '.aiinfra-Form :is(summary, button)';
 const CANCEL = 0;
 const ACCEPT = 1;
 

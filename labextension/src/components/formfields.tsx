@@ -134,12 +134,16 @@ export function MomentInput(props: IControlProps & { latest?: string }): React.J
   );
 }
 
-export function TextArea(props: IControlProps): React.JSX.Element {
+export function TextArea({
+  rows = 3,
+  ...props
+}: IControlProps & { rows?: number }): React.JSX.Element {
   return (
     <textarea
       {...common(props)}
       className="jp-mod-styled"
-      rows={3}
+      rows={rows}
+      placeholder={props.placeholder}
       spellCheck={false}
       onChange={event => props.onText(event.target.value)}
     />

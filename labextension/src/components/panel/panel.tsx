@@ -20,6 +20,7 @@ import { useSignal } from '../usesignal';
 import { BudgetsSection } from './budgets';
 import { JobsSection } from './jobs';
 import { PoolsSection } from './pools';
+import { SchedulesSection } from './schedules';
 
 export interface IPanelOptions {
   stream: IAiInfraStream;
@@ -71,8 +72,15 @@ export function createPanel(options: IPanelOptions): Widget {
     watch: () => models.budgets.watch(),
     draw: () => <BudgetsSection models={models} api={api} commands={commands} trans={trans} />
   });
-  [pools, jobs, budgets].forEach(section => panel.addWidget(section));
-  (panel.content as AccordionPanel).setRelativeSizes([4, 5, 4]);
+  const schedules = new Section({
+    label: trans.__('Schedules'),
+    watch: () => models.schedules.watch(),
+    draw: isVisible => (
+      <SchedulesSection models={models} commands={commands} trans={trans} isVisible={isVisible} />
+    )
+  });
+  [pools, jobs, schedules, budgets].forEach(section => panel.addWidget(section));
+  (panel.content as AccordionPanel).setRelativeSizes([4, 5, 4, 4]);
   followSize(panel.content);
   return panel;
 }

@@ -63,7 +63,7 @@ describe('the sidebar', () => {
     panel.show();
     await vi.waitFor(() => expect(panel.node.querySelector('.aiinfra-Jobs')).not.toBeNull());
     const topics = new Set(stream.watched.map(({ topic }) => topic));
-    expect([...topics].sort()).toEqual(['budgets', 'jobs', 'pools']);
+    expect([...topics].sort()).toEqual(['budgets', 'jobs', 'pools', 'schedules']);
     panel.hide();
     panel.show();
     expect(panel.node.children).toHaveLength(1);

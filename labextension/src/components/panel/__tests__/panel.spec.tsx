@@ -62,7 +62,7 @@ afterEach(() => {
 describe('the panel', () => {
   it('watches while it is in sight', async () => {
     const topics = new Set(stream.watched.map(({ topic }) => topic));
-    expect([...topics].sort()).toEqual(['budgets', 'jobs', 'pools']);
+    expect([...topics].sort()).toEqual(['budgets', 'jobs', 'pools', 'schedules']);
     await turn(() => panel.hide());
     expect(stream.watched).toEqual([]);
     await turn(() => panel.show());
