@@ -154,6 +154,7 @@ function Results({ draft, trans }: IScheduleFields): React.JSX.Element {
   const words: Readonly<Record<string, string>> = {
     ipynb: trans.__('notebook'),
     html: trans.__('HTML page'),
+    pdf: trans.__('PDF'),
     py: trans.__('script')
   };
   return (

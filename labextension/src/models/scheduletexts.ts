@@ -12,7 +12,7 @@ export type Texts = Readonly<Record<string, string>>;
 export type WhenKind = 'cron' | 'every' | 'at' | 'after' | 'file' | 'none' | 'mixed';
 
 /** As what a result may be stored, in the order in which they are offered. */
-export const FORMS = ['ipynb', 'html', 'py'] as const;
+export const FORMS = ['ipynb', 'html', 'pdf', 'py'] as const;
 
 const TICKED = 'yes';
 
