@@ -24,6 +24,7 @@ __all__ = [
     "Notify",
     "Target",
     "check_notify",
+    "check_target_url",
     "deliver",
     "named_secrets",
     "read_target",

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import msgspec
-
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.engine.running import OUTPUT, STATE
 from jupyter_aiinfra.errors import AiInfraError, JobNotFound, NotFound
-from jupyter_aiinfra.model import Handle, Job
+from jupyter_aiinfra.model import Handle, Job, to_wire
 from jupyter_aiinfra.pools.base import Browsing
 from jupyter_aiinfra.promote import hygiene
 from jupyter_aiinfra.promote.following import EventReader, Picture, read_file
@@ -25,7 +23,7 @@ __all__ = ["NotebookReading", "RunReader"]
 
 _FINDINGS_SECONDS: Final = 2.0
 
-Cell = Mapping[str, Any]
+_Cell = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +42,7 @@ class NotebookReading:
     findings: tuple[FindingItem, ...]
     problem: str | None
     notebook: Mapping[str, Any] | None = None
-    changes: Mapping[int, Cell] | None = None
+    changes: Mapping[int, _Cell] | None = None
 
 
 class _Following:
@@ -176,7 +174,7 @@ class RunReader:
         if not self._is_news(run, "over"):
             return self._as_before(engine, run)
         found = await engine.notebooks.notebook(run)
-        told = [*(run.outputs.get("findings") or ()), *map(msgspec.to_builtins, found.leaks)]
+        told = [*(run.outputs.get("findings") or ()), *map(to_wire, found.leaks)]
         self._still = self._reading(
             engine,
             run,
@@ -240,7 +238,7 @@ class RunReader:
         *,
         live: bool,
         notebook: Mapping[str, Any] | None = None,
-        changes: Mapping[int, Cell] | None = None,
+        changes: Mapping[int, _Cell] | None = None,
         cell: int | None = None,
         cells: int | None = None,
         findings: Iterable[Mapping[str, Any]] = (),
@@ -283,7 +281,7 @@ def _job(engine: Engine, run: Run) -> Job | None:
 
 def _copy(value: Any) -> Any:
     """Return a copy that nothing changes any more: it goes to another thread."""
-    return msgspec.json.decode(msgspec.json.encode(value))
+    return json.loads(json.dumps(value))
 
 
 def _joined(notebook: Mapping[str, Any]) -> dict[str, Any]:

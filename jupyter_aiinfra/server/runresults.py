@@ -41,6 +41,8 @@ __all__ = [
     "RunNotebookHandler",
     "RunOutputHandler",
     "VersionDiffHandler",
+    "comparison_item",
+    "version_diff_item",
 ]
 
 _BYTES = "application/octet-stream"

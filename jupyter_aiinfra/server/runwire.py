@@ -18,6 +18,7 @@ __all__ = [
     "DuplicateRequest",
     "FileChange",
     "FindingItem",
+    "NotebookState",
     "RunNotebook",
     "RunNotebookNews",
     "RunsNews",

@@ -221,7 +221,7 @@ async def test_what_has_not_run_shows_what_was_frozen(
 
     async def waits_again() -> bool:
         found.update(await api.get(f"runs/{run['id']}"))
-        return found["state"] == "queued" and found["attempt"] == 2
+        return bool(found["state"] == "queued" and found["attempt"] == 2)
 
     await eventually(waits_again, seconds=60)
     waiting = await api.get(f"runs/{run['id']}/notebook")
