@@ -8,6 +8,7 @@ from typing import Any, Final
 from jupyter_aiinfra.commands.show import duration_text
 from jupyter_aiinfra.engine.scheduling import ScheduleView, Slot
 from jupyter_aiinfra.model import to_wire
+from jupyter_aiinfra.promote.crontab import pool_fires
 from jupyter_aiinfra.promote.policy import moment_text
 from jupyter_aiinfra.promote.zones import zone_of
 from jupyter_aiinfra.schedule import Run, RunState, Trigger, Version
@@ -86,6 +87,8 @@ def schedule_lines(view: ScheduleView) -> list[str]:
         f"  overlap     {policy.overlap}{_parallel(version)}",
         f"  retries     {policy.retries}",
     ]
+    if pool_fires(version):
+        lines.append(f"  fired by    cron on the first node of {version.pool}")
     if version.parameters:
         said = ", ".join(f"{name}={value!r}" for name, value in version.parameters.items())
         lines.append(f"  parameters  {said}")

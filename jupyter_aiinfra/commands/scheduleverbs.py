@@ -32,7 +32,8 @@ from jupyter_aiinfra.commands.scheduleshow import (
     version_rows,
 )
 from jupyter_aiinfra.engine.drafting import Draft, local_zone
-from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.engine.scheduling import ScheduleView
+from jupyter_aiinfra.errors import PoolError, UsageError
 from jupyter_aiinfra.model import to_wire
 from jupyter_aiinfra.promote.outputs import FORMS
 from jupyter_aiinfra.promote.triggers import parse_at, parse_every
@@ -134,6 +135,11 @@ _WANTED: Final[Sequence[Any]] = (
     click.option("--output", "outputs", multiple=True, metavar="URL", help="where results go"),
     click.option("--form", "forms", multiple=True, type=click.Choice(FORMS)),
     click.option("--keep", type=click.IntRange(1), help="results of so many runs are kept"),
+    click.option(
+        "--fired-by",
+        type=click.Choice(("server", "pool")),
+        help="who starts its slots: any server of ours, or cron on the pool's first node (server)",
+    ),
     *NOTIFY_OPTIONS,
     click.option("--note", default="", help="what this version is about"),
 )
@@ -214,6 +220,7 @@ def _options(given: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]
         "outputs": list(given["outputs"]) or None,
         "forms": list(given["forms"]) or None,
         "keep_count": given["keep"],
+        "fired_by": given["fired_by"],
         "notify": notify_of(given, old.get("notify") or {}),
     }
     return {name: value for name, value in values.items() if value is not None}
@@ -367,6 +374,14 @@ def _cancel(context: Context, run_id: str) -> None:
     context.surface.value(run_value(run))
 
 
+def _align(context: Context, view: ScheduleView) -> None:
+    """Tell the node whose cron fires it; where that does not answer, a server does so later."""
+    try:
+        context.session.run(context.session.engine.schedules.align(view.schedule.id))
+    except PoolError as error:
+        context.surface.text(f"recorded, but its node was not told: {error.message}")
+
+
 @schedule.command("pause")
 @_NAME
 @click.option("--because", default="", metavar="TEXT", help="why, for others")
@@ -374,6 +389,7 @@ def _cancel(context: Context, run_id: str) -> None:
 def _pause(context: Context, *, name: str, because: str) -> None:
     """Run no more slots; runs that are not over go on."""
     view = context.session.engine.schedules.pause(name, reason=because)
+    _align(context, view)
     context.surface.text(f"{view.schedule.name} is paused; schedule resume has it go on")
     context.surface.value(schedule_value(view))
 
@@ -384,6 +400,7 @@ def _pause(context: Context, *, name: str, because: str) -> None:
 def _resume(context: Context, name: str) -> None:
     """Run again, from now on: what came while it was paused is not caught up."""
     view = context.session.engine.schedules.resume(name)
+    _align(context, view)
     context.surface.text("\n".join(schedule_lines(view)))
     context.surface.value(schedule_value(view))
 
@@ -394,6 +411,7 @@ def _resume(context: Context, name: str) -> None:
 def _remove(context: Context, name: str) -> None:
     """Run it no more; `schedule restore` puts it back."""
     view = context.session.engine.schedules.remove(name)
+    _align(context, view)
     context.surface.text(
         f"removed {view.schedule.name}; schedule restore {view.schedule.id} puts it back"
     )
@@ -406,6 +424,7 @@ def _remove(context: Context, name: str) -> None:
 def _restore(context: Context, name: str) -> None:
     """Put back a schedule that was removed."""
     view = context.session.engine.schedules.restore(name)
+    _align(context, view)
     context.surface.text("\n".join(schedule_lines(view)))
     context.surface.value(schedule_value(view))
 
@@ -417,6 +436,7 @@ def _restore(context: Context, name: str) -> None:
 def _rollback(context: Context, name: str, number: int) -> None:
     """Run an earlier version once more, as a new one."""
     view = context.session.engine.schedules.roll_back(name, number)
+    _align(context, view)
     context.surface.text("\n".join(schedule_lines(view)))
     context.surface.value(schedule_value(view))
 

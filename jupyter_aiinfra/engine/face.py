@@ -20,6 +20,7 @@ from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, Poo
 from jupyter_aiinfra.engine.costing import Costing
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.notifying import Notifying
+from jupyter_aiinfra.engine.poolfired import PoolFired
 from jupyter_aiinfra.engine.queue import Queue
 from jupyter_aiinfra.engine.reconciling import ADOPTED, Reconciled, Reconciling
 from jupyter_aiinfra.engine.results import Results
@@ -144,6 +145,7 @@ class Engine:
             refresh=self.refresh,
             cancel=self.cancel,
             until_gone=self.until_gone,
+            nodes=PoolFired(store, settings, pool=self.pool),
         )
         self._leaks_told = False
 
@@ -644,6 +646,7 @@ class Engine:
         """Let go of pools and store. Idempotent."""
         await self.telemetry.aclose()
         await self.schedules.firing.aclose()
+        await self.runs.aclose()
         await self._queue.aclose()
         await self._pools.aclose()
         self.store.close()

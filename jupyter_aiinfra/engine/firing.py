@@ -17,10 +17,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from jupyter_aiinfra.engine.ends import Ends, Runner, run_of
+from jupyter_aiinfra.engine.poolfired import LOOK_SECONDS, PoolFired
 from jupyter_aiinfra.engine.watched import fingerprint, look_seconds
 from jupyter_aiinfra.errors import AiInfraError, NotFound, StoreError, Unreachable, UsageError
 from jupyter_aiinfra.model import Desired, Job, Submitter, new_job_id
 from jupyter_aiinfra.node import supervise
+from jupyter_aiinfra.promote.crontab import pool_fires
 from jupyter_aiinfra.promote.policy import SET_BACK_SECONDS, Ruling, Verdict, room, rule, rule_event
 from jupyter_aiinfra.promote.triggers import Timetable, timetable_of
 from jupyter_aiinfra.schedule import Outcome, Run, RunState, Version
@@ -42,6 +44,7 @@ _SETTLE_LONGEST_SECONDS: Final = 5.0
 _DECIDE_SECONDS: Final = 0.25
 _DECIDED_AT_ONCE: Final = 100
 _FILE_SECONDS: Final = 30.0
+_CLEAR_SECONDS: Final = 10.0
 
 
 class Firing:
@@ -61,6 +64,8 @@ class Firing:
         The time; tests have their own.
     claimant, lives
         Who this is, and whether another is there still.
+    nodes
+        The schedules that cron of a pool fires; they are only looked at here.
 
     Attributes
     ----------
@@ -81,6 +86,7 @@ class Firing:
         clock: Callable[[], float] = time.time,
         claimant: Mapping[str, Any] | None = None,
         lives: Callable[[Submitter], bool] | None = None,
+        nodes: PoolFired | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
@@ -88,6 +94,8 @@ class Firing:
         self._cancel = cancel
         self._room_of = room_of
         self._until_gone = until_gone
+        self._nodes = nodes
+        self._cleared = -_CLEAR_SECONDS
         self._clock = clock
         self._longest_seconds = longest_seconds
         self._ends = Ends(store, runner=runner, clock=clock)
@@ -113,6 +121,7 @@ class Firing:
         """
         now = self._clock()
         more = await self._decide(now)
+        self._clear_nodes(now)
         active = self._store.active_runs()
         self._take_over(active, now)
         started = self._start(active, now)
@@ -200,6 +209,11 @@ class Firing:
                 return True
 
     async def _decided(self, due: DueSchedule, now: float) -> Decided | None:
+        if self._nodes is not None and pool_fires(due.version):
+            # Asked beside it all: a node takes its time. Who writes that down first is who asks.
+            if due.schedule.id not in self._tasks:
+                self._begin(due.schedule.id, self._nodes.ask(due.schedule, due.version))
+            return Decided(schedule=due.schedule, decided=now, next_due=now + LOOK_SECONDS)
         try:
             times = self._times(due.version)
             ruling = rule(due.schedule, due.version, due.active, now=now, timetable=times)
@@ -252,6 +266,15 @@ class Firing:
             due.schedule, due.version, active, key=f"file:{seen}", trigger="file", now=now
         )
         return seen, [] if verdict is None else [verdict]
+
+    def _clear_nodes(self, now: float) -> None:
+        """Have nodes fire nothing any more that was paused or removed meanwhile."""
+        if self._nodes is None or abs(now - self._cleared) < _CLEAR_SECONDS:
+            return
+        self._cleared = now
+        for schedule in self._store.left_on_nodes():
+            if schedule.id not in self._tasks:
+                self._begin(schedule.id, self._nodes.clear(schedule))
 
     # --- starting ------------------------------------------------------------------------------
 
@@ -313,6 +336,7 @@ class Firing:
         else:
             values = {"state": RunState.RUNNING, "job": job_id, "claim": None}
             self._ends.change(run, **values, started_at=run.started_at or self._clock())
+            self._looked[run.id] = self._clock()  # nothing is news of it yet
             self._listen(run.id, job_id)
 
     def _listen(self, run_id: str, job_id: str) -> None:

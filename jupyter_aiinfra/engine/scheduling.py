@@ -16,8 +16,10 @@ from jupyter_aiinfra.engine.attached import check_name
 from jupyter_aiinfra.engine.drafting import Draft, Drafting
 from jupyter_aiinfra.engine.ends import Runner
 from jupyter_aiinfra.engine.firing import Firing, UntilGone
+from jupyter_aiinfra.engine.poolfired import PoolFired
 from jupyter_aiinfra.errors import Conflict, NotFound, UsageError
 from jupyter_aiinfra.model import Job, from_wire
+from jupyter_aiinfra.promote.crontab import check_pool_fires, pool_fires
 from jupyter_aiinfra.promote.notify import Notify, check_notify
 from jupyter_aiinfra.promote.policy import moment_text
 from jupyter_aiinfra.promote.triggers import delay_of, timetable_of
@@ -26,6 +28,7 @@ from jupyter_aiinfra.promote.zones import zone_of
 from jupyter_aiinfra.schedule import Run, RunState, Schedule, Version, new_run_id, new_schedule_id
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
+from jupyter_aiinfra.store.schedules import ON_NODE
 
 __all__ = ["PREVIEWED", "FreezingRunner", "ScheduleView", "Scheduling", "Slot"]
 
@@ -83,6 +86,8 @@ class Scheduling:
         Freezes, starts and finishes runs.
     refresh, cancel, until_gone
         Those of the engine, of jobs.
+    nodes
+        The schedules that cron of a pool fires.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Scheduling:
         refresh: Callable[[str], Awaitable[Job]],
         cancel: Callable[[str], Awaitable[Job]],
         until_gone: UntilGone | None = None,
+        nodes: PoolFired | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -102,12 +108,14 @@ class Scheduling:
         self._clock = clock
         self._drafting = Drafting(store, clock=clock)
         self._cancel = cancel
+        self._nodes = nodes
         self.firing = Firing(
             store,
             runner=runner,
             refresh=refresh,
             cancel=cancel,
             until_gone=until_gone,
+            nodes=nodes,
             room_of=self._room_of,
             clock=clock,
         )
@@ -227,6 +235,8 @@ class Scheduling:
         version = await self._drafting.compose(
             draft, base.version if base else None, partial=partial
         )
+        if not partial:
+            self._fired_by(version)
         return version, self.slots(version)
 
     # --- changing ------------------------------------------------------------------------------
@@ -243,6 +253,7 @@ class Scheduling:
         """
         now = self._clock()  # to freeze takes a while: what comes meanwhile is run
         version = await self._drafting.compose(draft, None)
+        nodes = self._fired_by(version)
         name = draft.name or Path(version.notebook).stem
         check_name("schedule", name)
         frozen = await self._freeze(version)
@@ -255,7 +266,14 @@ class Scheduling:
             created_by=version.created_by,
             **self._followed(version, now),
         )
-        self._store.add_schedule(schedule, version)
+        if nodes is not None:
+            await nodes.install(schedule, version)
+        try:
+            self._store.add_schedule(schedule, version)
+        except BaseException:
+            if nodes is not None:
+                await nodes.remove(schedule, version)
+            raise
         return self.show(schedule.id)
 
     async def edit(self, name: str, draft: Draft) -> ScheduleView:
@@ -266,16 +284,49 @@ class Scheduling:
         while True:
             base = self.show(self._store.get_schedule(name).id)
             version = await self._drafting.compose(draft, base.version)
+            nodes = self._fired_by(version)
             frozen = await self._freeze(version)
             version = replace(version, snapshot=frozen)
+            if not await self._leaves(base, version):
+                continue
             if self._become(base, version, name=draft.name):
-                return self.show(base.schedule.id)
+                made = self.show(base.schedule.id)
+                if nodes is not None:
+                    await nodes.align(made.schedule, made.version)
+                return made
+
+    async def align(self, name: str) -> ScheduleView:
+        """Have the node whose cron fires a schedule know how it stands; a tick does so as well."""
+        view = self.show(name)
+        if pool_fires(view.version) and self._nodes is not None:
+            await self._nodes.align(view.schedule, view.version)
+        return view
+
+    async def _leaves(self, base: ScheduleView, version: Version) -> bool:
+        """Take it off a node that is not to fire it any more; whether it is as in `base` still."""
+        old = base.version
+        stays = pool_fires(version) and version.pool == old.pool
+        if self._nodes is None or not pool_fires(old) or stays:
+            return True
+        await self._nodes.remove(base.schedule, old)
+        return self._store.get_schedule(base.schedule.id).revision == base.schedule.revision
+
+    def _fired_by(self, version: Version) -> PoolFired | None:
+        """Return what has a pool fire this version; ``None``: servers of ours do."""
+        if not pool_fires(version):
+            return None
+        check_pool_fires(version)
+        if self._nodes is None:
+            raise UsageError("no pool fires schedules here", option="fired_by")
+        return self._nodes
 
     def roll_back(self, name: str, number: int) -> ScheduleView:
         """Have a schedule run an earlier version once more, as a new one."""
         while True:
             base = self.show(self._store.get_schedule(name).id)
             old = self._store.schedule_version(base.schedule.id, number)
+            if pool_fires(old) or pool_fires(base.version):
+                self._check_same_place(base.version, old)
             version = replace(
                 old,
                 number=self._drafting.next_number(old.schedule),
@@ -315,6 +366,15 @@ class Scheduling:
         )
         self._store.add_schedule(schedule, version)
         return self.show(schedule.id)
+
+    @staticmethod
+    def _check_same_place(now: Version, old: Version) -> None:
+        if pool_fires(now) != pool_fires(old) or now.pool != old.pool:
+            raise UsageError(
+                f"version {old.number} was fired by another, or ran on another pool",
+                hint="edit the schedule first: --fired-by, --pool; then roll it back",
+                option="number",
+            )
 
     async def _freeze(self, version: Version) -> Mapping[str, Any]:
         try:
@@ -405,9 +465,10 @@ class Scheduling:
         return {
             "upstream": after[0] if after else None,
             "watched": watched[0] if watched else None,
-            "seen": None,
+            "seen": f"{ON_NODE}0" if pool_fires(version) else None,
             # A file that is watched is looked at now, so that what changes from now on is news.
-            "next_due": now if watched else due,
+            # Nor does anybody know yet what a node's cron has done.
+            "next_due": now if watched or pool_fires(version) else due,
         }
 
     # --- runs ----------------------------------------------------------------------------------

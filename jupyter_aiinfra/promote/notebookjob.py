@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from jupyter_aiinfra.bundle import Bundle, BundleFile, bundle_file
 from jupyter_aiinfra.environments import PYTHON
@@ -86,6 +86,8 @@ class NotebookOptions:
         Who is told how runs end, by names of targets in the settings.
     resume
         Let a run that is tried again begin at a cell tagged ``checkpoint``.
+    fired_by
+        Who starts its slots: any server of ours, or the cron of the pool's first node.
     """
 
     name: str | None = None
@@ -116,6 +118,7 @@ class NotebookOptions:
     keep_seconds: float | None = None
     keep_failures: bool = True
     resume: bool = True
+    fired_by: Literal["server", "pool"] = "server"
 
 
 @dataclass(frozen=True, kw_only=True)

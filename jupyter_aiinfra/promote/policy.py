@@ -30,6 +30,7 @@ __all__ = [
     "room",
     "rule",
     "rule_event",
+    "slot_key",
 ]
 
 LATE_SECONDS: Final = 60.0
@@ -158,7 +159,7 @@ def _stretch(version: Version, found: Sequence[float], last: float, why: str) ->
     if len(found) > 1:
         what = f"{count} slots from {what} to {moment_text(last, zone)}"
     return Verdict(
-        key=_key(found[0]),
+        key=slot_key(found[0]),
         trigger="clock",
         state=RunState.MISSED,
         reason=f"{what}: {why}",
@@ -168,7 +169,8 @@ def _stretch(version: Version, found: Sequence[float], last: float, why: str) ->
     )
 
 
-def _key(slot: float) -> str:
+def slot_key(slot: float) -> str:
+    """Return what a run of a slot is known by in its schedule, whoever decides on it."""
     return f"slot:{slot:.3f}".rstrip("0").rstrip(".")
 
 
@@ -188,7 +190,7 @@ class _Overlap:
         queue = caught_up and self._policy.catch_up == "all"
         if self._policy.overlap == "cancel-previous" and not queue and not newest:
             return Verdict(
-                key=_key(slot),
+                key=slot_key(slot),
                 trigger="clock",
                 state=RunState.SKIPPED,
                 reason="a newer slot takes its place",
@@ -197,7 +199,7 @@ class _Overlap:
         start = slot + delay_of(self._schedule.id, slot, self._policy)
         said = f"caught up, {_time(late)} late" if caught_up else None
         return self.run(
-            _key(slot),
+            slot_key(slot),
             trigger="catch-up" if caught_up else "clock",
             slot=slot,
             start_at=start,

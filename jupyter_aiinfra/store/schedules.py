@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -30,7 +31,10 @@ from jupyter_aiinfra.store.rows import add_event, read_record
 from jupyter_aiinfra.store.runs import Decided, active_of, add_runs, end_runs, parts
 from jupyter_aiinfra.store.schema import schedule_runs, schedule_versions, schedules
 
-__all__ = ["DueSchedule", "ScheduleRecords"]
+__all__ = ["ON_NODE", "DueSchedule", "ScheduleRecords"]
+
+ON_NODE: Final = "cron:"
+"""How what was seen of a schedule begins that a node's cron fires."""
 
 _MOST_FOLLOWING: Final = 1000
 
@@ -145,6 +149,15 @@ class ScheduleRecords:
             query = query.where(schedules.c.removed_at.is_(None))
         with self._database.read() as connection:
             return {row.schedule: _version(row) for row in connection.execute(query).all()}
+
+    def left_on_nodes(self) -> Sequence[Schedule]:
+        """Return what a node's cron may still fire, and is paused or removed."""
+        query = select(schedules).where(
+            schedules.c.seen.like(f"{ON_NODE}%"),
+            or_(schedules.c.paused_at.is_not(None), schedules.c.removed_at.is_not(None)),
+        )
+        with self._database.read() as connection:
+            return [_schedule(row) for row in connection.execute(query).all()]
 
     def forget_schedules(self, *, removed_before: float) -> int:
         """Delete what was removed before a time for good, with versions and runs; how many."""
