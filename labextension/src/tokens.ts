@@ -553,6 +553,7 @@ export const IAiInfraModels = new Token<IAiInfraModels>(
 export interface ISettingValues {
   notifyWhenDone: boolean;
   notifyOfBudgets: boolean;
+  notifyOfRuns: 'never' | 'failures' | 'all';
   notifyInBrowser: 'never' | 'when hidden' | 'always';
   showStatusBar: boolean;
   showGpusInStatusBar: boolean;

@@ -67,6 +67,11 @@ export function valueText(value: unknown): string {
   return value === undefined ? '' : JSON.stringify(value);
 }
 
+/** `15 min`, `1 h 30 min`: a duration that somebody has set, without what is nothing of it. */
+export function spanText(seconds: number): string {
+  return durationText(seconds, Number.isInteger(seconds)).replace(/ 00 \w+$/, '');
+}
+
 /** When a schedule runs: `0 2 * * *`, `every 15 min`, `after nightly`. */
 export function triggersText(
   triggers: readonly Trigger[],
@@ -81,7 +86,7 @@ export function triggersText(
       case 'every':
         return seconds === null
           ? trans.__('at intervals')
-          : trans.__('every %1', durationText(seconds, true));
+          : trans.__('every %1', spanText(seconds));
       case 'at':
         return times.length === 1 ? trans.__('once') : trans.__('%1 times', times.length);
       case 'after':

@@ -6,15 +6,16 @@ import type { IDisposable } from '@lumino/disposable';
 
 import type { JobItem } from '../api/types';
 import type { NoticeTeller } from '../noticetoasts';
+import type { RunTeller } from '../runtoasts';
 import { CommandIDs, IAiInfraModels, IAiInfraSettings } from '../tokens';
 
 /** A failure is worth reading to the end. */
 const FAILURE_MILLISECONDS = 15_000;
 
-/** Tells of jobs that end, and of what budgets do, while the page looks on. */
+/** Tells of jobs and runs that end, and of what budgets do, while the page looks on. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-aiinfra:notify',
-  description: 'Tells when a job ends, and what budgets do.',
+  description: 'Tells when a job or a run ends, and what budgets do.',
   autoStart: true,
   requires: [IAiInfraModels, IAiInfraSettings],
   optional: [ITranslator, ICommandPalette],
@@ -28,15 +29,19 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load('jupyter_aiinfra');
     const open = (id: string): void => void app.commands.execute(CommandIDs.openJob, { id });
     models.jobs.ended.connect((_sender, job) => {
+      if (isOfRun(job, models)) {
+        return; // the run is told of, which may go on with another attempt
+      }
       const text = endText(job, trans);
       if (settings.get('notifyWhenDone')) {
         toast(job, { text, open, trans });
       }
       if (isBrowserWanted(settings)) {
-        notifyInBrowser({ text, job: job.id, tag: `aiinfra-${job.id}` }, open);
+        notifyInBrowser({ text, tag: `aiinfra-${job.id}` }, () => open(job.id));
       }
     });
     const notices = new Notices({ app, models, settings, trans, open });
+    const runs = new Runs({ app, models, settings, trans });
     const watching = new Watching(models, settings);
     addAllowCommand({ app, palette, trans, onAllowed: () => watching.settle() });
     void Promise.all([app.restored, settings.ready]).then(() => {
@@ -44,6 +49,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
       settings.changed.connect(() => watching.settle());
       models.jobs.changed.connect(() => watching.settle());
       models.jobs.changed.connect(() => void notices.look());
+      models.runs.changed.connect(() => void runs.look());
     });
   }
 };
@@ -70,9 +76,9 @@ class Notices {
       budgets: models.budgets,
       trans,
       isWanted: () => settings.get('notifyOfBudgets'),
-      onTold: (told: ITold): void => {
+      onTold: (told: ITold & { job: string }): void => {
         if (settings.get('notifyOfBudgets') && isBrowserWanted(settings)) {
-          notifyInBrowser(told, open);
+          notifyInBrowser(told, () => open(told.job));
         }
       }
     };
@@ -80,6 +86,48 @@ class Notices {
   }
 
   private _teller: Promise<NoticeTeller> | null = null;
+}
+
+/** Runs of schedules. What tells of them loads once there are any. */
+class Runs {
+  constructor(private readonly _parts: Omit<INoticeParts, 'open'>) {}
+
+  async look(): Promise<void> {
+    const { models } = this._parts;
+    if (models.runs.runs !== null && (models.runs.runs.length > 0 || this._teller)) {
+      this._teller ??= this._make();
+      (await this._teller).look();
+    }
+  }
+
+  private async _make(): Promise<RunTeller> {
+    const { app, models, settings, trans } = this._parts;
+    const before = models.runs.runs ?? [];
+    const { RunTeller } = await import('../runtoasts');
+    const open = (id: string): void => void app.commands.execute(CommandIDs.openRun, { id });
+    const options = {
+      runs: models.runs,
+      trans,
+      open,
+      wanted: () => settings.get('notifyOfRuns'),
+      onTold: (told: ITold & { run: string }): void => {
+        if (isBrowserWanted(settings)) {
+          notifyInBrowser(told, () => open(told.run));
+        }
+      }
+    };
+    return new RunTeller(options, before);
+  }
+
+  private _teller: Promise<RunTeller> | null = null;
+}
+
+/** Whether a job is an attempt of a run that this page knows. */
+function isOfRun({ id, kind }: JobItem, { runs }: IAiInfraModels): boolean {
+  return (
+    kind === 'notebook' &&
+    (runs.runs ?? []).some(({ job, jobs }) => job === id || jobs.includes(id))
+  );
 }
 
 interface INoticeParts {
@@ -90,10 +138,9 @@ interface INoticeParts {
   open: (id: string) => void;
 }
 
-/** What the browser shows, and of which job. */
+/** What the browser shows. */
 interface ITold {
   text: string;
-  job: string;
   /** Of all with one tag the browser shows one: two tabs do not tell it twice. */
   tag: string;
 }
@@ -112,18 +159,26 @@ class Watching {
     const inBrowser = this._settings.get('notifyInBrowser') !== 'never' && isAllowed();
     const isTold = this._settings.get('notifyWhenDone') || this._settings.get('notifyOfBudgets');
     const wanted = inBrowser || isTold;
+    const ofRuns = this._settings.get('notifyOfRuns') !== 'never';
     const whileHidden = inBrowser && (this._models.jobs.active ?? 0) > 0;
-    if (this._whileHidden !== whileHidden || wanted !== (this._watch !== null)) {
+    const isOther = this._whileHidden !== whileHidden;
+    if (isOther || wanted !== (this._watch !== null)) {
       const before = this._watch;
       this._watch = wanted ? this._models.jobs.watch({ whileHidden }) : null;
-      this._whileHidden = whileHidden;
       before?.dispose();
     }
+    if (isOther || ofRuns !== (this._watchRuns !== null)) {
+      const before = this._watchRuns;
+      this._watchRuns = ofRuns ? this._models.runs.watch({ whileHidden }) : null;
+      before?.dispose();
+    }
+    this._whileHidden = whileHidden;
   }
 
   private _models: IAiInfraModels;
   private _settings: IAiInfraSettings;
   private _watch: IDisposable | null = null;
+  private _watchRuns: IDisposable | null = null;
   private _whileHidden = false;
 }
 
@@ -193,11 +248,11 @@ function toast(
   }
 }
 
-function notifyInBrowser({ text, job, tag }: ITold, open: (id: string) => void): void {
+function notifyInBrowser({ text, tag }: ITold, open: () => void): void {
   const shown = new Notification('AI Infra', { body: text, tag });
   shown.onclick = () => {
     window.focus();
-    open(job);
+    open();
     shown.close();
   };
 }

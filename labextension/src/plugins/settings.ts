@@ -8,6 +8,7 @@ import { IAiInfraSettings, type ISettingValues } from '../tokens';
 export const DEFAULTS: Readonly<ISettingValues> = {
   notifyWhenDone: true,
   notifyOfBudgets: true,
+  notifyOfRuns: 'failures',
   notifyInBrowser: 'when hidden',
   showStatusBar: true,
   showGpusInStatusBar: true,

@@ -27,7 +27,7 @@ export async function compareNode(
   const show = (): void =>
     void fill(
       place,
-      async () => comparisonNode(await model.api.compareRuns(choose.value, model.id), trans),
+      async () => comparisonNode(await model.api.compareRuns(model.id, choose.value), trans),
       trans
     );
   choose.addEventListener('change', show);

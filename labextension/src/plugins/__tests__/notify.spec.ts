@@ -8,6 +8,7 @@ import { notice } from '../../__tests__/costsamples';
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
 import { makeModels } from '../../__tests__/models';
 import { ended, job, jobsNews } from '../../__tests__/samples';
+import { run } from '../../__tests__/schedulesamples';
 import type { Notice, Topic } from '../../api/types';
 import {
   CommandIDs,
@@ -70,13 +71,15 @@ const opened = vi.fn();
 async function activate(values: Partial<ISettingValues> = {}): Promise<void> {
   stream = new WatchedStream();
   settings = new FakeSettings();
-  settings.set(values);
+  settings.set({ notifyOfRuns: 'never', ...values });
   const models = makeModels({ api: fakeApi({}), stream });
   commands = new CommandRegistry();
   commands.addCommand(CommandIDs.openJob, { execute: opened });
   const app = { commands, restored: Promise.resolve() } as unknown as JupyterFrontEnd;
   void notify.activate(app, models, settings, null, { addItem: () => undefined });
-  await vi.waitFor(() => expect(stream.watched.length).toBe(wants(settings) ? 1 : 0));
+  await vi.waitFor(() =>
+    expect(stream.watched.some(({ topic }) => topic === 'jobs')).toBe(wants(settings))
+  );
   stream.say(jobsNews([job('1', { name: '<b>digits' })], { reset: true, active: 1 }));
 }
 
@@ -219,5 +222,24 @@ describe('what budgets say', () => {
     warn();
     end({ state: 'cancelled', notice: notice({ kind: 'stop', text: 'all is spent' }) });
     expect(toasts()).toEqual(['warning: “<b>digits” was stopped on here: all is spent']);
+  });
+});
+
+describe('runs of schedules', () => {
+  it('are told of, and not their jobs', async () => {
+    await activate({ notifyOfRuns: 'all' });
+    expect(stream.watched.map(({ topic }) => topic).sort()).toEqual(['jobs', 'runs']);
+    const going = run('r1', { state: 'running', ended_at: null, job: '1' });
+    const news = { type: 'runs' as const, id: null, removed: [], more: false };
+    stream.say({ ...news, changed: [going], reset: true });
+    // What tells of them is loaded with the first of them.
+    await import('../../runtoasts');
+    end({ kind: 'notebook' });
+    stream.say({ ...news, changed: [run('r1', { job: '1' })], reset: false });
+    await vi.waitFor(() =>
+      expect(toasts()).toEqual(['success: The run of “report” has succeeded'])
+    );
+    settings.set({ notifyOfRuns: 'never' });
+    expect(stream.watched.map(({ topic }) => topic)).toEqual(['jobs']);
   });
 });

@@ -89,7 +89,7 @@ describe('RunPage', () => {
   it('says why it failed, and has the cell in view', async () => {
     open();
     const failed = code('fit()', { outputs: [raised('ValueError')] });
-    const over = { live: false, state: 'over', cell: null };
+    const over = { live: false, state: 'over', cell: null } as const;
     const item = { state: 'failed', reason: 'cell 2 raised ValueError', ended_at: 1040 } as const;
     stream.say(news(notebookOf(code('1'), failed), over, item));
     expect(text('[role=alert]')).toContain('cell 2 raised ValueError');
@@ -117,7 +117,7 @@ describe('RunPage', () => {
     stream.say(
       news(
         notebookOf(code('1')),
-        { findings: [{ cell: 1, kind: 'github', count: 2 }] },
+        { findings: [{ cell: 1, kind: 'github', count: 2, where: 'output' }] },
         { outputs: item }
       )
     );
