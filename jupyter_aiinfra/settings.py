@@ -60,6 +60,11 @@ class Settings:
     runs_at_once
         How many scheduled runs may be at work on one pool; ``None`` is the number of cores of this
         machine for a local pool (at least 2), and 32 elsewhere. Others wait.
+    warm_kernels
+        How many kernels wait on this machine for the next scheduled run, of each Python that ran
+        one lately; ``0``: each is started when its run begins.
+    warm_seconds
+        How long they wait for one.
     tracking_uri
         MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
     project, team, cost_centre
@@ -90,6 +95,8 @@ class Settings:
     display_lines: int = 200
     max_local_procs: int | None = None
     runs_at_once: int | None = None
+    warm_kernels: int = 1
+    warm_seconds: float = 900.0
     tracking_uri: str | None = None
     project: str | None = None
     team: str | None = None

@@ -22,6 +22,7 @@ from jupyter_aiinfra.errors import (
     UsageError,
 )
 from jupyter_aiinfra.model import Desired, Job, JobSpec, JobState, Node, from_wire, to_wire
+from jupyter_aiinfra.pools.abilities import Warming
 from jupyter_aiinfra.pools.base import Browsing, Pool
 from jupyter_aiinfra.promote import hygiene, outputs
 from jupyter_aiinfra.promote.notebookjob import (
@@ -88,6 +89,11 @@ class Running:
         Those of the engine.
     environ
         Where the values of secrets are looked up; ``None``: this process's environment.
+
+    Attributes
+    ----------
+    keeps_warm
+        Whether kernels are to wait for the next runs: as long as this process lives.
     """
 
     def __init__(
@@ -104,6 +110,8 @@ class Running:
         self._launch = launch
         self._pool = pool
         self._environ = environ
+        self.keeps_warm = False
+        self._warming: set[asyncio.Task[None]] = set()
 
     # --- freeze --------------------------------------------------------------------------------
 
@@ -240,6 +248,7 @@ class Running:
         stored the outcome says so; the run is what it was.
         """
         left = await self.left(job)
+        self._keep_warm(job)
         state, reason, retry = _meaning(job, left)
         options = from_wire(dict(version.options), NotebookOptions)
         told: dict[str, Any] = {"files": {}, "problems": []}
@@ -256,6 +265,18 @@ class Running:
         if state is RunState.SUCCEEDED and told["problems"]:
             reason = "; ".join(told["problems"])
         return Outcome(state=state, reason=reason, retry=retry, outputs=told)
+
+    def _keep_warm(self, job: Job) -> None:
+        """Have a kernel wait for the next run, beside all else."""
+        pool = self._pool(job.pool) if self.keeps_warm and job.handle is not None else None
+        if job.handle is not None and isinstance(pool, Warming):
+            task = asyncio.ensure_future(pool.keep_warm(job.handle))
+            self._warming.add(task)
+            task.add_done_callback(self._warming.discard)
+
+    async def aclose(self) -> None:
+        """Wait for what was begun beside."""
+        await asyncio.gather(*self._warming, return_exceptions=True)
 
     async def _store_results(
         self, run: Run, version: Version, options: NotebookOptions, left: Left, told: dict[str, Any]

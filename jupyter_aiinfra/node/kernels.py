@@ -7,6 +7,7 @@ imported.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import os
@@ -14,15 +15,33 @@ import queue
 import signal
 import sys
 import time
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
-__all__ = ["Choice", "Kernel", "Refused", "choose"]
+__all__ = ["Choice", "Kernel", "Refused", "choose", "lean"]
 
 _NATIVE = "python3"
 # Of a socket's path, with what is put behind it (`sun_path` in unix(7)).
 _SOCKET_PATH = 100
 _ANSWER_SECONDS = 1.0
 _FIRST_OUTPUT_SECONDS = 0.1
+
+
+# What our imports bring along and never use: checks of formats that no notebook has (a second for
+# the grammar of an address), file systems of clouds. Each is one that its importer can do without.
+_LEFT_OUT = ("rfc3987_syntax", "pyarrow", "boto3", "azure", "gcsfs")
+
+
+@contextlib.contextmanager
+def lean() -> Iterator[None]:
+    """Import within this what runs notebooks, in a process where nothing but that is to be run."""
+    absent = [name for name in _LEFT_OUT if name not in sys.modules]
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(absent))
+    try:
+        yield
+    finally:
+        for name in absent:
+            del modules[name]
 
 
 class Refused(Exception):

@@ -28,7 +28,7 @@ else:  # its neighbours in the bundle
     import scrub
     import supervise
 
-__all__ = ["End", "run"]
+__all__ = ["End", "go", "run"]
 
 _Json = Dict[str, Any]
 
@@ -67,10 +67,21 @@ def run(run: supervise.Run, task: Mapping[str, Any], *, secrets: Sequence[str]) 
     # Modules of the kernel's own packages go before our neighbours.
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [*(place for place in sys.path if place != here), here]
+    return asyncio.run(go(run, task, secrets=secrets))
+
+
+async def go(
+    run: supervise.Run,
+    task: Mapping[str, Any],
+    *,
+    secrets: Sequence[str],
+    kernel: Any = None,
+) -> End:
+    """Run it within a loop; `kernel` is one that waits to be taken, of :mod:`.warmed`."""
     record = live.Live(run, scrub.Scrubber(secrets))
-    running = _Running(run, task["notebook"], record)
+    running = _Running(run, task["notebook"], record, kernel)
     try:
-        end = asyncio.run(running.go())
+        end = await running.go()
     except kernels.Refused as error:
         end = End(_EXIT_REFUSED, {"type": "Refused", "message": str(error), "sentence": str(error)})
     if end.error is not None:
@@ -93,7 +104,9 @@ def _clean(error: _Json, scrubber: scrub.Scrubber) -> _Json:
 class _Running:
     """One run of one notebook. ``asked`` is what the task says of it."""
 
-    def __init__(self, run: supervise.Run, asked: Mapping[str, Any], record: live.Live) -> None:
+    def __init__(
+        self, run: supervise.Run, asked: Mapping[str, Any], record: live.Live, ready: Any
+    ) -> None:
         self.run = run
         self.asked = asked
         self.live = record
@@ -105,6 +118,8 @@ class _Running:
         self.kept: set[int] = set()
         self.at: int | None = None
         self.node: Any = None
+        self.ready = ready
+        self.waited = False
         self.kernel: Any = None
         self.client: Any = None
         self.stopping = asyncio.Event()
@@ -126,8 +141,9 @@ class _Running:
             await self._prepare()
             end = await self._execute()
         finally:
-            if self.kernel is not None:
-                await self.kernel.stop(now=end.status != 0)
+            for kernel in (self.ready, self.kernel):
+                if kernel is not None:
+                    await kernel.stop(now=end.status != 0)
         return end
 
     async def _prepare(self) -> None:
@@ -135,23 +151,44 @@ class _Running:
         choice = kernels.choose(
             plain["metadata"], self.asked.get("kernel"), own_only=bool(self.asked.get("own_python"))
         )
-        self.kernel = kernels.Kernel(choice, file=self.run.path("ranks", "kernel.json"))
-        work = self.asked.get("cwd") or "."
-        await self.kernel.start(cwd=self.run.path(work))  # an absolute path is itself
+        # An absolute path is itself.
+        await self._begin_kernel(choice, self.run.path(self.asked.get("cwd") or "."))
         # While it comes up: what takes long to import.
-        self.node = injecting.to_node(plain, name=self.name)
-        self._parametrize(choice)
-        self._begin_metadata()
-        self.client = _make_client(self.node, self.kernel, self)
+        with kernels.lean():
+            self.node = injecting.to_node(plain, name=self.name)
+            self._parametrize(choice)
+            self._begin_metadata()
+            self.client = _make_client(self.node, self.kernel, self)
         self._save()
         self.live.tell(
             cells=len(self.node.cells),
-            kernel={"name": choice.name, "language": choice.language, "own": choice.own},
+            kernel={
+                "name": choice.name,
+                "language": choice.language,
+                "own": choice.own,
+                "waited": self.waited,
+            },
             kept=sorted(self.kept),
         )
         info = await self.kernel.connect(seconds=float(self.asked.get("start_seconds") or 60.0))
         self.client.kc = self.kernel.kc
         self.node.metadata["language_info"] = injecting.node_of(info.get("language_info") or {})
+
+    async def _begin_kernel(self, choice: Any, cwd: str) -> None:
+        """Take the kernel that waits, if it is the one, or start one."""
+        ready, self.ready = self.ready, None
+        if ready is not None and choice.own:
+            log = self.run.path("logs", "rank-0.log")
+            with contextlib.suppress(kernels.Refused, OSError):
+                await ready.take(environ=os.environ, cwd=cwd, log=log)
+                ready.choice = choice
+                self.kernel = ready
+                self.waited = True
+                return
+        if ready is not None:
+            await ready.stop(now=True)
+        self.kernel = kernels.Kernel(choice, file=self.run.path("ranks", "kernel.json"))
+        await self.kernel.start(cwd=cwd)
 
     def _parametrize(self, choice: Any) -> None:
         given = self.run.json(self.asked["parameters"]) if self.asked.get("parameters") else None

@@ -36,7 +36,7 @@ else:  # its neighbour in the bundle
     sys.path.insert(0, _HERE)
     import supervise
 
-__all__ = ["Code", "main"]
+__all__ = ["Code", "Place", "enter", "failed", "guarded", "leave", "main", "told", "watch"]
 
 _REPORT_POLL_SECONDS = 0.005
 _TRACKER_SECONDS = 60.0
@@ -66,7 +66,7 @@ def _parcel() -> Any:
     return _neighbour("parcel")
 
 
-class _Place:
+class Place:
     """Where this rank stands, from the variables that torch's launchers set."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -122,7 +122,7 @@ def _secret_lines(environ: Mapping[str, str]) -> list[str]:
     return sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
-def _redirect(place: _Place) -> None:
+def _redirect(place: Place) -> None:
     """Send our output to the rank's own log: no pipe that could fill up, break or mix lines."""
     log = os.open(
         place.run.path("logs", f"rank-{place.seat}.log"),
@@ -145,18 +145,30 @@ def _redirect(place: _Place) -> None:
 # --- the guardian ------------------------------------------------------------------------------
 
 
-def _guard(place: _Place) -> None:
+def _guard(place: Place) -> None:
     """Fork. Returns in the child; the parent waits for it, records its end and ends likewise."""
     pid = os.fork()
-    if pid == 0:
-        # A group of its own: a launcher signals the guardian's group, and the guardian passes it on
-        # once. Should the guardian be killed outright, the child must not outlive it.
-        os.setpgid(0, 0)
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
-        # A launcher that is a shell script hands on an ignored SIGINT; a stop begins with one.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        return
+    if pid:
+        watch(pid, place)
+    guarded()
+
+
+def guarded() -> None:
+    """Be the child of a guardian."""
+    # A group of its own: a launcher signals the guardian's group, and the guardian passes it on
+    # once. Should the guardian be killed outright, the child must not outlive it.
+    os.setpgid(0, 0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
+    # A launcher that is a shell script hands on an ignored SIGINT; a stop begins with one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def watch(pid: int, place: Place, *, rc: str | None = None) -> NoReturn:
+    """Be the guardian of a rank: wait for it, record its end, and end likewise.
+
+    The exit status goes into the file `rc` as well, where no launcher of ours writes that down.
+    """
     for forwarded in _FORWARDED:
         signal.signal(forwarded, functools.partial(_forward, pid))
     _, status, usage = os.wait4(pid, 0)
@@ -176,6 +188,8 @@ def _guard(place: _Place) -> None:
         "error": supervise.read_json(place.file(".error.json")),
     }
     place.write(".exit.json", record)
+    if rc is not None:
+        supervise.write_text(rc, f"{code if code is not None else 128 + (number or 0)}\n")
     if number is not None:
         # The launcher should see the same end as we did; without a core file of the guardian.
         with contextlib.suppress(OSError, ValueError):
@@ -206,7 +220,7 @@ def _listen_for_stacks() -> int | None:
     return int(number)
 
 
-def _report(place: _Place) -> None:
+def _report(place: Place) -> None:
     """Say who we are, and refuse to be the second process with the same rank."""
     old = supervise.read_json(place.file(".json"))
     me = supervise.myself()
@@ -235,7 +249,7 @@ def _report(place: _Place) -> None:
     supervise.send(place.run.json("supervisor.json"), signal.SIGUSR1)
 
 
-def _wait_for_all(place: _Place, spec: supervise.Json) -> None:
+def _wait_for_all(place: Place, spec: supervise.Json) -> None:
     """Wait until the supervisor has seen every rank; end here if it saw that something is wrong."""
     if not spec["verify_world"]:
         return
@@ -250,7 +264,7 @@ def _wait_for_all(place: _Place, spec: supervise.Json) -> None:
         time.sleep(_REPORT_POLL_SECONDS)
 
 
-def _join_tracking(place: _Place, spec: supervise.Json) -> None:
+def _join_tracking(place: Place, spec: supervise.Json) -> None:
     """Put rank 0 inside the MLflow run that the tracker made, so that ``log_metric`` just works."""
     if place.rank != 0 or not spec.get("tracker"):
         return
@@ -371,7 +385,7 @@ def _new_main(code: Code) -> dict[str, Any]:
     return module.__dict__
 
 
-def _run_user_code(place: _Place, task: supervise.Json) -> int:
+def _run_user_code(place: Place, task: supervise.Json) -> int:
     """Run the task; return the exit code. An exception is printed and recorded, not raised."""
     namespace = {}
     code = None
@@ -400,14 +414,24 @@ def _run_user_code(place: _Place, task: supervise.Json) -> int:
     return status
 
 
-def _run_notebook(place: _Place, task: supervise.Json) -> int:
+def _run_notebook(place: Place, task: supervise.Json) -> int:
     """Run the task's notebook; return the exit code. What ended it early is recorded."""
     try:
         end = _neighbour("notebook").run(place.run, task, secrets=place.secrets)
     except BaseException as error:  # noqa: BLE001 - whatever ends the user's code is to be recorded
-        _print_error(place, error, None)
-        _record_error(place, error, None)
-        return 130 if isinstance(error, KeyboardInterrupt) else 1
+        return failed(place, error)
+    return told(place, end)
+
+
+def failed(place: Place, error: BaseException) -> int:
+    """Record what ended a notebook run that should not have; return the exit code."""
+    _print_error(place, error, None)
+    _record_error(place, error, None)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def told(place: Place, end: Any) -> int:
+    """Record how a notebook run ended; return the exit code."""
     if end.error is not None:
         record = {"traceback": "", "line": None, **end.error}
         _say(f"aiinfra: {record['sentence']}")
@@ -428,7 +452,7 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _flush(place: _Place, code: Code | None) -> int:
+def _flush(place: Place, code: Code | None) -> int:
     """Write out what was printed; return an exit code if there was no room for it."""
     try:
         sys.stdout.flush()
@@ -455,7 +479,7 @@ def _leave_group() -> None:
         _say(f"aiinfra: leaving the process group: {error}")
 
 
-def _save_results(place: _Place, task: supervise.Json, namespace: Mapping[str, Any]) -> int:
+def _save_results(place: Place, task: supervise.Json, namespace: Mapping[str, Any]) -> int:
     """Write the names asked for that exist; return an exit code if that failed."""
     values = {name: namespace[name] for name in task["fetch"] if name in namespace}
     missing = [name for name in task["fetch"] if name not in namespace]
@@ -486,13 +510,13 @@ def _user_traceback(error: BaseException, code: Code | None) -> types.TracebackT
     return frames if code is not None else error.__traceback__
 
 
-def _print_error(place: _Place, error: BaseException, code: Code | None) -> None:
+def _print_error(place: Place, error: BaseException, code: Code | None) -> None:
     """Print the traceback as Python would, from the user's first frame on."""
     lines = traceback.format_exception(type(error), error, _user_traceback(error, code))
     _say(place.hide("".join(lines)).rstrip("\n"))
 
 
-def _record_error(place: _Place, error: BaseException, code: Code | None) -> None:
+def _record_error(place: Place, error: BaseException, code: Code | None) -> None:
     """Write down the exception, with the line of the cell or script it passed last."""
     frames = _user_traceback(error, code)
     text = "".join(traceback.format_exception(type(error), error, frames))
@@ -515,19 +539,34 @@ def _record_error(place: _Place, error: BaseException, code: Code | None) -> Non
     place.write(".error.json", record)
 
 
+def _set_up(place: Place) -> None:
+    """Take our log, and room for our records."""
+    _redirect(place)
+    for ending in (".error.json", ".exit.json"):
+        supervise.set_aside(place.file(ending))
+
+
+def enter(place: Place) -> supervise.Json:
+    """Be the rank of a job, in a process that was there before it; return its task."""
+    spec, task = place.run.spec, place.run.json("task.json")
+    assert spec is not None and task is not None  # noqa: S101, PT018 - laid out before it began
+    _set_up(place)
+    _report(place)
+    _wait_for_all(place, spec)
+    return task
+
+
 def main() -> int:
     """Run one rank; return its exit code."""
-    place = _Place(os.environ)
+    place = Place(os.environ)
     spec = place.run.spec
     task = place.run.json("task.json")
     if spec is None or task is None:
         print(f"aiinfra: no spec.json and task.json in {place.run.folder}", file=sys.stderr)
         return _EXIT_REFUSED
-    _redirect(place)
+    _set_up(place)
     if task.get("variables") or task.get("fetch"):
         _parcel()
-    for ending in (".error.json", ".exit.json"):
-        supervise.set_aside(place.file(ending))
     _guard(place)
     _report(place)
     _wait_for_all(place, spec)

@@ -51,20 +51,24 @@ __all__ = [
     "Supervisor",
     "adopt",
     "alive",
+    "become_subreaper",
     "boot_id",
     "clock",
     "conclusion",
     "contract",
     "dated",
+    "detached",
     "disk_was_full",
     "first_failure",
     "free_port",
     "identity",
+    "ignore",
     "in_gang",
     "launch",
     "launch_tracker",
     "main",
     "myself",
+    "only_one",
     "read_json",
     "read_text",
     "request_stop",
@@ -72,12 +76,14 @@ __all__ = [
     "send",
     "set_aside",
     "start",
+    "start_here",
     "status",
     "supervised",
     "tagged",
     "why_failed",
     "world_problem",
     "write_json",
+    "write_text",
 ]
 
 Json = Dict[str, Any]
@@ -155,6 +161,11 @@ def write_json(path: str, value: Any, *, durable: bool = True) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not os.path.exists(path + RESERVE):
             raise
         _write_into_reserve(path, text)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write `text` to `path`, atomically."""
+    _write_atomic(path, text, durable=False)
 
 
 def set_aside(path: str) -> None:
@@ -402,7 +413,7 @@ class Run:
 
 
 @contextlib.contextmanager
-def _only_one(run: Run, patience: float) -> Iterator[bool]:
+def only_one(run: Run, patience: float) -> Iterator[bool]:
     """Hold the supervisor's lock; yields whether we got it within `patience` seconds.
 
     The kernel frees the lock on any death of its holder. Who merely asks (:func:`supervised`) holds
@@ -804,13 +815,26 @@ def request_stop(
 # --- the supervisor itself ---------------------------------------------------------------------
 
 
+class Child(Protocol):
+    """A process that was started, and whose end is asked for: a ``Popen``, or like one."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    def poll(self) -> int | None:
+        """Return how it ended, or ``None`` while it lives."""
+        ...
+
+
 class Supervisor:
     """Owns one run from start (or adoption) to its exit record."""
 
     def __init__(self, run: Run, spec: Json) -> None:
         self.run = run
         self.spec = spec
-        self.child: subprocess.Popen[bytes] | None = None
+        self.child: Child | None = None
         self.tracker: subprocess.Popen[bytes] | None = None
         self.collector: subprocess.Popen[bytes] | None = None
         self.stopper: Stopper | None = None
@@ -825,7 +849,7 @@ class Supervisor:
         self.wake = reader
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGUSR1):
-            signal.signal(number, _ignore)
+            signal.signal(number, ignore)
         # Told to end (a shutdown, a logout): the job must not be left without its record.
         signal.signal(signal.SIGTERM, self._told_to_end)
 
@@ -956,6 +980,9 @@ class Supervisor:
         count = 0
         if self.stopper is None:
             count = len(tagged(self.spec["job"]))
+            if not count:
+                self.reap()
+                return 0
             grace = min(1.0, self.spec["grace_seconds"])
             self.stopper = Stopper(self.run, self.spec["job"], grace)
         while self.stopper.step():
@@ -1099,6 +1126,9 @@ def launch(
     return _spawn(run, spec, argv, log="launcher.log", told={**secrets, **names, **told})
 
 
+Launcher = Callable[[Run, Json, Mapping[str, str], Mapping[str, str]], Child]
+
+
 def launch_tracker(
     run: Run, spec: Json, secrets: Mapping[str, str], told: Mapping[str, str]
 ) -> subprocess.Popen[bytes] | None:
@@ -1154,19 +1184,48 @@ def start(folder: str, secrets: Mapping[str, str], gang: Json | None = None) -> 
         raise FileNotFoundError(errno.ENOENT, f"there is no spec.json in {run.folder}")
     if in_gang(spec) and not os.path.isdir(spec["cwd"]):
         raise NotADirectoryError(errno.ENOENT, f"the working directory {spec['cwd']} is not there")
+    if not _begin(run):
+        return
+    if in_gang(spec):
+        detached(run, lambda ready: _join(run, spec, dict(secrets), gang or {}, ready))
+    else:
+        detached(run, lambda ready: _supervise(run, spec, secrets, ready))
+
+
+def _begin(run: Run) -> bool:
+    """Lay out what a job that runs needs; return whether it is ours to start."""
     try:
         # The directory is the lock: whoever makes it starts the job, however often this is asked.
         os.mkdir(run.path("logs"), 0o700)
     except FileExistsError:
-        return
+        return False
     os.mkdir(run.path("ranks"), 0o700)
     run.write("begun.json", clock(), durable=False)
     for name in ("exit.json", "stop.json"):
         set_aside(run.path(name))
-    if in_gang(spec):
-        _detached(run, lambda ready: _join(run, spec, dict(secrets), gang or {}, ready))
-    else:
-        _detached(run, lambda ready: _supervise(run, spec, secrets, ready))
+    return True
+
+
+def start_here(
+    folder: str, secrets: Mapping[str, str], launcher: Launcher, ready: _Ready
+) -> None:
+    """Start the job of `folder` as its supervisor: this very process, until it is over.
+
+    It is one that :func:`detached` would have made. `launcher` starts the ranks.
+
+    Raises
+    ------
+    OSError
+        The node cannot; nothing is left running then.
+    """
+    run = Run(folder)
+    spec = run.spec
+    if spec is None or in_gang(spec):
+        raise OSError(errno.EINVAL, f"there is no job of one node and attempt in {run.folder}")
+    if _begin(run):
+        _detach_files(run)
+        _supervise(run, spec, secrets, ready, launcher)
+    ready("")
 
 
 def adopt(folder: str, secrets: Mapping[str, str] | None = None) -> None:
@@ -1183,9 +1242,9 @@ def adopt(folder: str, secrets: Mapping[str, str] | None = None) -> None:
     for name in ("logs", "ranks"):
         os.makedirs(run.path(name), 0o700, exist_ok=True)
     if in_gang(spec) and run.json("gang.json") is not None:
-        _detached(run, lambda ready: _join(run, spec, secrets, None, ready))
+        detached(run, lambda ready: _join(run, spec, secrets, None, ready))
     else:
-        _detached(run, lambda ready: _supervise(run, spec, None, ready))
+        detached(run, lambda ready: _supervise(run, spec, None, ready))
 
 
 def _join(
@@ -1193,16 +1252,22 @@ def _join(
 ) -> None:
     """Run in the detached process, for a job on several nodes or of several attempts."""
     gang = _neighbour("gang")
-    with _only_one(run, _ADOPT_SECONDS if given is None else _START_SECONDS) as mine:
+    with only_one(run, _ADOPT_SECONDS if given is None else _START_SECONDS) as mine:
         if mine:
             gang.begin(run, spec, secrets, given, ready)
         ready("")
 
 
-def _supervise(run: Run, spec: Json, secrets: Mapping[str, str] | None, ready: _Ready) -> None:
+def _supervise(
+    run: Run,
+    spec: Json,
+    secrets: Mapping[str, str] | None,
+    ready: _Ready,
+    launcher: Launcher | None = None,
+) -> None:
     """Run in the detached process: hold the lock, start or adopt, report readiness, watch."""
     patience = _ADOPT_SECONDS if secrets is None else _START_SECONDS
-    with _only_one(run, patience) as mine:
+    with only_one(run, patience) as mine:
         if not mine:
             ready("")
             return
@@ -1216,8 +1281,9 @@ def _supervise(run: Run, spec: Json, secrets: Mapping[str, str] | None, ready: _
             run.write("supervisor.json", {**me, "wrapper": None}, durable=False)
             supervisor = Supervisor(run, spec)
             told = contract(spec, run)
-            supervisor.child = launch(run, spec, secrets, told)
-            wrapper = identity(supervisor.child.pid)
+            child: Child = (launcher or launch)(run, spec, secrets, told)
+            supervisor.child = child
+            wrapper = identity(child.pid)
             try:
                 run.write("supervisor.json", {**me, "wrapper": wrapper}, durable=False)
                 supervisor.tracker = launch_tracker(run, spec, secrets, told)
@@ -1230,7 +1296,7 @@ def _supervise(run: Run, spec: Json, secrets: Mapping[str, str] | None, ready: _
         supervisor.main()
 
 
-def _detached(run: Run, body: Callable[[_Ready], None]) -> None:
+def detached(run: Run, body: Callable[[_Ready], None]) -> None:
     """Run `body` in a process of its own session, with nobody's terminal; wait until it is ready.
 
     `body` gets a function to call with an empty string once ready, or an error text; an exception
@@ -1258,11 +1324,11 @@ def _daemon(run: Run, body: Callable[[_Ready], None], writer: int) -> NoReturn:
         # A handler, not SIG_IGN: what is ignored stays ignored in the ranks, a handler does not.
         # SIGUSR1 as well: it is sent to whom `supervisor.json` names, as soon as it does.
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, _ignore)
+            signal.signal(number, ignore)
         if os.fork() != 0:
             os._exit(0)
         _detach_files(run)
-        _become_subreaper()
+        become_subreaper()
         answered: list[bool] = []
 
         def ready(text: str) -> None:
@@ -1282,7 +1348,7 @@ def _daemon(run: Run, body: Callable[[_Ready], None], writer: int) -> NoReturn:
         os._exit(code)
 
 
-def _ignore(*_: object) -> None:
+def ignore(*_: object) -> None:
     """Take a signal and do nothing."""
 
 
@@ -1298,7 +1364,7 @@ def _detach_files(run: Run) -> None:
             os.close(descriptor)
 
 
-def _become_subreaper() -> None:
+def become_subreaper() -> None:
     """Make orphans of the job our children, so that they are reaped (Linux; prctl(2) option 36)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)

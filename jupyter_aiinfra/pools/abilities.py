@@ -24,6 +24,7 @@ __all__ = [
     "TransferStep",
     "Transferred",
     "Transferring",
+    "Warming",
 ]
 
 Confirm = Callable[[HostKeyUnknown], Awaitable[bool]]
@@ -204,6 +205,15 @@ class Telling(Protocol):
 
     async def until_gone(self, handle: Handle) -> None:
         """Return once no supervisor is beside the job: it is over, or wants a look."""
+        ...
+
+
+@runtime_checkable
+class Warming(Protocol):
+    """A pool that keeps kernels up for notebook runs that nobody has asked for yet."""
+
+    async def keep_warm(self, handle: Handle) -> None:
+        """Have a kernel wait for another run like this job's. Never fails; may do nothing."""
         ...
 
 

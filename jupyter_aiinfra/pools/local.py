@@ -44,6 +44,7 @@ from jupyter_aiinfra.pools.files import observation_from_status, orders
 from jupyter_aiinfra.pools.options import options_of
 from jupyter_aiinfra.pools.probing import INTERVAL_SECONDS, probe_through
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
+from jupyter_aiinfra.pools.warmth import Warmth
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.shell import LocalShell, Shell
 
@@ -85,6 +86,7 @@ class LocalPool(Pool):
         self._runs = settings.runs
         self._blobs = settings.blobs
         self._envs = settings.envs
+        self._warmth = Warmth(settings)
         self._max_procs = options.max_procs or settings.max_local_procs
 
     @property
@@ -203,8 +205,21 @@ class LocalPool(Pool):
         handle = Handle(kind=self.kind, data={"job": plan.job.id, "run_dir": node.run_dir})
         python = await self._interpreter(plan, bundle)
         await asyncio.to_thread(self._lay_out, plan, node, run_dir, bundle, python)
-        await self._start(run_dir, secrets or {})
+        answer = await self._warmth.start(run_dir, _clean_environment(), secrets or {})
+        if answer is None:
+            await self._start(run_dir, secrets or {})
+        elif not answer.get("started"):
+            _undo(run_dir)
+            raise _submit_error(answer["errno"], answer["error"], run_dir)
         return handle
+
+    async def keep_warm(self, handle: Handle) -> None:
+        """Have a kernel wait for the next such run; see :class:`~.abilities.Warming`."""
+        await self._warmth.keep(Path(handle.data["run_dir"]), _clean_environment())
+
+    async def aclose(self) -> None:
+        """Let go of kernels that wait. Idempotent."""
+        self._warmth.end()
 
     def _lay_out(
         self, plan: Plan, node: NodePlan, run_dir: Path, bundle: Bundle, python: str | None

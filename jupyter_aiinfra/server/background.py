@@ -546,6 +546,7 @@ class Background(LoggingConfigurable):
     async def _tick(self, engine: Engine) -> float:
         """Tick, on the engine's thread, from where the next look is rung for."""
         engine.schedules.firing.bell = self._ring_to_fire
+        engine.runs.keeps_warm = True
         return await engine.schedules.tick()
 
     def _ring_to_fire(self) -> None:

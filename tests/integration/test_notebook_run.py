@@ -27,11 +27,13 @@ async def place(tmp_path: Path) -> AsyncIterator[Notebooks]:
 
 
 def kernels(job: Job) -> list[dict[str, Any]]:
-    """Return the kernels among the processes of a job."""
+    """Return the kernels among the processes of a job: what its one rank has started."""
+    assert job.handle is not None
+    (report,) = supervise.Run(job.handle.data["run_dir"]).reports().values()
     found = []
     for who in supervise.tagged(job.id):
-        command = Path(f"/proc/{who['pid']}/cmdline").read_bytes()
-        if b"ipykernel_launcher" in command:
+        status = Path(f"/proc/{who['pid']}/status").read_text().split()
+        if int(status[status.index("PPid:") + 1]) == report["pid"]:
             found.append(who)
     return found
 
