@@ -356,12 +356,29 @@ def _run(context: Context, *, name: str, words: Sequence[tuple[str, str]], wait:
             await engine.schedules.firing.settled()
             run = engine.store.get_run(asked.id)
             if run.state.final or not wait:
+                await engine.notifying.tick()  # there need be no server that does
                 return run
             await engine.schedules.firing.rest(min(max(pause, 0.1), 1.0))
 
     run = context.session.run(start())
     _show_runs(context, [run])
     context.surface.value(run_value(run))
+
+
+@schedule.command("duplicate")
+@_NAME
+@click.argument("new_name", metavar="NEW_NAME")
+@TAKES_CONTEXT
+def _duplicate(context: Context, name: str, new_name: str) -> None:
+    """Make another schedule of what one runs now, with the same frozen files.
+
+    \b
+    Example:
+      schedule duplicate report report-of-a-friend
+    """  # noqa: D301 - click keeps the lines below its \b
+    made = context.session.engine.schedules.duplicate(name, new_name)
+    context.surface.text("\n".join(schedule_lines(made)))
+    context.surface.value(schedule_value(made))
 
 
 @schedule.command("cancel")

@@ -85,6 +85,7 @@ def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str
 def _path(dice: random.Random, pattern: str, job_id: str) -> str:
     samples = {
         "{id}": (job_id, job_id[:5], "0", "zz"),
+        "{other}": (job_id, "0"),
         "{rank}": ("0", "launcher", "77", "9" * 40),
         "{name}": tuple(quote(text, safe="") for text in TEXTS if text),
         "{path}": tuple(quote(text, safe="/") for text in (*TEXTS, "cell.py") if text),
