@@ -71,6 +71,7 @@ system:
 	@PATH="$$PATH:/usr/sbin:/sbin"; command -v sshd >/dev/null && command -v ssh >/dev/null && \
 	  command -v ip >/dev/null && command -v nft >/dev/null && command -v csh >/dev/null || \
 	  sh tools/system-packages.sh openssh-server openssh-client iproute2 nftables tcsh
+	@command -v crontab >/dev/null || sh tools/system-packages.sh cron
 
 # --- the main jobs -----------------------------------------------------------------------------
 

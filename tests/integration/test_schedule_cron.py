@@ -289,12 +289,72 @@ async def test_a_cron_that_does_not_come_is_said(
 @contextmanager
 def own_lines(program: str) -> Iterator[None]:
     """Leave the real crontab of this user as it was, whatever the test does."""
-    before = subprocess.run([program, "-l"], capture_output=True, text=True, check=False)
-    yield
-    if before.returncode == 0:
-        subprocess.run([program, "-"], input=before.stdout, text=True, check=True)
-    else:
-        subprocess.run([program, "-r"], capture_output=True, check=False)
+    before = _listed(program)
+    try:
+        yield
+    finally:
+        kept = [line for line in _listed(program) if line in before]
+        subprocess.run([program, "-"], input="".join(kept), text=True, check=True)
+
+
+def _listed(program: str) -> list[str]:
+    done = subprocess.run([program, "-l"], capture_output=True, text=True, check=False)
+    return done.stdout.splitlines(keepends=True)
+
+
+@contextmanager
+def cron_daemon() -> Iterator[None]:
+    """Have cron run: the machine's own, or one for this test."""
+    if subprocess.run(["pgrep", "-x", "cron"], capture_output=True, check=False).returncode == 0:
+        yield
+        return
+    process = subprocess.Popen(["/usr/sbin/cron", "-f"], start_new_session=True)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.mark.skipif(
+    not os.access("/usr/sbin/cron", os.X_OK) or os.getuid() != 0,
+    reason="there is no cron, or it may not be started here",
+)
+@pytest.mark.timeout(300)
+async def test_a_real_cron_starts_a_slot(tmp_path: Path) -> None:
+    with own_lines("/usr/bin/crontab"):
+        settings = Settings(home=tmp_path / "home")
+        engine = Engine(open_store(settings), settings)
+        await engine.attach(POOL, kind="local")
+        notebook = tmp_path / "nb.ipynb"
+        notebook.write_text(json.dumps(notebook_of("print('by cron')")))
+        draft = Draft(
+            notebook=notebook,
+            pool=POOL,
+            timezone="UTC",
+            # Cron comes at each full minute, this slot some time after the first of them.
+            triggers=(Trigger(kind="at", times=(time.time() + 20.0,)),),
+            policy=Policy(catch_up="last"),
+            options={"fired_by": "pool"},
+        )
+        made = await engine.schedules.add(draft)
+        await engine.aclose()
+        runs = settings.home / "runs"
+        with cron_daemon():
+            deadline = time.monotonic() + 180
+            while not (runs.is_dir() and any(runs.glob("*/exit.json"))):
+                assert time.monotonic() < deadline, "cron has not come, or the job does not end"
+                await asyncio.sleep(0.2)
+        engine = Engine(open_store(settings), settings)
+        (run,) = await over(engine, "nb", 1)
+        assert run.state is RunState.SUCCEEDED, run.reason
+        (url,) = run.outputs["files"]["ipynb"]
+        assert "by cron" in Path(url.removeprefix("file://")).read_text()
+        engine.schedules.remove("nb")
+        await engine.schedules.align(made.schedule.id)
+        listed = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+        assert made.schedule.id not in listed.stdout
+        await engine.aclose()
 
 
 @pytest.mark.skipif(shutil.which("crontab") is None, reason="there is no crontab here")
