@@ -44,7 +44,16 @@ export function MoreFields({ draft, trans }: IScheduleFields): React.JSX.Element
   );
 }
 
-const MISSED = ['catchUp', 'window', 'overlap', 'parallel', 'retries', 'backoff', 'jitter'];
+const MISSED = [
+  'catchUp',
+  'window',
+  'overlap',
+  'parallel',
+  'retries',
+  'backoff',
+  'jitter',
+  'firedBy'
+];
 const DAYS = ['until', 'except'];
 const RESULTS = ['outputs', 'keepCount'];
 const KERNEL = ['kernel', 'environment', 'files', 'gpus', 'cellTime', 'runTime'];
@@ -124,6 +133,20 @@ function Missed({ draft, trans }: IScheduleFields): React.JSX.Element {
           help={trans.__('Then each time twice as long.')}
         />
       )}
+      <ChoiceField
+        {...{ draft, trans, name: 'firedBy', label: trans.__('Begun by') }}
+        help={
+          draft.text('firedBy') === 'pool'
+            ? trans.__(
+                'Also while no server is up. It knows no retries, delay, GPUs, environment or secrets.'
+              )
+            : ''
+        }
+        choices={[
+          { value: 'server', label: trans.__('a Jupyter server, or jupyter aiinfra serve') },
+          { value: 'pool', label: trans.__('cron on the node of the pool') }
+        ]}
+      />
       <TextField
         {...{ draft, trans, name: 'jitter', label: trans.__('Begin up to so much later') }}
         help={trans.__('So that not all begin in the same second. %1', length)}

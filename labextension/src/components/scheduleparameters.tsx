@@ -4,11 +4,11 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 
 import type { ValueSchema } from '../api/types';
-import { PARAMETER } from '../models/scheduletexts';
+import { OTHERS, PARAMETER } from '../models/scheduletexts';
 import { isNullable, typesOf, type IValueField } from '../models/valuefields';
 import { given } from './draftfield';
 import { Choice, TextArea, TextInput, type IControlProps } from './formfields';
-import { Field, type IScheduleFields } from './schedulefield';
+import { Field, LinesField, type IScheduleFields } from './schedulefield';
 
 export function ParameterFields({ draft, trans }: IScheduleFields): React.JSX.Element {
   const { parameters } = draft;
@@ -22,7 +22,14 @@ export function ParameterFields({ draft, trans }: IScheduleFields): React.JSX.El
             : trans.__('Not known: the notebook could not be read.')}
         </p>
       )}
-      {parameters?.length === 0 && (
+      {draft.isOpen && (
+        <LinesField
+          {...{ draft, trans, name: OTHERS, label: trans.__('Values, as JSON') }}
+          rows={2}
+          help={trans.__('Such as {"lr": 0.1}. What this notebook takes is known of Python only.')}
+        />
+      )}
+      {parameters?.length === 0 && !draft.isOpen && (
         <p className="aiinfra-Form-help">
           {trans.__('This notebook takes none: it has no cell with the tag “parameters”.')}
         </p>

@@ -20,7 +20,7 @@ import {
   WHEN_FIELDS,
   type ScheduleFault
 } from './scheduleparts';
-import { freshTexts, PARAMETER, textsOf } from './scheduletexts';
+import { freshTexts, OTHERS, PARAMETER, textsOf } from './scheduletexts';
 import { readValue, textOf, valueFields, type IValueField } from './valuefields';
 
 export type { ScheduleFault } from './scheduleparts';
@@ -157,6 +157,9 @@ export class ScheduleDraft extends Draft<string, ScheduleFault, ScheduleItem> {
         found[PARAMETER + field.name] = 'missing';
       }
     }
+    if (this.isOpen && mappingOf(this.text(OTHERS)) === null) {
+      found[OTHERS] = 'not JSON';
+    }
     if (this.text('name').trim() === '') {
       found['name'] = 'missing';
     }
@@ -182,13 +185,17 @@ export class ScheduleDraft extends Draft<string, ScheduleFault, ScheduleItem> {
     if (isParameter && message.startsWith(`parameter ${option} `)) {
       return PARAMETER + option;
     }
+    if (option === 'notify') {
+      return NOTIFY.find(field => isNamedIn(message, this.text(field))) ?? null;
+    }
     return FIELDS[option] ?? (isParameter ? PARAMETER + option : null);
   }
 
   /** What is asked for; of a preview what cannot be read is left out, and `null` has no moments. */
   private _request(isPreview: boolean): ScheduleRequest | null {
     const { old } = this;
-    const asked = this._isWhenAsWas ? null : triggersOf(this.texts);
+    const isKept = this._isWhenAsWas || this.text('when') === 'mixed';
+    const asked = isKept ? null : triggersOf(this.texts);
     const isUnread = partFaults(this.texts, this._isWhenAsWas);
     if (isPreview && (this.text('pool') === '' || hasPart(isUnread))) {
       return null;
@@ -222,8 +229,7 @@ export class ScheduleDraft extends Draft<string, ScheduleFault, ScheduleItem> {
       }
     }
     if (this.isOpen) {
-      const kept = Object.entries(this.old?.version.parameters ?? {});
-      return { ...Object.fromEntries(kept), ...found };
+      return { ...mappingOf(this.text(OTHERS)), ...found };
     }
     return found;
   }
@@ -252,6 +258,9 @@ export class ScheduleDraft extends Draft<string, ScheduleFault, ScheduleItem> {
   private _takeForm(form: ParameterForm, values: Values): void {
     this._form = form;
     this._fields = valueFields(form);
+    if (this.isOpen && this.texts[OTHERS] === undefined) {
+      this.put(OTHERS, Object.keys(values).length > 0 ? JSON.stringify(values) : '');
+    }
     for (const field of this._fields) {
       if (this.texts[PARAMETER + field.name] === undefined) {
         this.put(PARAMETER + field.name, textOf(field, values[field.name]));
@@ -295,6 +304,24 @@ const FIELDS: Readonly<Record<string, string>> = {
   forms: 'outputs',
   kernel: 'kernel',
   environment: 'environment',
+  env: 'environment',
   files: 'files',
-  notify: 'notifyFailure'
+  gpus: 'gpus',
+  fired_by: 'firedBy',
+  secret: 'firedBy'
 };
+
+/** A mapping as JSON, of what is not known one by one; `null` where it is none. */
+function mappingOf(text: string): Values | null {
+  const read = text.trim() === '' ? { value: {} } : readValue(MAPPING, text);
+  return read === null || Array.isArray(read.value) ? null : (read.value as Values);
+}
+
+const [MAPPING] = valueFields({ properties: { all: { type: 'object' } } }) as [IValueField];
+
+const NOTIFY = ['notifyFailure', 'notifySuccess', 'notifyMissed'];
+
+/** Whether a message quotes one of the words of a field. */
+function isNamedIn(message: string, text: string): boolean {
+  return text.split(/[\s,]+/).some(word => word !== '' && message.includes(`'${word}'`));
+}

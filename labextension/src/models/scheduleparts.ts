@@ -150,6 +150,7 @@ export function optionsOf(texts: Texts, old: Values | undefined): Values {
     keep_count: number('keepCount'),
     cell_seconds: length('cellTime'),
     run_seconds: length('runTime'),
+    fired_by: of(texts, 'firedBy') === 'pool' ? 'pool' : undefined,
     notify: notifyOf(texts)
   };
   const all = Object.entries({ ...old, ...given });

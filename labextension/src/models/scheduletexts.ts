@@ -6,6 +6,9 @@ import { lengthText, wallOf, zoneHere } from './zonetime';
 /** What the fields of parameters begin with; their names might be those of others. */
 export const PARAMETER = 'parameter:';
 
+/** All values of a notebook of which no parameters are known, as JSON. */
+export const OTHERS = 'parameters';
+
 export type Texts = Readonly<Record<string, string>>;
 
 /** What makes it run; `mixed` is several kinds at once, which are kept and not shown one by one. */
@@ -147,6 +150,7 @@ function optionTexts(options: Values): Record<string, string> {
     gpus: options['gpus'] === 0 ? '' : plain(options['gpus']),
     cellTime: length(options['cell_seconds']),
     runTime: length(options['run_seconds']),
+    firedBy: plain(options['fired_by']) || 'server',
     notifyFailure: words(notify['failure']),
     notifySuccess: words(notify['success']),
     notifyMissed: words(notify['missed'])

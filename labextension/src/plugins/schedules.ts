@@ -96,7 +96,9 @@ function addNotebookCommand(
   app.commands.addCommand(CommandIDs.scheduleNotebook, {
     label: args =>
       args['isPalette'] ? trans.__('AI Infra: Schedule the Notebook…') : trans.__('Schedule…'),
-    caption: trans.__('Have this notebook run on a pool: now, at times, or after something'),
+    caption: trans.__(
+      'Schedule this notebook: it runs on a pool now, at times, or after something'
+    ),
     icon: scheduleIcon,
     describedBy: {
       args: {

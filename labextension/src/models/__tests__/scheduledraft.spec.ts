@@ -104,6 +104,7 @@ describe('a schedule that is made', () => {
     draft.set('form:html', 'yes');
     draft.set('cellTime', '10m');
     draft.set('notifyFailure', 'team, me');
+    draft.set('firedBy', 'pool');
     expect((await draft.submit())?.id).toBe('s1');
     expect(sent()).toMatchObject({
       name: 'My-report',
@@ -114,10 +115,11 @@ describe('a schedule that is made', () => {
         outputs: ['s3://bucket/reports'],
         forms: ['ipynb', 'html'],
         cell_seconds: 600,
-        notify: { failure: ['team', 'me'] }
+        notify: { failure: ['team', 'me'] },
+        fired_by: 'pool'
       }
     });
-    expect(Object.keys(sent().options ?? {})).toHaveLength(4);
+    expect(Object.keys(sent().options ?? {})).toHaveLength(5);
   });
 
   it.each<[string, string[][], unknown]>([
@@ -196,6 +198,10 @@ describe('a schedule that is made', () => {
     preview.mockRejectedValueOnce(refused('no database', null, 503));
     await draft.preview();
     expect([draft.previewError?.message, draft.refusals]).toEqual(['no database', {}]);
+    draft.set('notifyMissed', 'team, nobody');
+    send.mockRejectedValueOnce(refused("there is no target 'nobody'", 'notify'));
+    await draft.submit();
+    expect(Object.keys(draft.refusals)).toEqual(['notifyMissed']);
     send.mockRejectedValueOnce(refused('there is a schedule report', null, 409));
     await draft.submit();
     expect(Object.keys(draft.refusals)).toEqual(['name']);
@@ -229,6 +235,27 @@ describe('a schedule that is changed', () => {
       options: { priority: 3, notify: { failure: ['team'] } },
       note: 'sooner'
     });
+  });
+
+  it('keeps several kinds of triggers in another zone, too', async () => {
+    const [cron] = version().triggers;
+    const triggers = [cron!, { ...cron!, kind: 'after' as const, lines: [], schedule: 's9' }];
+    const draft = draftOf({ old: old({ triggers }) });
+    draft.set('zone', 'UTC');
+    await draft.submit();
+    expect(sent()).toMatchObject({ triggers: null, timezone: 'UTC' });
+  });
+
+  it('takes any values of a notebook of which no parameters are known', async () => {
+    const form = { properties: {}, additionalProperties: true };
+    const draft = draftOf({ old: old({ form, parameters: { n: 3 } }) });
+    expect(draft.texts['parameters']).toBe('{"n":3}');
+    draft.set('parameters', '[1]');
+    expect(await draft.submit()).toBeNull();
+    expect(draft.problems).toEqual({ parameters: 'not JSON' });
+    draft.set('parameters', '{"n": 4, "name": "x"}');
+    await draft.submit();
+    expect(sent().parameters).toEqual({ n: 4, name: 'x' });
   });
 
   it('reads back what there is, of each kind', () => {
