@@ -33,7 +33,7 @@ from jupyter_aiinfra.commands.scheduleshow import (
 )
 from jupyter_aiinfra.engine.drafting import Draft, local_zone
 from jupyter_aiinfra.engine.scheduling import ScheduleView
-from jupyter_aiinfra.errors import PoolError, UsageError
+from jupyter_aiinfra.errors import NotFound, PoolError, UsageError
 from jupyter_aiinfra.model import to_wire
 from jupyter_aiinfra.promote.outputs import FORMS
 from jupyter_aiinfra.promote.triggers import parse_at, parse_every
@@ -395,7 +395,7 @@ def _align(context: Context, view: ScheduleView) -> None:
     """Tell the node whose cron fires it; where that does not answer, a server does so later."""
     try:
         context.session.run(context.session.engine.schedules.align(view.schedule.id))
-    except PoolError as error:
+    except (PoolError, NotFound) as error:
         context.surface.text(f"recorded, but its node was not told: {error.message}")
 
 

@@ -279,7 +279,10 @@ class PoolFired:
         self, schedule: Schedule, answer: Mapping[str, Any], *, there: str = ON_NODE
     ) -> None:
         """Write down what a node has told; what is known already stays as it is."""
-        runs = [self._run(schedule, event, answer["jobs"]) for event in answer["events"]]
+        jobs = answer["jobs"]
+        # Of what is told once more, and has been on record, the node has let go of the files.
+        known = [e for e in answer["events"] if "job" not in e or jobs.get(str(e["version"]))]
+        runs = [self._run(schedule, event, jobs) for event in known]
         if runs:
             self._store.add_runs(runs)
         told = max((event["n"] for event in answer["events"]), default=_told(schedule))

@@ -414,7 +414,10 @@ def _report(folder: str, given: Json) -> Json:
             _write(os.path.join(folder, "events.jsonl"), "\n".join([*lines, ""]).encode())
         state = _read_json(os.path.join(folder, "state.json")) or {}
         orders = _read_json(os.path.join(folder, "current.json")) or {}
-    versions = {event["version"] for event in new if "version" in event}
+        versions = {event["version"] for event in new if "version" in event}
+        _clear(
+            folder, {*versions, orders.get("version"), *(n for _, n in state.get("waiting", ()))}
+        )
     jobs = {str(n): _read_json(os.path.join(folder, f"v{n}", "job.json")) for n in versions}
     return {
         "events": new,
@@ -429,18 +432,26 @@ def _report(folder: str, given: Json) -> Json:
     }
 
 
+def _clear(folder: str, wanted: set[Any]) -> None:
+    """Remove the files of versions that nobody needs any more."""
+    for name in os.listdir(folder):
+        if name[:1] == "v" and name[1:].isdigit() and int(name[1:]) not in wanted:
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+
+
 def _wake(folder: str) -> None:
     """Start what is due until this minute is over: then cron wakes another."""
     until = (time.time() // _MINUTE + 1) * _MINUTE
-    with _locked(os.path.join(folder, "lock")):
-        while True:
+    while True:
+        with _locked(os.path.join(folder, "lock")):
             now = time.time()
             look(folder, now)
             orders = _read_json(os.path.join(folder, "current.json"))
-            coming = slots_between(orders["segments"], now, until, 1) if orders else []
-            if not coming or coming[0] >= until:
-                return
-            time.sleep(max(0.0, coming[0] - time.time()))
+        coming = slots_between(orders["segments"], now, until, 1) if orders else []
+        if not coming or coming[0] >= until:
+            return
+        # Others may change something meanwhile: what is due then is read anew.
+        time.sleep(max(0.0, coming[0] - time.time()))
 
 
 def main(argv: Sequence[str]) -> int:

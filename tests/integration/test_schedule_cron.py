@@ -223,6 +223,8 @@ async def test_pause_edit_and_remove_reach_the_node_and_no_other_line(machine: M
         orders = json.loads((folder / "current.json").read_text())
         assert orders["version"] == edited.version.number == 2
         assert orders["segments"] == [[later, 60.0, 2]]
+        await schedules.align("nb")
+        assert sorted(each.name for each in folder.glob("v*")) == ["v2"], "the old one is let go of"
 
         await schedules.edit("nb", machine.draft(later, options={"fired_by": "server"}))
         assert len(machine.lines) == 1
