@@ -129,6 +129,12 @@ class Notifying:
         if not self._store.claim_notification(notification, until=until):
             return
         tries = notification.tries + 1
+        if tries > _MOST_TRIES:
+            said = notification.problem or "whoever was to send it has died each time"
+            self._store.settle_notification(
+                notification.key, sent_at=None, problem=said, due_at=None
+            )
+            return
         try:
             message = self._message(notification)
             settings, environ = self._settings, self._environ

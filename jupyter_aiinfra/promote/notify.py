@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -112,8 +113,8 @@ def check_notify(names: Sequence[str], targets: Mapping[str, str]) -> None:
                 option="notify",
             )
         check_target_url(name, targets[name])
-    if names:
-        _apprise()
+    if names and find_spec("apprise") is None:
+        raise MissingExtra("apprise", "notify")
 
 
 def check_target_url(name: str, url: str) -> None:

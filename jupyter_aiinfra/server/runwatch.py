@@ -25,7 +25,8 @@ __all__ = ["RunWatch"]
 
 _REST_SECONDS = 3600.0
 _ACTIVE_SECONDS = 1.0
-_SCHEDULES_SECONDS = 60.0
+_PROBLEMS_SECONDS = 30.0
+_FEW = 200
 _NOTEBOOK_SECONDS = 0.2
 _CALM_NOTEBOOK_SECONDS = 1.0
 _LONGEST_SECONDS = 30.0
@@ -61,8 +62,7 @@ class RunWatch:
         self._schedules: set[str] = set()
         self._runs: set[str] = set()
         self._removed: set[str] = set()
-        self._all_at = float("-inf")
-        self._all_pause = _SCHEDULES_SECONDS
+        self._troubled: set[str] = set()
         self._active: set[str] = set()
         self._readers: dict[Topic, RunReader] = {}
         self._reading: dict[Topic, asyncio.Task[None]] = {}
@@ -109,7 +109,9 @@ class RunWatch:
             for topic in (SCHEDULES, *topics):
                 self._hub.fail(topic, _problem(error, topic))
             raise
-        return _ACTIVE_SECONDS if self._active else self._until_all()
+        if self._active:
+            return _ACTIVE_SECONDS
+        return _PROBLEMS_SECONDS if self._hub.watches(SCHEDULES) else _REST_SECONDS
 
     async def _tell_runs(
         self, topic: Topic, changed: Sequence[RunItem], removed: Iterable[str]
@@ -131,30 +133,32 @@ class RunWatch:
         feed: ItemsFeed[ScheduleItem] | None = self._hub.items(SCHEDULES)
         if feed is None:
             return
-        begun = time.monotonic()
-        if feed.loaded and begun - self._all_at < self._all_pause:
-            if not stale:
-                return
-            found = await self._engine.call(lambda engine: _views(engine, stale))
-            gone = stale - {item.id for item in found}
-            if feed.change(found, removed=gone):
-                self._hub.wake(SCHEDULES)
-            return
-        everything = await self._engine.call(_all_views)
-        self._all_at = time.monotonic()
-        self._all_pause = max(_SCHEDULES_SECONDS, 5 * _SHARE * (self._all_at - begun))
+        # What keeps a schedule from running is known to the engine alone: it is no event.
+        troubled = await self._engine.call(lambda e: set(e.schedules.firing.problems))
+        stale, self._troubled = stale | troubled | self._troubled, troubled
         if not feed.loaded:
-            feed.begin(everything)
-        elif not feed.change(
-            everything, removed=feed.known.keys() - {item.id for item in everything}
-        ):
-            return
+            feed.begin(await self._all())
+        else:
+            found = await self._some(stale)
+            gone = (stale - {item.id for item in found}) & feed.known.keys()
+            if not feed.change(found, removed=gone):
+                return
         self._hub.wake(SCHEDULES)
 
-    def _until_all(self) -> float:
-        if not self._hub.watches(SCHEDULES):
-            return _REST_SECONDS
-        return max(self._all_at + self._all_pause - time.monotonic(), 1.0)
+    async def _all(self) -> list[ScheduleItem]:
+        """Return all schedules; of very many a part at a time, so that others get their turn."""
+        ids = await self._engine.call(lambda e: {each.id for each in e.store.schedules()})
+        if len(ids) <= _FEW:
+            return await self._engine.call(_all_views)
+        return await self._some(ids)
+
+    async def _some(self, schedule_ids: set[str]) -> list[ScheduleItem]:
+        ids = sorted(schedule_ids)
+        found: list[ScheduleItem] = []
+        for first in range(0, len(ids), _FEW):
+            part = ids[first : first + _FEW]
+            found += await self._engine.call(lambda e: _views(e, part))  # noqa: B023
+        return found
 
     # --- notebooks -----------------------------------------------------------------------------
 
@@ -250,8 +254,8 @@ def _newest(engine: Engine, schedule: str | None) -> list[tuple[Run, str]]:
     return _named(engine, engine.store.runs(schedule=schedule, limit=NEWEST + 1))
 
 
-def _views(engine: Engine, schedule_ids: set[str]) -> list[ScheduleItem]:
-    views = [engine.schedules.view(each) for each in sorted(schedule_ids)]
+def _views(engine: Engine, schedule_ids: Sequence[str]) -> list[ScheduleItem]:
+    views = [engine.schedules.view(each) for each in schedule_ids]
     return [schedule_item(view) for view in views if view is not None]
 
 

@@ -233,9 +233,6 @@ async def test_what_fails_is_tried_again_so_often_and_then_given_up(
     assert (left.tries, left.sent_at, left.problem) == (5, None, "the target does not answer")
     assert await teller.tick() > 60
 
-    scheduled_again = replace(left, key="again", due_at=clock.now, tries=0)
-    assert not store.claim_notification(scheduled_again, until=0.0)
-
 
 async def test_who_dies_while_sending_leaves_it_to_others(store: Store, settings: Settings) -> None:
     scheduled(store, {"failure": ["team"]})
@@ -250,6 +247,19 @@ async def test_who_dies_while_sending_leaves_it_to_others(store: Store, settings
     clock.now = NOW + 121
     await teller.tick()
     assert len(sent.messages) == 1
+
+
+async def test_what_nobody_survives_is_given_up(store: Store, settings: Settings) -> None:
+    scheduled(store, {"failure": ["team"]})
+    ran(store, RunState.FAILED)
+    for _ in range(5):
+        (due,) = store.due_notifications(2e12)
+        assert store.claim_notification(due, until=NOW)  # and its process dies
+    sent, clock = Sent(), Clock()
+    await notifying(store, settings, sent, clock).tick()
+    assert not sent.messages
+    (left,) = store.notifications()
+    assert (left.due_at, left.problem) == (None, "whoever was to send it has died each time")
 
 
 async def test_of_a_run_that_is_gone_nothing_is_said(store: Store, settings: Settings) -> None:
