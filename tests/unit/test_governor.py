@@ -106,6 +106,24 @@ async def test_a_spent_budget_stops_its_jobs_once_with_time_to_save(house: House
     assert house.cluster.jobs[job.id].told_to_stop
 
 
+async def test_who_is_named_for_it_is_told_once_whatever_the_number_of_jobs(house: House) -> None:
+    engine = await priced(house)
+    for _ in range(2):
+        await running(engine, house, hours_ago=1)
+    engine.governor._settings = dataclasses.replace(
+        engine.settings, notify_budgets=("team", "boss")
+    )
+    budget = engine.governor.set_budget(a_budget(period="total"))
+    await engine.govern()
+    await engine.govern()
+    assert len([one for one in engine.store.decisions(by=budget.id) if one.kind == "stop"]) == 2
+    told = engine.store.notifications(subject=budget.id)
+    stops = [each for each in told if each.detail["kind"] == "stop"]
+    assert sorted(each.target for each in stops) == ["boss", "team"]
+    assert len({each.key for each in told}) == len(told)
+    assert all("$10.00" in each.detail["text"] for each in stops)
+
+
 async def test_many_who_look_at_once_decide_once(house: House) -> None:
     engine = await priced(house)
     job = await running(engine, house, hours_ago=1)
