@@ -25,6 +25,7 @@ from jupyter_aiinfra.schedule import Policy, Run, RunState, Trigger
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import open_store
 from tests.support.notebooks import notebook_of
+from tests.support.site import open_site
 from tests.support.sshpool import open_cluster
 
 OTHERS = "MAILTO=somebody\n17 * * * * /usr/bin/true # not ours\n"
@@ -264,6 +265,32 @@ async def test_what_waits_when_it_is_paused_is_on_record(machine: Machine) -> No
         gate.touch()
         (done, _) = await over(engine, "waits", 2)
         assert done.state is RunState.SUCCEEDED
+
+
+@pytest.mark.timeout(300)
+def test_from_the_command_line(machine: Machine, tmp_path: Path) -> None:
+    with open_site(tmp_path / "site") as site:
+        site.attach()
+        path = machine.notebook()
+        words = ("--pool", POOL, "--cron", "0 2 * * *", "--timezone", "Europe/Berlin")
+
+        def verb(*given: str) -> str:
+            done = site.command("schedule", *given, env={"PATH": os.environ["PATH"]})
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        said = verb("add", str(path), *words, "--fired-by", "pool")
+        assert f"fired by    cron on the first node of {POOL}" in said
+        (line,) = machine.lines
+        assert str(site.home / "fired") in line
+        verb("pause", "nb")
+        assert machine.lines == []
+        verb("resume", "nb")
+        assert machine.lines == [line]
+        verb("edit", "nb", "--note", "another")
+        assert machine.lines == [line]
+        verb("remove", "nb")
+        assert machine.lines == []
 
 
 async def test_a_machine_without_a_crontab_is_told_and_nothing_is_recorded(

@@ -106,6 +106,7 @@ def test_a_notebook_is_scheduled_listed_and_shown(desk: ScheduleDesk, notebook: 
         ("--every 1h -p rate 2", UsageError, "no parameter 'rate'"),
         ("--every 1h --except Monday", UsageError, "'Monday' is no day off"),
         ("--every 1h --output nowhere://x", UsageError, "nowhere"),
+        ("--every 1h --fired-by pool --retries 2", UsageError, "its pool fires cannot have --retr"),
     ],
 )
 def test_what_cannot_be_is_named_and_nothing_is_recorded(
