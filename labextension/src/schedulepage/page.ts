@@ -5,6 +5,7 @@ import type { CommandRegistry } from '@lumino/commands';
 import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
+import type { RunItem } from '../api/types';
 import { isRunActive, runStateText } from '../models/runwords';
 import type { IAiInfraApi, IAiInfraModels } from '../tokens';
 import { h } from '../widgets/dom';
@@ -107,6 +108,9 @@ export class SchedulePage extends Widget {
     this._state.addEventListener('change', () =>
       this.model.show({ state: this._state.value as StateFilter })
     );
+    this._again.append(trans.__('Try again'));
+    this._again.addEventListener('click', () => this.model.list.retry());
+    this._notice.append(this._said, this._again);
     const bar = h('div', { class: 'aiinfra-SchedulePage-bar' });
     bar.append(this._tabs.node, this._search, this._state, this._found);
     this._panel.append(this._empty, this._schedules.node, this._runs.node, this._versions.node);
@@ -148,7 +152,8 @@ export class SchedulePage extends Widget {
     const { view, schedule, list } = this.model;
     const { tab } = view;
     this._drawTabs();
-    this._card.update(schedule, view.schedule === null ? [] : list.rows);
+    this._keepHistory();
+    this._card.update(schedule, this._history?.runs ?? []);
     this._schedules.node.hidden = tab !== 'schedules';
     this._runs.node.hidden = tab !== 'runs';
     this._versions.node.hidden = tab !== 'versions';
@@ -167,6 +172,19 @@ export class SchedulePage extends Widget {
     this._drawFound(found);
     this._drawEmpty(found);
     this._drawNotice();
+  }
+
+  /** The newest runs of the schedule, as they were before they were narrowed or sorted. */
+  private _keepHistory(): void {
+    const { view, list } = this.model;
+    const { schedule, search, state, runSort, runDown } = view;
+    if (schedule !== this._history?.schedule) {
+      this._history = null;
+    }
+    const isAll = search.trim() === '' && state === '' && runSort === 'when' && runDown;
+    if (schedule !== null && isAll && list.isKnown) {
+      this._history = { schedule, runs: list.rows };
+    }
   }
 
   private _drawTabs(): void {
@@ -258,9 +276,10 @@ export class SchedulePage extends Widget {
       models.schedules.problem ??
       (view.tab === 'runs' ? models.runs.problem : null);
     const text = problem === null ? '' : [problem.message, problem.hint].filter(Boolean).join('. ');
-    if (this._notice.textContent !== text) {
-      this._notice.textContent = text;
+    if (this._said.textContent !== text) {
+      this._said.textContent = text;
     }
+    this._again.hidden = problem !== list.problem || view.tab !== 'runs';
     this._notice.hidden = text === '';
   }
 
@@ -270,12 +289,15 @@ export class SchedulePage extends Widget {
   private _schedules: SchedulesTable;
   private _runs: RunsTable;
   private _versions: Versions;
-  private _notice = h('div', { class: 'aiinfra-SchedulePage-notice', role: 'status', hidden: '' });
+  private _notice = h('div', { class: 'aiinfra-SchedulePage-notice', hidden: '' });
+  private _said = h('span', { role: 'status' });
+  private _again = h('button', { type: 'button', class: 'aiinfra-SchedulePage-button' });
   private _search = h('input', { type: 'search', class: 'aiinfra-SchedulePage-search' });
   private _state = h('select', { class: 'aiinfra-SchedulePage-select' });
   private _found = h('span', { class: 'aiinfra-SchedulePage-quiet', role: 'status' });
   private _panel = h('div', { class: 'aiinfra-SchedulePage-panel', role: 'tabpanel' });
   private _empty = h('p', { class: 'aiinfra-SchedulePage-empty', hidden: '' });
+  private _history: { schedule: string; runs: readonly RunItem[] } | null = null;
   private _isOn = false;
   private _frame = 0;
   private _ticking: ReturnType<typeof setInterval> | undefined;

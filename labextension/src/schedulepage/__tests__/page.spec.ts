@@ -8,6 +8,7 @@ import { fakeApi, FakeStream } from '../../__tests__/fakes';
 import { makeModels } from '../../__tests__/models';
 import { run, schedule, version } from '../../__tests__/schedulesamples';
 import type { ScheduleItem } from '../../api/types';
+import { RequestError } from '../../request';
 import { CommandIDs, type IAiInfraApi, type IAiInfraModels } from '../../tokens';
 import { SchedulePage } from '../page';
 
@@ -159,6 +160,20 @@ describe('SchedulePage', () => {
     expect(rows().length).toBeLessThan(60);
     const table = page.node.querySelector('[aria-label=Runs]');
     expect(table?.getAttribute('aria-rowcount')).toBe('10001');
+  });
+
+  it('says why there is no answer, and asks again', async () => {
+    const asked = vi
+      .fn<IAiInfraApi['runs']>()
+      .mockRejectedValueOnce(new RequestError('refused', 'the record is locked', { status: 503 }))
+      .mockResolvedValue({ runs: [run('r1')], more: false });
+    open([nightly], { runs: asked });
+    page.model.show({ tab: 'runs' });
+    const notice = page.node.querySelector<HTMLElement>('.aiinfra-SchedulePage-notice');
+    await drawn(() => expect(notice?.textContent).toContain('the record is locked'));
+    notice?.querySelector('button')?.click();
+    await drawn(() => expect(rows()).toHaveLength(1));
+    expect(notice?.hidden).toBe(true);
   });
 
   it('shows what two versions differ in, and rolls back', async () => {
