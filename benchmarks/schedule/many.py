@@ -19,9 +19,9 @@ from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store, open_store
 from jupyter_aiinfra.store.schema import schedule_versions, schedules
 
-__all__ = ["listed", "ticked"]
+__all__ = ["COUNT", "fill", "listed", "ticked"]
 
-_COUNT = 10_000
+COUNT = 10_000
 _TICKS = 50
 _FAR = 1e6
 
@@ -30,7 +30,7 @@ def ticked(run: Run) -> Sequence[Figure]:
     """Tick an engine on whose record lie ten thousand schedules, none of them due."""
     settings = Settings(home=run.folder / "ticked")
     store = open_store(settings)
-    _fill(store)
+    fill(store)
 
     async def ticks() -> list[float]:
         engine = Engine(store, settings)
@@ -48,7 +48,7 @@ def ticked(run: Run) -> Sequence[Figure]:
 
     return (
         Figure(
-            name=f"a tick beside {_COUNT:,} schedules",
+            name=f"a tick beside {COUNT:,} schedules",
             unit="ms",
             ours=tuple(asyncio.run(ticks())),
             judged=Judged.OURS,
@@ -62,7 +62,7 @@ def listed(run: Run) -> Sequence[Figure]:
     """List and narrow ten thousand runs that are over."""
     store = open_store(Settings(home=run.folder / "listed"))
     states = [RunState.SUCCEEDED] * 9 + [RunState.FAILED]
-    _fill(store, count=1)
+    fill(store, count=1)
     store.add_runs(
         [
             ScheduleRun(
@@ -77,7 +77,7 @@ def listed(run: Run) -> Sequence[Figure]:
                 created_at=float(number),
                 start_at=float(number),
             )
-            for number in range(_COUNT)
+            for number in range(COUNT)
         ]
     )
     questions: dict[str, Callable[[], object]] = {
@@ -89,7 +89,7 @@ def listed(run: Run) -> Sequence[Figure]:
     store.close()
     return tuple(
         Figure(
-            name=f"of {_COUNT:,} runs, {name}",
+            name=f"of {COUNT:,} runs, {name}",
             unit="ms",
             ours=rounds,
             judged=Judged.OURS,
@@ -100,7 +100,7 @@ def listed(run: Run) -> Sequence[Figure]:
     )
 
 
-def _fill(store: Store, *, count: int = _COUNT) -> None:
+def fill(store: Store, *, count: int = COUNT) -> None:
     """Write schedules at once, which nobody would make in one go."""
     now = time.time()
     trigger = Trigger(kind="every", seconds=_FAR, anchor=now)

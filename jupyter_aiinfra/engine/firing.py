@@ -343,14 +343,25 @@ class Firing:
         """Hear of the end of a job at once, where that can be; else it is seen in a while."""
         if self._until_gone is None:
             return
-        task = self._heard[run_id] = asyncio.ensure_future(self._hear(self._until_gone, job_id))
+        hearing = self._hear(self._until_gone, run_id, job_id)
+        task = self._heard[run_id] = asyncio.ensure_future(hearing)
         task.add_done_callback(lambda _: self._heard.pop(run_id, None))
 
-    async def _hear(self, until_gone: UntilGone, job_id: str) -> None:
-        # What cannot be told so is found out by looking.
+    async def _hear(self, until_gone: UntilGone, run_id: str, job_id: str) -> None:
+        # What cannot be told so, or goes wrong, is found out by looking.
         with contextlib.suppress(AiInfraError, OSError):
-            if await until_gone(job_id):
-                await self._observe(job_id)
+            if not await until_gone(job_id):
+                return
+            job = await self._refresh(job_id)
+            run = self._store.get_run(run_id)
+            if not job.state.final or run.state is not RunState.RUNNING or run.job != job_id:
+                return
+            if run_id in self._tasks or self._is_held(run, self._clock()):
+                return
+            mine = self._store.change_run(run, claim=self._claim(self._clock()))
+            if mine is not None:
+                version = self._of(mine.schedule, mine.version)[0]
+                self._begin(run_id, self._finish(mine, version, job))
 
     # --- ending --------------------------------------------------------------------------------
 

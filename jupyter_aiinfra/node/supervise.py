@@ -1206,9 +1206,7 @@ def _begin(run: Run) -> bool:
     return True
 
 
-def start_here(
-    folder: str, secrets: Mapping[str, str], launcher: Launcher, ready: _Ready
-) -> None:
+def start_here(folder: str, secrets: Mapping[str, str], launcher: Launcher, ready: _Ready) -> None:
     """Start the job of `folder` as its supervisor: this very process, until it is over.
 
     It is one that :func:`detached` would have made. `launcher` starts the ranks.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -99,6 +100,51 @@ async def test_a_slot_is_run_once_and_recorded_from_due_to_done(
     assert run.ended_at == pytest.approx(START + HOUR + 20, abs=3)
     told = [event.detail["to"] for event in store.events(subject=run.id)]
     assert told == ["queued", "due", "running", "succeeded"]
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["told", "not told"])
+async def test_an_end_that_is_told_is_no_matter_of_the_next_look(
+    world: World, store: Store, process: Process, tells: bool
+) -> None:
+    gone = asyncio.Event()
+    rung: list[float] = []
+
+    async def until_gone(job_id: str) -> bool:
+        assert job_id in world.began
+        await gone.wait()
+        return tells
+
+    process.firing._until_gone = until_gone
+    process.firing.bell = lambda: rung.append(world.now)
+    add(store)
+    await process.tick()
+    world.now = START + HOUR
+    await process.tick()
+    world.now += 60
+    gone.set()
+    await asyncio.gather(*process.firing._heard.values())
+    await process.firing.settled()
+    (run,) = store.runs()
+    assert run.state is (RunState.SUCCEEDED if tells else RunState.RUNNING)
+    assert rung == ([world.now] if tells else [])
+    await asyncio.wait_for(process.firing.rest(0.0 if not tells else 300.0), 30)
+    await pass_time(process, START + 2 * HOUR - 1)
+    assert states(store) == ["succeeded"]
+
+
+async def test_who_ends_hears_of_no_more_ends(world: World, store: Store, process: Process) -> None:
+    async def until_gone(_job_id: str) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    process.firing._until_gone = until_gone
+    add(store)
+    await process.tick()
+    world.now = START + HOUR
+    await process.tick()
+    assert len(process.firing._heard) == 1
+    await process.firing.aclose()
+    assert not process.firing._heard
 
 
 async def test_jitter_starts_it_later_and_never_before(
