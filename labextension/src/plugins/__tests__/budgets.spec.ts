@@ -203,7 +203,8 @@ describe('setting', () => {
     activate({ setBudget }, budget('a'));
     const done = commands.execute(CommandIDs.setBudget, { id: 'a' });
     const shown = await dialog();
-    expect(shown.textContent).toContain('Change the budget');
+    // A dialog is there before its title is drawn.
+    await vi.waitFor(() => expect(shown.textContent).toContain('Change the budget'), SHOWN);
     press(shown, 'Change');
     expect(await done).toEqual(budget('a'));
     expect(setBudget.mock.calls[0]![0]).toMatchObject({ scope: 'pool', amount: '20 usd' });
