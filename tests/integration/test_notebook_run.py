@@ -161,6 +161,24 @@ async def test_a_flood_is_folded(place: Notebooks) -> None:
     assert ran.text(1) == "'still here'"
 
 
+@pytest.mark.timeout(600)
+async def test_a_gigabyte_is_folded(place: Notebooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.notebooks.SECONDS", 500.0)
+    ran = await place.run(
+        "import sys\nprint('the beginning')\nline = 'x' * ((1 << 20) - 1) + '\\n'\n"
+        "for _ in range(1024):\n    sys.stdout.write(line)\nprint('the end')",
+        "'still here'",
+    )
+    assert ran.job.state is JobState.SUCCEEDED, ran.reason
+    text = ran.text(0)
+    assert text.startswith("the beginning\n")
+    assert text.endswith("the end\n")
+    assert "GB of output folded away here" in text
+    assert len(text) < 1_200_000
+    assert (ran.folder / "logs/rank-0.log").stat().st_size < 2_000_000
+    assert ran.text(1) == "'still here'"
+
+
 # --- how it ends ---------------------------------------------------------------------------------
 
 

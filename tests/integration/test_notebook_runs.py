@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,20 @@ async def test_a_target_that_cannot_be_reached_does_not_fail_the_run(place: Sche
     assert problem.startswith(f"results could not be stored at {place.work}/file/x: NotADirectory")
     assert outcome.reason == problem
     assert len(outcome.outputs["files"]["ipynb"]) == 1
+
+
+async def test_a_url_where_nobody_answers_does_not_fail_the_run(place: Schedules) -> None:
+    with socket.socket() as taken:
+        # Bound and not listened on: who comes is refused.
+        taken.bind(("127.0.0.1", 0))
+        url = f"ftp://127.0.0.1:{taken.getsockname()[1]}/results"
+        version = await place.version("print('done')", outputs=(url, str(place.work / "ok")))
+        _, outcome = await place.through(place.a_run(version), version)
+    assert outcome.state is RunState.SUCCEEDED
+    assert outcome.reason is not None
+    assert outcome.reason.startswith(f"results could not be stored at {url}: ConnectionRefused")
+    (kept,) = outcome.outputs["files"]["ipynb"]
+    assert "done" in Path(kept.removeprefix("file://")).read_text()
 
 
 async def test_secrets_are_given_and_stored_nowhere(place: Schedules) -> None:
