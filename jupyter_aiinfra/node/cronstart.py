@@ -295,7 +295,8 @@ def _start(folder: str, orders: Json, slot: float, version: int) -> Json | None:
     try:
         run_dir = _lay_out(folder, orders, job, version)
         _begin(orders, run_dir)
-    except (OSError, Refused, subprocess.SubprocessError) as error:
+    except (OSError, Refused) as error:
+        # Not what takes too long: it may have begun, so that it stays first and is begun again.
         _tell(folder, what="failed", slot=slot, version=version, reason=str(error))
         return None
     _tell(folder, what="started", slot=slot, version=version, job=job)
@@ -345,6 +346,7 @@ def _begin(orders: Json, run_dir: str) -> None:
             said = json.loads(done.stdout)["error"]
         except (ValueError, KeyError):
             said = done.stderr.decode(errors="replace").strip() or "no answer"
+        shutil.rmtree(run_dir, ignore_errors=True)
         raise Refused(f"the job could not be started: {said}")
 
 

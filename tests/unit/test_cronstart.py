@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,14 @@ class Node:
         self.started: list[str] = []
         self.over: set[str] = set()
         self.failing = ""
+        self.hanging = False
         monkeypatch.setattr(cronstart, "_lay_out", lambda _f, _o, job, _v: job)
         monkeypatch.setattr(cronstart, "_begin", self._begin)
         monkeypatch.setattr(cronstart, "_is_active", lambda _f, _o, j: j["job"] not in self.over)
 
     def _begin(self, _orders: dict[str, Any], job: str) -> None:
+        if self.hanging:
+            raise subprocess.TimeoutExpired("supervise.py", 60)
         if self.failing:
             raise cronstart.Refused(self.failing)
         self.started.append(job)
@@ -226,6 +230,17 @@ def test_what_cannot_be_started_is_told_and_the_next_slot_comes(node: Node) -> N
     node.look(START + 61)
     assert node.what() == [("failed", 0.0), ("started", 60.0)]
     assert node.events[0]["reason"] == "no room"
+
+
+def test_one_that_did_not_answer_is_begun_again_and_told_of_once(node: Node) -> None:
+    node.orders(overlap="queue")
+    node.hanging = True
+    with pytest.raises(subprocess.TimeoutExpired):
+        node.look(START + 1)
+    assert node.events == []
+    node.hanging = False
+    node.look(START + 61)
+    assert node.what() == [("started", 0.0)]
 
 
 @pytest.mark.parametrize("dies_at", range(6))
