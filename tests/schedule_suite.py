@@ -182,6 +182,42 @@ class ScheduleSuite:
         schedule = stores[0].get_schedule("s1")
         assert (schedule.decided, schedule.next_due, schedule.seen) == (100.0, 200.0, "x")
 
+    def test_an_end_is_to_be_told_and_one_of_all_who_look_tells_it(
+        self, open_again: Callable[[], Store]
+    ) -> None:
+        stores = [open_again() for _ in range(4)]
+        options = {"notify": {"failure": ["team"], "success": ["boss"]}}
+        stores[0].add_schedule(a_schedule(), a_version(options=options))
+        (run,) = stores[0].add_runs([a_run(state=RunState.RUNNING)])
+        assert stores[0].next_notification() is None
+        ended = stores[1].change_run(run, state=RunState.FAILED, reason="größer")
+        assert ended is not None
+        assert stores[1].change_run(run, state=RunState.FAILED) is None  # it has moved on
+        (due,) = stores[2].due_notifications(2e12)
+        assert (due.target, due.subject, due.detail["reason"]) == ("team", "r1", "größer")
+        ready = threading.Barrier(4)
+
+        def claim(store: Store) -> bool:
+            ready.wait(30)
+            return store.claim_notification(due, until=3e12)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(claim, stores)) == 1
+        stores[3].settle_notification(due.key, sent_at=7.5, problem=None, due_at=None)
+        (told,) = stores[0].notifications(subject="r1")
+        assert (told.tries, told.sent_at, told.due_at) == (1, 7.5, None)
+        assert stores[0].next_notification() is None
+
+    def test_a_run_that_is_deleted_is_gone_and_told(self, store: Store) -> None:
+        store.add_runs([a_run(), a_run("r2", state=RunState.SUCCEEDED)])
+        assert {run.id for run in store.runs_by_id(["r2", "r9", "r1"])} == {"r1", "r2"}
+        before = store.version()
+        store.remove_run("r2")
+        store.remove_run("r2")
+        assert [run.id for run in store.runs()] == ["r1"]
+        (said,) = store.events(since=before)
+        assert (said.kind, said.subject, said.detail) == ("run.removed", "r2", {"schedule": "s1"})
+
     def test_a_key_is_taken_once_in_a_schedule(self, store: Store) -> None:
         store.add_schedule(a_schedule("s2"), a_version("s2"))
         assert len(store.add_runs([a_run(key="k")])) == 1
