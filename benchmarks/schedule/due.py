@@ -62,7 +62,7 @@ async def _late(engine: Engine, notebook: Path, name: str) -> list[float]:
     first = time.time() + 1.0
     times = tuple(first + _APART_SECONDS * number for number in range(_SLOTS))
     trigger = Trigger(kind="at", times=times)
-    policy = Policy(overlap="queue")
+    policy = Policy(overlap="parallel", parallel=_SLOTS)
     await engine.schedules.add(
         Draft(notebook=notebook, name=name, pool=POOL, triggers=(trigger,), policy=policy)
     )

@@ -71,7 +71,7 @@ class ScheduleRecords:
         NotFound, UsageError
             There is none, or there are several.
         """
-        known = [each for each in self.schedules(removed=True) if removed or not each.removed_at]
+        known = self._called(name, removed=removed)
         for fits in (
             [each for each in known if each.id == name],
             [each for each in known if each.name == name],
@@ -82,9 +82,20 @@ class ScheduleRecords:
             if fits:
                 ids = ", ".join(each.id for each in fits)
                 raise UsageError(f"{name!r} may be several schedules: {ids}", hint="give one's id")
+        known = self.schedules(removed=removed)
         names = [word for each in known for word in (each.name, each.id)]
         hint = did_you_mean(name, names) or "%schedule lists them"
         raise NotFound(f"there is no schedule {name!r}", hint=hint)
+
+    def _called(self, name: str, *, removed: bool) -> Sequence[Schedule]:
+        """Return those that may be meant by `name`, or a few more; not all that there are."""
+        begins = schedules.c.id.startswith(name, autoescape=True)
+        query = select(schedules).where(or_(schedules.c.name == name, begins))
+        query = query.order_by(schedules.c.name, schedules.c.created_at)
+        if not removed:
+            query = query.where(schedules.c.removed_at.is_(None))
+        with self._database.read() as connection:
+            return [_schedule(row) for row in connection.execute(query).all()]
 
     def find_schedule(self, schedule_id: str) -> Schedule | None:
         """Return the schedule of exactly that id, removed or not; ``None``: there is none."""
