@@ -18,9 +18,9 @@ from jupyter_aiinfra.engine.ends import Runner
 from jupyter_aiinfra.engine.firing import Firing, UntilGone
 from jupyter_aiinfra.engine.poolfired import PoolFired
 from jupyter_aiinfra.errors import Conflict, NotFound, UsageError
-from jupyter_aiinfra.model import Job, from_wire
+from jupyter_aiinfra.model import Job
 from jupyter_aiinfra.promote.crontab import check_pool_fires, pool_fires
-from jupyter_aiinfra.promote.notify import Notify, check_notify
+from jupyter_aiinfra.promote.notify import check_notify, read_notify
 from jupyter_aiinfra.promote.policy import moment_text
 from jupyter_aiinfra.promote.triggers import delay_of, timetable_of
 from jupyter_aiinfra.promote.values import read_values, validate
@@ -378,7 +378,7 @@ class Scheduling:
 
     async def _freeze(self, version: Version) -> Mapping[str, Any]:
         try:
-            told = from_wire(dict(version.options.get("notify") or {}), Notify)
+            told = read_notify(version.options.get("notify") or {})
             check_notify(told.targets, self._settings.notify_targets)
             return await self._runner.freeze(Path(version.notebook), version.options)
         except msgspec.ValidationError as error:

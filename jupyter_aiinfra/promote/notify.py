@@ -28,6 +28,7 @@ __all__ = [
     "check_target_url",
     "deliver",
     "named_secrets",
+    "read_notify",
     "read_target",
 ]
 
@@ -91,6 +92,33 @@ def named_secrets(url: str) -> tuple[str, ...]:
     if url.startswith(_WHOLE):
         return (url.removeprefix(_WHOLE),)
     return tuple(dict.fromkeys(_PART.findall(url)))
+
+
+def read_notify(asked: Any) -> Notify:
+    """Return who is told of what, as the options of a schedule say it.
+
+    Raises
+    ------
+    UsageError
+        Something that nobody can be told of, or what is no list of names.
+    """
+    if not isinstance(asked, Mapping):
+        raise UsageError(
+            f"notify = {asked!r}: expected lists of targets by {', '.join(EVENTS)}", option="notify"
+        )
+    wrong = [event for event in asked if event not in EVENTS]
+    if wrong:
+        raise UsageError(
+            f"nobody can be told of {wrong[0]!r}",
+            hint=did_you_mean(wrong[0], EVENTS) or f"there is {', '.join(EVENTS)}",
+            option="notify",
+        )
+    for event, names in asked.items():
+        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+            raise UsageError(
+                f"who is told of {event} = {names!r}: expected a list of targets", option="notify"
+            )
+    return Notify(**{event: tuple(names) for event, names in asked.items()})
 
 
 def check_notify(names: Sequence[str], targets: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from jupyter_aiinfra.promote.notify import (
     Target,
     check_notify,
     named_secrets,
+    read_notify,
     read_target,
 )
 from jupyter_aiinfra.schedule import Notification, Run, RunState, Schedule, Version
@@ -64,6 +65,17 @@ def test_a_target_that_is_not_there_is_refused_by_name() -> None:
         check_notify(["team"], {})
     check_notify([], {})
     assert Notify(failure=("a", "b"), missed=("b",)).targets == ("a", "b")
+
+
+def test_what_nobody_can_be_told_of_is_refused_by_name() -> None:
+    assert read_notify({"failure": ["a"]}) == Notify(failure=("a",))
+    with pytest.raises(UsageError, match="nobody can be told of 'failed'") as refused:
+        read_notify({"failed": ["a"]})
+    assert "failure" in refused.value.hint
+    with pytest.raises(UsageError, match="who is told of failure = 'team': expected a list"):
+        read_notify({"failure": "team"})
+    with pytest.raises(UsageError, match="notify = 7: expected lists of targets by failure"):
+        read_notify(7)
 
 
 def test_settings_read_targets_of_a_file_and_of_the_environment(tmp_path: Path) -> None:
