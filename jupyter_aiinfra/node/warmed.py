@@ -26,7 +26,15 @@ else:  # its neighbours in the folder
     import kernels
     import supervise
 
-__all__ = ["WARM_TAG", "Forked", "WarmKernel", "leave_last", "plain_signals", "retag"]
+__all__ = [
+    "WARM_TAG",
+    "Forked",
+    "WarmKernel",
+    "become_kernel",
+    "leave_last",
+    "plain_signals",
+    "retag",
+]
 
 WARM_TAG = "AIINFRA_WRM"
 """What processes carry that are no job's yet; as long as the tag of jobs, which takes its place."""
