@@ -78,11 +78,14 @@ class Gates(_Record, frozen=True, kw_only=True):
     agreement
         The least of answers that equal the old version's to the same request. Such requests are
         copied to the other version, aside.
+    tolerance
+        By how much of it a number may differ and still be equal.
     """
 
     error_rate: float | None = 0.02
     p95_ms: float | None = 200.0
     agreement: float | None = None
+    tolerance: float = 1e-3
 
 
 class Rollout(_Record, frozen=True, kw_only=True):
@@ -93,7 +96,8 @@ class Rollout(_Record, frozen=True, kw_only=True):
     id
         A new one is a new rollout; a known one goes on where it was.
     steps
-        Percent of the traffic for the new version; ends with 100 where it shall be promoted.
+        Percent of the traffic for the new version. Where the last one is less than 100, it stays
+        there, is watched, and is not promoted.
     step_seconds, least_requests
         Both have to be over before the next step. A broken gate ends it at once.
     kind

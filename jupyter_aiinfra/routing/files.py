@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# What the router answers itself beside the endpoints.
+_TAKEN = frozenset({"healthz"})
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -77,9 +79,10 @@ def parse_config(data: bytes | str) -> Config:
     if not 0 <= config.port <= 65535:  # noqa: PLR2004 - what a port is
         raise BadConfig(f"port {config.port}: expected 0 to 65535")
     for name, endpoint in config.endpoints.items():
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name in _TAKEN:
             raise BadConfig(
-                f"endpoint name {name!r}: small letters, digits and dashes are expected, at most 63"
+                f"endpoint name {name!r}: small letters, digits and dashes are expected, at most "
+                f"63, and not {' or '.join(sorted(_TAKEN))}"
             )
         _check_endpoint(f"endpoint {name}", endpoint)
     return config
@@ -194,7 +197,7 @@ def _check_rollout(where: str, endpoint: Endpoint) -> None:
     if not 0 <= rollout.step_seconds < float("inf") or rollout.least_requests < 1:
         raise BadConfig(f"{where}: step_seconds of 0 or more and least_requests of 1 or more")
     gates = rollout.gates
-    for name in ("error_rate", "agreement"):
+    for name in ("error_rate", "agreement", "tolerance"):
         value = getattr(gates, name)
         if value is not None and not 0 <= value <= 1:
             raise BadConfig(f"{where}, {name} {value}: 0 to 1 is expected")
