@@ -28,6 +28,7 @@ __all__ = [
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # What the router answers itself beside the endpoints.
 _TAKEN = frozenset({"healthz"})
+_VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -132,6 +133,8 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def _check_endpoint(where: str, endpoint: Endpoint) -> None:
     for name, version in endpoint.versions.items():
+        if not _VERSION.fullmatch(name):
+            raise BadConfig(f"{where}, version {name!r}: letters, digits and . _ - are expected")
         for replica in version.replicas:
             _check_address(f"{where}, version {name}, replica {replica.id}", replica)
     _check_traffic(where, endpoint)
