@@ -60,6 +60,8 @@ class Settings:
     runs_at_once
         How many scheduled runs may be at work on one pool; ``None`` is the number of cores of this
         machine for a local pool (at least 2), and 32 elsewhere. Others wait.
+    router_port
+        TCP port of 127.0.0.1 that endpoints are called at; ``0`` takes any free one, and keeps it.
     tracking_uri
         MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
     project, team, cost_centre
@@ -85,6 +87,7 @@ class Settings:
     display_lines: int = 200
     max_local_procs: int | None = None
     runs_at_once: int | None = None
+    router_port: int = 0
     tracking_uri: str | None = None
     project: str | None = None
     team: str | None = None

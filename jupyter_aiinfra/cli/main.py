@@ -16,6 +16,7 @@ from jupyter_aiinfra.cli.serve import serve
 from jupyter_aiinfra.commands.budgetverbs import budget, idle
 from jupyter_aiinfra.commands.context import Context, Surface
 from jupyter_aiinfra.commands.costverbs import cost
+from jupyter_aiinfra.commands.endpointverbs import endpoint
 from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.scheduleverbs import schedule
 from jupyter_aiinfra.commands.session import Session
@@ -60,6 +61,7 @@ cli.add_command(gpus)
 cli.add_command(cost)
 cli.add_command(budget)
 cli.add_command(schedule)
+cli.add_command(endpoint)
 cli.add_command(idle)
 cli.add_command(serve)
 

@@ -18,6 +18,7 @@ from jupyter_aiinfra.cost.ledger import SETTLE_SECONDS, Ledger, PoolPrice
 from jupyter_aiinfra.cost.terms import PriceOptions
 from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.costing import Costing
+from jupyter_aiinfra.engine.endpoints import Endpoints
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.queue import Queue
 from jupyter_aiinfra.engine.reconciling import ADOPTED, Reconciled, Reconciling
@@ -108,6 +109,8 @@ class Engine:
         Notebooks as jobs: what is frozen, launched and kept of them.
     schedules
         What runs when, and is recorded.
+    endpoints
+        Models that are served, and how that changes.
     """
 
     def __init__(self, store: Store, settings: Settings, *, opener: PoolOpener = open_pool) -> None:
@@ -130,6 +133,14 @@ class Engine:
         self.runs = Running(store, settings, launch=self.launch, pool=self.pool)
         self.schedules = Scheduling(
             store, settings, runner=self.runs, refresh=self.refresh, cancel=self.cancel
+        )
+        self.endpoints = Endpoints(
+            store,
+            settings,
+            launch=self.launch,
+            refresh=self.refresh,
+            cancel=self.cancel,
+            pool=self.pool,
         )
         self._leaks_told = False
 
@@ -621,6 +632,7 @@ class Engine:
         """Let go of pools and store. Idempotent."""
         await self.telemetry.aclose()
         await self.schedules.firing.aclose()
+        await self.endpoints.keeping.aclose()
         await self._queue.aclose()
         await self._pools.aclose()
         self.store.close()

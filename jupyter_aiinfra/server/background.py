@@ -51,7 +51,7 @@ _LEAKS = "! leaks"  # no name of a pool begins so
 _GPUS_SECONDS = 1.0
 _GOVERN_SECONDS = 1.0
 _BUDGETS_SECONDS = 60.0
-_LOOPS = ("record", "jobs", "pools", "logs", "gpus", "cost", "budgets", "schedules")
+_LOOPS = ("record", "jobs", "pools", "logs", "gpus", "cost", "budgets", "schedules", "endpoints")
 _ON_NODES = (JobState.STARTING, JobState.RUNNING)
 
 
@@ -197,6 +197,7 @@ class Background(LoggingConfigurable):
             "cost": (self._settle_cost, self.idle_seconds),
             "budgets": (self._govern, self.idle_seconds),
             "schedules": (self._fire, self.idle_seconds),
+            "endpoints": (self._keep_endpoints, self.idle_seconds),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, step, pause), name=f"aiinfra-{name}")
@@ -228,6 +229,7 @@ class Background(LoggingConfigurable):
         self._alarms["cost"].ring()
         self._alarms["budgets"].ring()
         self._alarms["schedules"].ring()
+        self._alarms["endpoints"].ring()
 
     def _on_pools(self) -> None:
         self._stale_pools = True
@@ -528,6 +530,14 @@ class Background(LoggingConfigurable):
         if self._file is None or self._file.missing:
             return _REST_SECONDS
         return await self._engine.run(lambda engine: engine.schedules.tick())
+
+    # --- endpoints -----------------------------------------------------------------------------
+
+    async def _keep_endpoints(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Have endpoints be as they are wanted; rest for as long as nothing moves."""
+        if self._file is None or self._file.missing:
+            return _REST_SECONDS
+        return await self._engine.run(lambda engine: engine.endpoints.tick())
 
 
 def _pool_names(engine: Engine) -> frozenset[str]:

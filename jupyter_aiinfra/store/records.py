@@ -40,6 +40,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.store.charging import charge, end_capacity
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.endpoints import EndpointRecords
 from jupyter_aiinfra.store.governing import (
     GovernanceRecords,
     add_budget,
@@ -75,7 +76,13 @@ _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # ASCII that is itself in JSON
 
 
 class Store(
-    LeaseRecords, ReadingRecords, UsageRecords, GovernanceRecords, ScheduleRecords, RunRecords
+    LeaseRecords,
+    ReadingRecords,
+    UsageRecords,
+    GovernanceRecords,
+    ScheduleRecords,
+    RunRecords,
+    EndpointRecords,
 ):
     """What is known of pools and jobs, shared by every process that opens the same database.
 
