@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,7 @@ from jupyter_aiinfra.model import to_wire
 __all__ = ["endpoint", "keys"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _WAIT_SECONDS: Final = 600.0
 _SECONDS = seconds_of_option
@@ -228,6 +230,16 @@ def _header(text: str | None) -> dict[str, str] | None:
 # --- verbs ---------------------------------------------------------------------------------------
 
 
+def _looked(context: Context, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` once what was decided meanwhile, perhaps with nobody there, is on record."""
+
+    async def do() -> T:
+        await context.session.engine.endpoints.tick()
+        return await work
+
+    return context.session.run(do())
+
+
 def _show_one(context: Context, view: EndpointView) -> None:
     context.surface.text("\n".join(endpoint_lines(view)))
     context.surface.table(VERSION_COLUMNS, version_rows(view), empty="no version")
@@ -246,6 +258,7 @@ def _done(
     engine = context.session.engine
 
     async def do() -> EndpointView:
+        await engine.endpoints.tick()
         view = await work
         if detach:
             await engine.endpoints.tick()
@@ -270,7 +283,7 @@ def _done(
 def _list(context: Context, *, removed: bool) -> None:
     """List the endpoints, with what the router in front of them says."""
     engine = context.session.engine
-    views = context.session.run(engine.endpoints.views(removed=removed))
+    views = _looked(context, engine.endpoints.views(removed=removed))
     empty = "nothing is deployed: endpoint deploy FOLDER --name NAME --pool POOL"
     context.surface.table(ENDPOINT_COLUMNS, endpoint_rows(views), empty=empty)
     context.surface.value([endpoint_value(view) for view in views])
@@ -379,7 +392,7 @@ def _update(
 def _show(context: Context, name: str) -> None:
     """Show one endpoint: its versions side by side, and what has happened to it."""
     engine = context.session.engine
-    view = context.session.run(engine.endpoints.show(name))
+    view = _looked(context, engine.endpoints.show(name))
     context.surface.text("\n".join(endpoint_lines(view)))
     context.surface.table(VERSION_COLUMNS, version_rows(view), empty="no version")
     events = engine.endpoints.events(view.endpoint.id)
@@ -393,7 +406,7 @@ def _show(context: Context, name: str) -> None:
 def _promote(context: Context, name: str) -> None:
     """Give all traffic to the version that is tried out, at once, whatever its gates say."""
     engine = context.session.engine
-    _show_one(context, context.session.run(engine.endpoints.promote(name)))
+    _show_one(context, _looked(context, engine.endpoints.promote(name)))
 
 
 @endpoint.command("rollback")
@@ -437,7 +450,7 @@ def _traffic(context: Context, name: str, shares: Sequence[str]) -> None:
         except ValueError:
             raise UsageError(f"{share!r} is no share", hint="VERSION=WEIGHT: 3=90") from None
     engine = context.session.engine
-    _show_one(context, context.session.run(engine.endpoints.split(name, weights)))
+    _show_one(context, _looked(context, engine.endpoints.split(name, weights)))
 
 
 @endpoint.command("scale")
@@ -531,7 +544,7 @@ def _call(
         if inputs is None:
             raise UsageError(f"{name} has no example", hint="--data '[[…]]'", option="data")
     else:
-        text = click.get_text_stream("stdin").read() if data == "-" else data
+        text = sys.stdin.read() if data == "-" else data
         try:
             inputs = json.loads(text)
         except ValueError as error:
