@@ -251,6 +251,10 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask no more. May be called twice."""
         self._stop.set()
         self._thread.join()
 
