@@ -96,10 +96,11 @@ def test_the_router_is_killed(tmp_path: Path) -> None:
             router.start()
             seen = load.good
             until(lambda: load.good > seen + 500)
-        # What was on its way through it, of each connection one; those that came after it was
-        # there again were answered, though it had to find its replica first.
+        # What was on its way through it, of each connection one, and one that its socket still took
+        # while the process ended. Who came when it was there again was answered, though it had to
+        # find its replica first.
         assert set(load.statuses) == {200}
-        assert load.lost <= connections
+        assert load.lost <= 2 * connections
         assert router.of("a").versions["1"].errors == 0
 
 
