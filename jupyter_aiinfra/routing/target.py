@@ -234,7 +234,7 @@ class Target:
             return f"did not say within {seconds:g} s that it is ready", True
         except OSError as error:
             why = self._tunnel.problem if self._tunnel is not None else ""
-            return f"takes no connection: {why or error.strerror or error}", False
+            return f"does not answer: {why or error.strerror or error}", False
         if answer.status >= _GOOD:
             return f"says that it is not ready (status {answer.status})", False
         return "", False
