@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["same_answer", "unpacked"]
+__all__ = ["same_answer", "same_packed", "unpacked"]
 
 _UNPACKED_BYTES = 4 * 2**20
 # They name who answered, and are not the answer.
@@ -33,6 +33,16 @@ def unpacked(lines: bytes, body: bytes) -> bytes | None:
     except zlib.error:
         return None
     return data if reader.eof else None
+
+
+def same_packed(
+    one: tuple[bytes, bytes], other: tuple[bytes, bytes], *, tolerance: float
+) -> bool | None:
+    """Whether two bodies, each with its header lines, are equal; ``None``: they cannot be read."""
+    first, second = unpacked(*one), unpacked(*other)
+    if first is None or second is None:
+        return None
+    return same_answer(first, second, tolerance=tolerance)
 
 
 def same_answer(one: bytes, other: bytes, *, tolerance: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from jupyter_aiinfra.routing.aside import Asked, ask
 from jupyter_aiinfra.routing.choice import Choice
-from jupyter_aiinfra.routing.comparing import same_answer, unpacked
+from jupyter_aiinfra.routing.comparing import same_packed
 from jupyter_aiinfra.routing.config import Endpoint
 from jupyter_aiinfra.routing.counts import Counts
 from jupyter_aiinfra.routing.faults import NoReplica
@@ -33,6 +33,7 @@ _MOST_COPIES = 8
 _PLENTY = 4
 _SELDOM = 20
 _AGAIN_SECONDS = 5.0
+_SMALL_BYTES = 16 * 1024
 
 
 class Home(Protocol):
@@ -334,7 +335,6 @@ class Served:
         task.add_done_callback(self._copies.discard)
 
     def _sample(self, relay: Relay, body: bytes | None, answer: bytes | None) -> Sample:
-        packed = b"content-encoding: %b\r\n" % relay.headers.get(b"content-encoding", b"")
         return Sample(
             at=time.time(),
             path=relay.path.decode("latin-1"),
@@ -343,8 +343,10 @@ class Served:
             status=relay.status,
             milliseconds=round(1000 * (time.monotonic() - relay.begun), 3),
             key=relay.key,
-            request=None if body is None else unpacked(packed, body),
-            answer=None if answer is None else unpacked(relay.answer_lines, answer),
+            request=body,
+            request_lines=relay.request.lines,
+            answer=answer,
+            answer_lines=relay.answer_lines,
         )
 
     async def _copy(self, relay: Relay, body: bytes, answer: bytes, other: str) -> None:
@@ -365,18 +367,18 @@ class Served:
         if _BUSY in {asked.status, relay.status}:
             # Too much to do is no opinion.
             return
-        one = unpacked(relay.answer_lines, answer)
-        two = unpacked(asked.lines, bytes(asked.body)) if asked.whole else None
-        if one is None or (two is None and asked.whole):
-            return
         rollout = self.config.rollout
         tolerance = rollout.gates.tolerance if rollout is not None else _TOLERANCE
-        same = (
-            relay.status == asked.status
-            and two is not None
-            and same_answer(one, two, tolerance=tolerance)
-        )
-        self._compared(relay.version or "", other, same=same)
+        same: bool | None = relay.status == asked.status and asked.whole
+        if same:
+            ours, theirs = (relay.answer_lines, answer), (asked.lines, bytes(asked.body))
+            if len(answer) > _SMALL_BYTES:
+                # It would hold up others.
+                same = await asyncio.to_thread(same_packed, ours, theirs, tolerance=tolerance)
+            else:
+                same = same_packed(ours, theirs, tolerance=tolerance)
+        if same is not None:
+            self._compared(relay.version or "", other, same=same)
 
     def _compared(self, version: str, other: str, *, same: bool) -> None:
         course = self.course
@@ -407,11 +409,11 @@ class Served:
         for running in self.versions.values():
             yield from running.targets.values()
 
-    def retired(self) -> list[Target]:
+    def retired(self, why: str) -> list[Target]:
         """Have all replicas drain, and nobody wait; return them."""
         waiting, self.waiting = self.waiting, {}
         for relay in waiting:
-            relay.refuse(NoReplica("this endpoint was removed"))
+            relay.refuse(NoReplica(why))
         targets = list(self.targets())
         for target in targets:
             target.drain()

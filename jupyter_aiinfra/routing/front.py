@@ -27,6 +27,8 @@ class Reception(Protocol):
 
     draining: bool
     fronts: set[Front]
+    # How many connections there may be.
+    most: int
 
     def accept(self, relay: Relay) -> None:
         """Find its endpoint and see whether it may ask; else give it a reply."""
@@ -68,7 +70,10 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep what to write to."""
         self._transport = cast("asyncio.Transport", transport)
-        self._reception.fronts.add(self)
+        if len(self._reception.fronts) >= self._reception.most:
+            self._transport.abort()
+        else:
+            self._reception.fronts.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Let go of what it had asked for."""

@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     places = Places(asked.config.absolute())
     # What is made here is for its owner only.
     os.umask(0o077)
+    _raise_files()
     try:
         lock = os.open(places.config.with_name("router.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _cannot(f"another router goes by {places.config}")
     except (BadConfig, OSError) as error:
         return _cannot(str(error))
-    _raise_files()
     try:
         uvloop.run(_serve(router, asked.drain))
     except OSError as error:

@@ -145,6 +145,7 @@ class Relay:
         if self._stage == _ANSWERING:
             self.front.broken(self)
             return
+        self.abandon()
         self.reply = reply
         self.front.replied(self)
 
@@ -329,11 +330,9 @@ class Relay:
             return
         if self._stage == _HELD:
             if self._held_until is not None and now > self._held_until:
-                self.abandon()
                 self.refuse(NoReplica("no replica is ready", retry_after_seconds=5))
         elif not self.request.complete and self._stage != _ANSWERING:
             if now - self.begun > body_seconds:
-                self.abandon()
                 self.refuse(TooSlow(f"the body did not arrive within {body_seconds:g} s"))
         elif self._stage == _ASKED and now - self._since > answer_seconds:
             target = self.target
@@ -349,7 +348,10 @@ class Relay:
             self.front.broken(self)
 
     def abandon(self) -> None:
-        """Do without an answer: the client is gone, or was told something else."""
+        """Do without an answer: the client is gone, or was told something else.
+
+        May be called at any time, and twice.
+        """
         if self.endpoint is not None:
             self.endpoint.waiting.pop(self, None)
         back = self.back

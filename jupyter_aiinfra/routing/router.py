@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import socket
 import time
 from collections.abc import Coroutine
@@ -68,6 +69,8 @@ class Router:
         self.places = places
         self.draining = False
         self.fronts: set[Front] = set()
+        # Each of their requests may take a connection to a replica; some files are for ourselves.
+        self.most = max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
         self.served: dict[str, Served] = {}
         self.config = read_config(places.config)
         self.port = 0
@@ -173,7 +176,7 @@ class Router:
             )
         for name in self.served.keys() - config.endpoints.keys():
             gone = self.served.pop(name)
-            self._leaving.update(gone.retired())
+            self._leaving.update(gone.retired("this endpoint was removed"))
             self._later(gone.close())
         self._by_name = {name.encode(): served for name, served in self.served.items()}
         _log.info("revision %d: %s", config.revision, ", ".join(self.served) or "no endpoints")
@@ -278,7 +281,9 @@ class Router:
             await asyncio.sleep(0.02)
         if self.fronts:
             _log.warning("%d connections had no answer within %g s", len(self.fronts), seconds)
-        targets = [*self._leaving, *(one for s in self.served.values() for one in s.targets())]
+        targets = list(self._leaving)
+        for served in self.served.values():
+            targets += served.retired("the router ends")
         await asyncio.gather(
             *(target.close() for target in targets),
             *(served.close() for served in self.served.values()),

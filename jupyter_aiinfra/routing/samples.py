@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from jupyter_aiinfra.routing.comparing import unpacked
 from jupyter_aiinfra.routing.config import Sampling
 
 __all__ = ["REDACTED", "Sample", "Samples", "redacted"]
@@ -36,6 +37,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         Seconds since 1970.
     key
         The caller's key by its id; ``None``: none was asked for.
+    request, answer
+        Bodies as they were sent; `request_lines` and `answer_lines` say how they are packed.
     """
 
     at: float
@@ -46,7 +49,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     milliseconds: float
     key: str | None = None
     request: bytes | None = None
+    request_lines: bytes = b""
     answer: bytes | None = None
+    answer_lines: bytes = b""
 
 
 class Samples:
@@ -124,7 +129,7 @@ class Samples:
         told = msgspec.structs.asdict(sample)
         told["at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(sample.at))
         for name in ("request", "answer"):
-            told[name] = _shown(told[name], self._pointers)
+            told[name] = _shown(told[name], told.pop(f"{name}_lines"), self._pointers)
         return msgspec.json.encode(told)
 
 
@@ -136,11 +141,11 @@ def _lines_of(path: Path) -> int:
         return 0
 
 
-def _shown(body: bytes | None, pointers: Sequence[tuple[str, ...]]) -> Any:
+def _shown(body: bytes | None, lines: bytes, pointers: Sequence[tuple[str, ...]]) -> Any:
     if body is None:
         return None
     try:
-        value = msgspec.json.decode(body)
+        value = msgspec.json.decode(unpacked(lines, body) or b"")
     except (msgspec.DecodeError, RecursionError):
         return {"bytes": len(body)}
     for pointer in pointers:

@@ -11,7 +11,7 @@ import pytest
 
 from jupyter_aiinfra.routing.keys import new_key
 from tests.integration.router_client import HEAD, client, echo, length, routed
-from tests.integration.router_home import Router
+from tests.integration.router_home import Router, until
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +171,16 @@ async def test_what_is_refused(router: Router, tmp_path: Path, name: str) -> Non
         assert json.loads(body)["error"]
         async with client(router) as other:
             assert await other.ask(HEAD + length(b"1")) == (200, b"1")
+
+
+async def test_a_body_that_grows_too_large_on_its_way(router: Router, tmp_path: Path) -> None:
+    async with routed(router, tmp_path, echo, max_body=200_000), client(router) as one:
+        chunk = b"%x\r\n%b\r\n" % (100_000, b"x" * 100_000)
+        one.writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+        await asyncio.to_thread(until, lambda: router.of("a").versions["1"].in_flight == 1)
+        assert (await one.ask(2 * chunk))[0] == 413
+        # The replica that had begun to read it is let go.
+        await asyncio.to_thread(until, lambda: router.of("a").versions["1"].in_flight == 0)
 
 
 async def test_another_protocol_is_not_taken_up(router: Router, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class Reception:
 
     def __init__(self) -> None:
         self.draining = False
+        self.most = 1
         self.fronts: set[Front] = set()
         self.relays: list[Relay] = []
 
@@ -112,6 +113,17 @@ def _statuses(written: bytes) -> list[bytes]:
 def test_any_bytes_are_survived(data: bytes) -> None:
     written, _, _ = asked([data])
     assert not written or written.startswith(b"HTTP/1.1 400 ") or b" HTTP/1." in data
+
+
+def test_more_connections_than_may_be() -> None:
+    reception = Reception()
+    fronts, transports = [Front(reception) for _ in range(2)], [Transport() for _ in range(2)]
+    for front, transport in zip(fronts, transports, strict=True):
+        front.connection_made(cast("asyncio.BaseTransport", cast("Any", transport)))
+    assert [transport.closed for transport in transports] == [False, True]
+    for front in fronts:
+        front.connection_lost(None)
+    assert reception.fronts == set()
 
 
 def test_requests_in_order_and_no_more_after_the_last() -> None:

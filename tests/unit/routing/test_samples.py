@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,20 @@ async def test_what_cannot_be_redacted_is_not_kept(tmp_path: Path) -> None:
     assert [one["request"] for one in found] == [*sizes, None]
     assert all(one["answer"] == {"x": REDACTED} for one in found)
     assert "secret" not in (tmp_path / "s.jsonl").read_text()
+
+
+async def test_packed_bodies_are_redacted_too(tmp_path: Path) -> None:
+    told = Sampling(rate=1, redact=("/x",))
+    packed = sample(
+        0,
+        request=gzip.compress(b'{"x": "secret", "y": 1}'),
+        request_lines=b"content-encoding: gzip\r\n",
+        answer=b"cannot be read",
+        answer_lines=b"content-encoding: br\r\n",
+    )
+    (found,) = await kept(tmp_path / "s.jsonl", told, [packed])
+    assert found["request"] == {"x": REDACTED, "y": 1}
+    assert found["answer"] == {"bytes": 14}
 
 
 async def test_a_share_of_them(tmp_path: Path) -> None:
