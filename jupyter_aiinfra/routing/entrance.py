@@ -132,6 +132,10 @@ def _send_on(served: Served, relay: Relay, query: bytes) -> None:
     if b"connection" in relay.headers:
         skipped |= connection_names(relay.fields)
     lines = [b"%b: %b\r\n" % field for field in relay.fields if field[0] not in skipped]
-    lines.append(b"x-forwarded-prefix: /%b\r\n" % served.name.encode())
+    prefix = b"/" + served.name.encode()
+    if relay.front.trusted:
+        # A program of the user's that is itself asked under a path.
+        prefix = relay.headers.get(b"x-forwarded-prefix", prefix)
+    lines.append(b"x-forwarded-prefix: %b\r\n" % prefix)
     relay.request.lines = b"".join(lines)
     relay.request.target = relay.path + b"?" + query if query else relay.path

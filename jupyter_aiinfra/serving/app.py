@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _READY_SECONDS = 1.0
 _GONE = 499
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%-]+)+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +247,7 @@ class App:
                 status = message["status"]
             await send(message)
 
-        await self._surface(scope, receive, noted)
+        await self._surface(_prefixed(scope), receive, noted)
         return status
 
     def _allow(self, answer: Answer, origin: bytes) -> None:
@@ -368,6 +370,14 @@ class App:
         return Answer(
             body=msgspec.json.encode(oip.metadata(served.name, served.version, served.signature))
         )
+
+
+def _prefixed(scope: Scope) -> Scope:
+    """Return `scope` with the path under which a router in front is asked: pages link to it."""
+    told = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin-1").rstrip("/")
+    if not _PREFIX.fullmatch(told):
+        return scope
+    return {**scope, "root_path": told, "path": told + scope["path"]}
 
 
 def _as_bytes(answer: Mapping[str, Any], kind: str) -> bytes:
