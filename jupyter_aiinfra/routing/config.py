@@ -99,7 +99,8 @@ class Rollout(_Record, frozen=True, kw_only=True):
         Percent of the traffic for the new version. Where the last one is less than 100, it stays
         there, is watched, and is not promoted.
     step_seconds, least_requests
-        Both have to be over before the next step. A broken gate ends it at once.
+        Both have to be over before the next step. A broken gate ends it at once. With a least of
+        0 a step is over without requests, too; those that come are still judged.
     kind
         ``canary``, ``blue-green`` or ``rolling``: only a word, the steps say what is done.
     """

@@ -197,8 +197,8 @@ def _check_rollout(where: str, endpoint: Endpoint) -> None:
     steps = rollout.steps
     if not steps or list(steps) != sorted(set(steps)) or not 0 < steps[0] <= steps[-1] <= 100:  # noqa: PLR2004 - percent
         raise BadConfig(f"{where}, steps {list(steps)}: growing percentages up to 100 are expected")
-    if not 0 <= rollout.step_seconds < float("inf") or rollout.least_requests < 1:
-        raise BadConfig(f"{where}: step_seconds of 0 or more and least_requests of 1 or more")
+    if not 0 <= rollout.step_seconds < float("inf") or rollout.least_requests < 0:
+        raise BadConfig(f"{where}: step_seconds and least_requests of 0 or more are expected")
     gates = rollout.gates
     for name in ("error_rate", "agreement", "tolerance"):
         value = getattr(gates, name)

@@ -24,6 +24,7 @@ ROLLED_BACK = "rolled-back"
 
 _ALL = 100.0
 _SLOW_SHARE = 0.05
+_FEW = 20
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -177,7 +178,9 @@ class Course:
     def _broken(self) -> Iterator[str]:
         """Yield in words what the new version does not hold."""
         progress, gates = self.progress, self.rollout.gates
-        most = max(progress.requests, self.rollout.least_requests)
+        # Where none are needed, a few still are for a verdict.
+        least = self.rollout.least_requests or _FEW
+        most = max(progress.requests, least)
         if gates.error_rate is not None and _more(progress.errors, gates.error_rate * most):
             yield (
                 f"{progress.errors} of {progress.requests} answers of version {self.rollout.to} "
@@ -189,7 +192,7 @@ class Course:
                 f"took longer than {gates.p95_ms:g} ms; 5 % may"
             )
         both = progress.same + progress.different
-        most = max(both, self.rollout.least_requests)
+        most = max(both, least)
         if gates.agreement is not None and _more(progress.different, (1 - gates.agreement) * most):
             yield (
                 f"{progress.different} of {both} answers of version {self.rollout.to} differ from "

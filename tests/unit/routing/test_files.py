@@ -48,7 +48,7 @@ def test_a_configuration_is_read() -> None:
         ({"rollout": {"id": "r", "from": "3", "to": "3"}}, "both 3"),
         ({"rollout": {"id": "r", "from": "3", "to": "4", "steps": [50, 5]}}, "growing"),
         ({"rollout": {"id": "r", "from": "3", "to": "4", "steps": [101]}}, "growing"),
-        ({"rollout": {"id": "r", "from": "3", "to": "4", "least_requests": 0}}, "1 or more"),
+        ({"rollout": {"id": "r", "from": "3", "to": "4", "least_requests": -1}}, "0 or more"),
         (
             {"rollout": {"id": "r", "from": "3", "to": "4", "gates": {"agreement": 2}}},
             "agreement 2",

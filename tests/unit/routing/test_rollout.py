@@ -48,6 +48,20 @@ def test_nothing_is_promoted_unseen() -> None:
     assert one.look(passed=0)
 
 
+def test_one_that_needs_nobody_to_ask() -> None:
+    one = course(least_requests=0, steps=(50, 100))
+    assert one.look(passed=10)
+    assert one.look(passed=10)
+    assert one.progress.state == "promoted"
+    # Who asks is judged all the same, though not by a first answer.
+    one = course(least_requests=0, steps=(50, 100), gates=Gates(error_rate=0.05, p95_ms=None))
+    one.answered(0.01, good=False)
+    assert not one.look(passed=1)
+    one.answered(0.01, good=False)
+    assert one.look(passed=1)
+    assert one.progress.state == "rolled-back"
+
+
 def test_a_window_has_to_pass() -> None:
     one = course()
     fill(one, 1000)
