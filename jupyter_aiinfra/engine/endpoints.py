@@ -30,8 +30,9 @@ from jupyter_aiinfra.endpoint import (
     new_endpoint_id,
     new_key,
 )
+from jupyter_aiinfra.engine.asking import Answer
 from jupyter_aiinfra.engine.replicas import Keeping
-from jupyter_aiinfra.engine.routerjob import Answer, Launch, RouterJob
+from jupyter_aiinfra.engine.routerjob import Launch, RouterJob
 from jupyter_aiinfra.environments import read_environment
 from jupyter_aiinfra.errors import Conflict, NotFound, Unreachable, UsageError
 from jupyter_aiinfra.model import Event, Job
@@ -349,7 +350,7 @@ class Endpoints:
                 kind=kind,
                 steps=steps_of(kind, replicas=count, percent=asked.steps),
                 step_seconds=(60.0 if calm else 5.0) if seconds is None else seconds,
-                least_requests=(50 if calm else 1) if least is None else least,
+                least_requests=(50 if calm else 0) if least is None else least,
                 gates=asked.gates,
                 asked_at=self._clock(),
                 by=asked.by or getpass.getuser(),

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from jupyter_aiinfra import preflight
 from jupyter_aiinfra.bundle import stored
-from jupyter_aiinfra.endpoint import Endpoint, Replica, ReplicaState
+from jupyter_aiinfra.endpoint import Endpoint, Replica, ReplicaState, VersionState
 from jupyter_aiinfra.engine.routerjob import Launch, RouterJob, lives
 from jupyter_aiinfra.errors import (
     AiInfraError,
@@ -214,6 +214,8 @@ class Keeping:
         found = {}
         for share in endpoint.traffic:
             number = share.version
+            if whole.version(number).state is VersionState.STARTING:
+                continue  # it has been asked for, and has had no time to be called
             told = status.versions.get(str(number))
             waiting = status.held if number == endpoint.main else 0
             load = self._loads.setdefault((endpoint.id, number), Load())

@@ -8,15 +8,15 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
 
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.endpoint import RouterRecord
+from jupyter_aiinfra.engine.asking import Answer, ask
 from jupyter_aiinfra.errors import (
     Conflict,
     JobNotFound,
@@ -33,13 +33,10 @@ from jupyter_aiinfra.routing.status import Status, parse_status
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
 
-__all__ = ["Answer", "Launch", "RouterJob", "ask", "lives", "near_path"]
+__all__ = ["Launch", "RouterJob", "lives"]
 
-_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 5.0
 _CLAIM_SECONDS: Final = 60.0
-_LONGEST_PATH: Final = 100
-_MOST_BYTES: Final = 64 << 20
 _LOCAL: Final = "local"
 
 
@@ -57,96 +54,6 @@ class Launch(Protocol):
     ) -> Awaitable[Job]:
         """Record a job, and start it."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What came back over a socket."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@contextlib.contextmanager
-def near_path(path: Path) -> Iterator[str]:
-    """Yield a name of a socket's path that fits into its address, which takes some 100 bytes."""
-    if len(os.fsencode(path)) <= _LONGEST_PATH or not Path("/proc/self/fd").is_dir():
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
-
-
-async def ask(
-    path: Path,
-    method: str,
-    target: str,
-    *,
-    body: bytes = b"",
-    headers: Mapping[str, str] | None = None,
-    seconds: float = _SECONDS,
-) -> Answer:
-    """Ask once over a socket of this machine, and return the whole answer.
-
-    Raises
-    ------
-    Unreachable
-        Nobody listens there, or there was no answer in time.
-    """
-    try:
-        return await asyncio.wait_for(_asked(path, method, target, body, headers or {}), seconds)
-    except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
-        said = str(error) or f"no answer within {seconds:g} s"
-        raise Unreachable(f"the router does not answer: {said}", hint="%endpoint tells") from error
-
-
-async def _asked(
-    path: Path, method: str, target: str, body: bytes, headers: Mapping[str, str]
-) -> Answer:
-    with near_path(path) as name:
-        reader, writer = await asyncio.open_unix_connection(name, limit=1 << 20)
-    try:
-        lines = {"Host": "router", "Connection": "close", "Content-Length": str(len(body))}
-        lines |= headers
-        head = "".join(f"{key}: {value}\r\n" for key, value in lines.items())
-        writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
-        await writer.drain()
-        return await _read(reader)
-    finally:
-        writer.close()
-
-
-async def _read(reader: asyncio.StreamReader) -> Answer:
-    first = await reader.readuntil(b"\r\n")
-    status = int(first.split(b" ", 2)[1])
-    told: dict[str, str] = {}
-    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
-        key, _, value = line.decode("latin-1").partition(":")
-        told[key.strip().lower()] = value.strip()
-    if told.get("transfer-encoding", "").lower() == "chunked":
-        return Answer(status=status, headers=told, body=await _chunks(reader))
-    if "content-length" in told:
-        size = int(told["content-length"])
-        if size > _MOST_BYTES:
-            raise ValueError(f"an answer of {size} bytes")
-        return Answer(status=status, headers=told, body=await reader.readexactly(size))
-    return Answer(status=status, headers=told, body=await reader.read(_MOST_BYTES))
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    parts: list[bytes] = []
-    total = 0
-    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-        total += size
-        if total > _MOST_BYTES:
-            raise ValueError(f"an answer of more than {_MOST_BYTES} bytes")
-        parts.append(await reader.readexactly(size))
-        await reader.readexactly(2)
-    return b"".join(parts)
 
 
 def lives(claim: Submitter, *, seconds: float, now: float) -> bool:

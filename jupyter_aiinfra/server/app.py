@@ -13,6 +13,8 @@ from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.server import (
     budgets,
     cost,
+    endpointproxy,
+    endpoints,
     files,
     gpus,
     health,
@@ -51,6 +53,8 @@ ROUTES: tuple[Route, ...] = (
     *cost.ROUTES,
     *budgets.ROUTES,
     *schedules.ROUTES,
+    *endpoints.ROUTES,
+    *endpointproxy.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )
