@@ -173,6 +173,8 @@ class Course:
 
     def _seen(self) -> str:
         progress = self.progress
+        if not progress.requests:
+            return "no requests"
         return f"{progress.requests} answers, {progress.errors} of them errors"
 
     def _broken(self) -> Iterator[str]:

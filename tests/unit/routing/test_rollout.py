@@ -53,6 +53,7 @@ def test_one_that_needs_nobody_to_ask() -> None:
     assert one.look(passed=10)
     assert one.look(passed=10)
     assert one.progress.state == "promoted"
+    assert one.progress.reason == "at 100 %: all gates held, last with no requests"
     # Who asks is judged all the same, though not by a first answer.
     one = course(least_requests=0, steps=(50, 100), gates=Gates(error_rate=0.05, p95_ms=None))
     one.answered(0.01, good=False)
