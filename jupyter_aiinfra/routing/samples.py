@@ -19,7 +19,7 @@ import msgspec
 from jupyter_aiinfra.routing.comparing import unpacked
 from jupyter_aiinfra.routing.config import Sampling
 
-__all__ = ["REDACTED", "Sample", "Samples", "redacted"]
+__all__ = ["REDACTED", "Sample", "Samples", "pointer_of", "redacted"]
 
 _log = logging.getLogger(__name__)
 
