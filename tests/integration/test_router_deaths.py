@@ -159,8 +159,15 @@ def test_it_looks_by_itself_and_moves(tmp_path: Path) -> None:
         assert router.ask("/healthz", method="GET").status == 200
 
 
+def test_a_home_may_have_a_long_path(tmp_path: Path) -> None:
+    with Router(_made(tmp_path / ("long" * 30) / "home")) as router:
+        assert router.status().port == router.port
+        assert router.inside("/healthz")[0] == 404
+        assert router.places.inside.is_socket()
+
+
 def _made(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     return folder
 
 
