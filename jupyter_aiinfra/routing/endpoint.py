@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from jupyter_aiinfra.routing.aside import Asked, ask
@@ -55,12 +55,12 @@ class Running:
         self.counts = Counts()
         self._turn = 0
 
-    def pick(self, tried: Iterable[str] = ()) -> Target | None:
-        """Return who has the least under way, in turn among equals; best one not yet tried."""
+    def pick(self, tried: Collection[str] = ()) -> Target | None:
+        """Return who has the least under way, in turn among equals; none of those `tried`."""
         up = [target for target in self.targets.values() if target.up]
+        if tried:
+            up = [target for target in up if target.id not in tried]
         if len(up) > 1:
-            tried = set(tried)
-            up = [target for target in up if target.id not in tried] or up
             self._turn = turn = (self._turn + 1) % len(up)
             up = up[turn:] + up[:turn]
             return min(up, key=_under_way)
@@ -184,7 +184,11 @@ class Served:
         running = self.versions.get(version) if version is not None else None
         target = running.pick(relay.tried) if running is not None else None
         if target is None and version is not None and not relay.pinned:
-            running, target = self._instead(version, relay)
+            other, target = self._instead(version, relay)
+            running = other or running
+        if target is None and running is not None and relay.tried:
+            # Once more who was asked before: of several workers one may have died.
+            target = running.pick()
         if running is not None and target is not None:
             if relay.version != running.name:
                 self._prepare(relay, running.name)
@@ -206,7 +210,7 @@ class Served:
         """Return who else can answer: a version that is not there fails nobody's request."""
         course = self.course
         if course is not None and course.running and version == course.rollout.to:
-            self._missed = True
+            self._missed = self._missed or not relay.tried
         for other in self._choice.others(version):
             running = self.versions.get(other)
             target = running.pick(relay.tried) if running is not None else None
@@ -263,6 +267,16 @@ class Served:
         running.counts.answered(status, seconds)
         course = self._judged(running)
         if course is not None and course.answered(seconds, good=status < _FAILED):
+            self.look(0.0)
+
+    def dropped(self, relay: Relay, target: Target) -> None:
+        """Hold against a replica and a new version what somebody else will answer."""
+        if not relay.counted:
+            return
+        target.errors += 1
+        running = self.versions.get(relay.version or "")
+        course = self._judged(running) if running is not None else None
+        if course is not None and course.answered(0.0, good=False):
             self.look(0.0)
 
     def cut(self, relay: Relay, target: Target) -> None:

@@ -237,6 +237,7 @@ class Relay:
         )
         if endpoint is not None and again:
             self.tried.add(target.id)
+            endpoint.dropped(self, target)
             endpoint.place(self)
             return
         self._failed(ReplicaFailed(f"the replica went before it had answered: {reason}"), target)

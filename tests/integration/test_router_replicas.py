@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_aiinfra.routing.config import Sampling, Share
+from jupyter_aiinfra.routing.config import Rollout, Sampling, Share
 from tests.integration.router_client import (
     HEAD,
     body_of,
@@ -29,6 +29,9 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         yield one
 
 
+ONLY_ONE = (Share(version="1", weight=1),)
+
+
 # --- replicas that fail --------------------------------------------------------------------------
 
 
@@ -44,6 +47,22 @@ async def test_another_replica_is_asked(router: Router, tmp_path: Path) -> None:
         assert bad.heads
         errors = router.of("a").versions["1"].errors
         assert errors == 0
+
+
+async def test_a_new_version_that_drops_its_requests(router: Router, tmp_path: Path) -> None:
+    course = Rollout(id="r", from_="1", to="2", steps=(50, 100), least_requests=100)
+    told = {"rollout": course, "traffic": ONLY_ONE}
+    async with versions(router, tmp_path, echo, gone, **told) as (_, new), client(router) as one:
+
+        def decided() -> str:
+            found = router.of("a").rollout
+            return found.reason if found is not None and found.state == "rolled-back" else ""
+
+        while not decided():
+            # Others answer instead, and yet it is seen.
+            assert (await one.ask(HEAD + length(b"1")))[0] == 200
+        assert "were errors; 2 % may be" in decided()
+        assert len(new.heads) >= 3
 
 
 async def test_what_does_something_is_not_asked_twice(router: Router, tmp_path: Path) -> None:
@@ -205,9 +224,6 @@ async def test_who_waits_and_goes_is_forgotten(router: Router) -> None:
 
 
 # --- copies and samples --------------------------------------------------------------------------
-
-
-ONLY_ONE = (Share(version="1", weight=1),)
 
 
 async def test_a_shadow_gets_copies_and_delays_nobody(router: Router, tmp_path: Path) -> None:
