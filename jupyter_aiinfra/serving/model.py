@@ -204,7 +204,8 @@ def _warmed(predictor: Predictor, example: Batch | None, *, times: int) -> float
         try:
             answer = predictor.predict(batch)
         except Exception as error:
-            raise CannotServe(f"the model fails on its own example: {error!r}") from error
+            said = f"{type(error).__name__}: {error}"
+            raise CannotServe(f"the model fails on its own example: {said}") from error
         best = min(best, time.perf_counter() - begun)
         if rows_of(answer) != rows_of(batch):
             raise CannotServe(

@@ -26,7 +26,7 @@ def packed(of: Notebook, source: Any, **options: Any) -> Package:
         # Where local modules lie, and what git says of it, is asked of the notebook's folder.
         patch.chdir(of.root)
         patch.syspath_prepend(str(of.root))
-        return package(given, namespace=of.names, index=of.index, **{**told, **options})
+        return package(given, **{**told, "namespace": of.names, "index": of.index, **options})
 
 
 @contextlib.contextmanager

@@ -166,6 +166,19 @@ class TestFunctions:
         made = packed(notebook, "predict", example=np.ones((2, 1)))
         assert answer(made.folder, {"x": np.ones((1, 1))}) == {"output": [[10.0]]}
 
+    def test_the_cells_that_a_kernel_remembers(self, notebook: Notebook) -> None:
+        cells = [
+            "import numpy as np",
+            "class Scale:\n    by = 3",
+            "def predict(x): return x * Scale.by",
+        ]
+        for cell in cells:
+            notebook.run(cell, recorded=False)
+        notebook.names["In"] = ["", *cells]
+        made = packed(notebook, "predict", example=np.ones((1, 2)), index=None)
+        assert answer(made.folder, {"x": np.ones((1, 2))}) == {"output": [[3, 3]]}
+        assert "# In [2], line 1\nclass Scale" in (made.folder / "endpoint_code.py").read_text()
+
     def test_a_signature_that_is_said(self, notebook: Notebook) -> None:
         notebook.run("def predict(x): return x * 2")
         said = {"inputs": [{"name": "x", "dtype": "float32", "shape": [None]}]}

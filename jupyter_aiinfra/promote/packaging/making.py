@@ -99,7 +99,8 @@ def package(
     notebook
         The notebook that it comes from.
     namespace, index
-        The names of the notebook, and its cells; by default those of ``__main__``.
+        The names of the notebook, by default those of ``__main__``; and its cells, by default those
+        that the kernel remembers.
 
     Raises
     ------
@@ -190,9 +191,12 @@ class _Made:
         self._folder = folder
 
     def code(self, namespace: Mapping[str, Any], index: SourceIndex | None) -> Code:
-        return captured(
-            self._source, namespace, index=index or SourceIndex(), root=self._asked.root
-        )
+        if index is None:
+            index = SourceIndex()
+            # What a kernel has run so far, as pure Python; elsewhere there are no such cells.
+            for number, text in enumerate(namespace.get("In", ())):
+                index.record(str(text), number=number)
+        return captured(self._source, namespace, index=index, root=self._asked.root)
 
     def written(self, code: Code, *, module: bool) -> dict[str, Any]:
         folder = self._folder

@@ -24,7 +24,7 @@ from jupyter_aiinfra.promote.packaging.schema import Schema
 from jupyter_aiinfra.serving.model import CannotServe, mlflow_fields
 from jupyter_aiinfra.serving.schema import Field
 
-__all__ = ["is_model_uri", "mlflow_module", "package_model", "quiet", "tracking"]
+__all__ = ["is_model_uri", "mlflow_module", "package_model", "quiet", "tracking", "using"]
 
 _URI = re.compile(r"(runs|models):/(?!/)[^\s]+")
 _MODEL = "model"
@@ -53,6 +53,18 @@ def mlflow_module() -> Any:
 def tracking(uri: str | None) -> str:
     """Return the tracking URI to use: `uri`, or what MLflow itself has."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or str(mlflow_module().get_tracking_uri())
+
+
+@contextlib.contextmanager
+def using(uri: str) -> Iterator[None]:
+    """Have MLflow use the server `uri` while the block runs; then what it had before."""
+    mlflow = mlflow_module()
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 @contextlib.contextmanager
@@ -194,13 +206,11 @@ def _fetched(
     """Bring the model into `folder`; return it, with its registered version and its run."""
     mlflow = mlflow_module()
     server = tracking(tracking_uri)
-    client = mlflow.MlflowClient(
-        tracking_uri=server, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or server
-    )
+    client = mlflow.MlflowClient(tracking_uri=server)
     target = folder / _MODEL
     try:
         version, source = _version(client, uri)
-        with quiet():
+        with using(server), quiet():
             artifacts = mlflow.artifacts.download_artifacts(
                 artifact_uri=source, dst_path=str(folder / ".fetched"), tracking_uri=server
             )
@@ -226,9 +236,14 @@ def _version(client: Any, uri: str) -> tuple[tuple[str, str, str | None] | None,
         if not slash:
             return None, uri  # a logged model, by its id
         found = (
-            max(client.search_model_versions(f"name='{name}'"), key=lambda v: int(v.version))
-            if number == "latest"
-            else client.get_model_version(name, number)
+            _latest(client, name) if number == "latest" else client.get_model_version(name, number)
         )
     where = client.get_model_version_download_uri(found.name, found.version)
     return (found.name, str(found.version), found.run_id), where
+
+
+def _latest(client: Any, name: str) -> Any:
+    known = client.search_model_versions(f"name='{name}'")
+    if not known:
+        raise NotFound(f"models:/{name}/latest: the registry has no version of it")
+    return max(known, key=lambda version: int(version.version))

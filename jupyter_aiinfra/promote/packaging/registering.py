@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 
 from jupyter_aiinfra.errors import PoolError, UsageError
 from jupyter_aiinfra.promote.packaging.folders import ABOUT, Package, read_package
-from jupyter_aiinfra.promote.packaging.models import mlflow_module, quiet, tracking
+from jupyter_aiinfra.promote.packaging.models import mlflow_module, quiet, tracking, using
 from jupyter_aiinfra.serving.model import Manifest, read_manifest
 
 __all__ = ["register"]
@@ -45,7 +43,7 @@ def register(
     uri = tracking(tracking_uri)
     if package.manifest.get("registered"):
         return package
-    client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client = mlflow.MlflowClient(tracking_uri=uri)
     try:
         number = _known(client, package) or _logged(mlflow, client, package, uri)
         if alias:
@@ -65,19 +63,6 @@ def _known(client: Any, package: Package) -> str | None:
     return str(same[0].version) if same else None
 
 
-@contextlib.contextmanager
-def _server(mlflow: Any, uri: str) -> Iterator[None]:
-    """Have MLflow use `uri` for the block; what it had before is set again."""
-    before, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
-        mlflow.set_registry_uri(registry)
-
-
 def _logged(mlflow: Any, client: Any, package: Package, uri: str) -> str:
     manifest = read_manifest(package.folder)
     if package.manifest["kind"] == "mlflow":
@@ -92,23 +77,32 @@ def _logged(mlflow: Any, client: Any, package: Package, uri: str) -> str:
         found = client.create_model_version(package.name, source, run_id=run, tags=_tags(package))
         return str(found.version)
     requirements = [*package.manifest["requirements"], f"numpy=={np.__version__}"]
-    with _server(mlflow, uri), quiet():
-        mlflow.set_experiment(_EXPERIMENT)
-        with mlflow.start_run(run_name=package.name, nested=True):
-            logged = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(_CODE),
-                artifacts={"package": str(package.folder)},
-                signature=_signature(manifest),
-                input_example=_example(manifest),
-                pip_requirements=sorted(set(requirements)),
-                registered_model_name=package.name,
-                metadata={"digest": package.digest},
-            )
+    experiment = _experiment(client)
+    with (
+        using(uri),
+        quiet(),
+        mlflow.start_run(experiment_id=experiment, run_name=package.name, nested=True),
+    ):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(_CODE),
+            artifacts={"package": str(package.folder)},
+            signature=_signature(manifest),
+            input_example=_example(manifest),
+            pip_requirements=sorted(set(requirements)),
+            registered_model_name=package.name,
+            metadata={"digest": package.digest},
+        )
     number = str(logged.registered_model_version)
     for key, value in _tags(package).items():
         client.set_model_version_tag(package.name, number, key, value)
     return number
+
+
+def _experiment(client: Any) -> str:
+    # The notebook's own choice of an experiment stays what it is.
+    known = client.get_experiment_by_name(_EXPERIMENT)
+    return str(known.experiment_id if known else client.create_experiment(_EXPERIMENT))
 
 
 def _named(mlflow: Any, client: Any, name: str) -> None:
@@ -159,10 +153,9 @@ def _signature(manifest: Manifest) -> Any:
 
 
 def _example(manifest: Manifest) -> Any:
-    if manifest.example is None:
+    # Of what has no types MLflow makes something else; calls.jsonl, which travels, has it as it is.
+    if manifest.example is None or not manifest.inputs:
         return None
-    if not manifest.inputs:
-        return manifest.example
     kinds = {f.name: np.dtype("O" if f.dtype == "string" else f.dtype) for f in manifest.inputs}
     if len(kinds) == 1:
         return np.asarray(manifest.example, next(iter(kinds.values())))
