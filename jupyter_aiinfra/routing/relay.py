@@ -51,6 +51,7 @@ class Relay:
     """
 
     __slots__ = (
+        "_gathers",
         "_held_until",
         "_line",
         "_lost",
@@ -126,6 +127,7 @@ class Relay:
         self.mirror: str | None = None
         self._out: list[bytes] = []
         self._line = b""
+        self._gathers = False
         self._lost = 0
         self._stage = _READING
         self.begun = self._since = time.monotonic()
@@ -257,18 +259,22 @@ class Relay:
         if target is None:
             raise AssertionError("nobody was asked")
         target.in_flight -= 1
+        if not self.in_answer:
+            self._out.clear()
+            if self.answer is not None:
+                self.answer = bytearray()
         return target
 
     # --- its answer --------------------------------------------------------------------------
 
     def head(self, status: int, lines: bytes, length: int | None) -> None:
         """Take the head of the answer."""
-        self.in_answer = True
-        self._stage = _ANSWERING
         self.status = status
-        target, endpoint = self.target, self.endpoint
-        if target is not None and endpoint is not None and self.counted:
-            endpoint.answered(self, target, status, time.monotonic() - self._since)
+        self._until = float("inf")
+        # A small answer is handed on when all of it is there: one that is lost was never begun.
+        self._gathers = length is not None and length <= EARLY_BYTES
+        if not self._gathers:
+            self._answered()
         if self.answer is not None:
             self.answer_lines = lines
         if length is not None:
@@ -287,6 +293,14 @@ class Relay:
         ending = b"\r\n" if self.persistent else b"connection: close\r\n\r\n"
         self._out += (status_line(status), lines, framing, self._line, self.extra, ending)
 
+    def _answered(self) -> None:
+        """Begin to answer the client: from here on there is no other answer."""
+        self.in_answer = True
+        self._stage = _ANSWERING
+        target, endpoint = self.target, self.endpoint
+        if target is not None and endpoint is not None and self.counted:
+            endpoint.answered(self, target, self.status, time.monotonic() - self._since)
+
     def part(self, data: bytes) -> None:
         """Take a part of its body."""
         if self.answer is not None:
@@ -298,7 +312,7 @@ class Relay:
 
     def flush(self) -> None:
         """Hand to the client what came at once."""
-        if self._out:
+        if self._out and not self._gathers:
             self.front.write(b"".join(self._out))
             self._out.clear()
             if self._until < float("inf"):
@@ -306,6 +320,10 @@ class Relay:
 
     def ended(self, back: Back, *, reusable: bool) -> None:
         """Finish the answer."""
+        if self._gathers:
+            self._gathers = False
+            self._answered()
+            self.flush()
         target = self._let_go()
         target.worked()
         if reusable:

@@ -24,7 +24,7 @@ from jupyter_aiinfra.routing.config import Config, Endpoint, Replica, Share, Ver
 from jupyter_aiinfra.routing.files import Places, write_config
 from jupyter_aiinfra.routing.status import EndpointStatus, Status, parse_status
 
-__all__ = ["Load", "Router", "Scripted", "answer", "endpoint", "until"]
+__all__ = ["Handler", "Load", "Router", "Scripted", "answer", "endpoint", "until"]
 
 BODY = b'{"inputs": [[1, 2]]}'
 
@@ -178,7 +178,7 @@ def answer(body: bytes = b"{}", *, status: int = 200, lines: str = "") -> bytes:
     return f"HTTP/1.1 {status} X\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-_Handler = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Handler = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Scripted:
@@ -190,7 +190,7 @@ class Scripted:
         Gets the head, and what to read from and to write to.
     """
 
-    def __init__(self, path: Path, handler: _Handler) -> None:
+    def __init__(self, path: Path, handler: Handler) -> None:
         self.address = f"unix:{path}"
         self.heads: list[bytes] = []
         self.ready = True

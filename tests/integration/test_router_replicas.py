@@ -20,7 +20,7 @@ from tests.integration.router_client import (
     routed,
     versions,
 )
-from tests.integration.router_home import Router, Scripted, answer, endpoint, until
+from tests.integration.router_home import Handler, Router, Scripted, answer, endpoint, until
 
 
 @pytest.fixture(scope="module")
@@ -78,18 +78,32 @@ async def test_what_does_something_is_not_asked_twice(router: Router, tmp_path: 
             assert (await one.answer())[0] == 200
 
 
-async def test_an_answer_that_ends_in_the_middle(router: Router, tmp_path: Path) -> None:
-    async def half(_: bytes, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+def half(size: int) -> Handler:
+    """Return what begins an answer of `size` bytes, and does not end it."""
+
+    async def begin(_: bytes, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\nhalf" % size)
         await writer.drain()
         writer.close()
 
-    async with routed(router, tmp_path, half), client(router) as one:
+    return begin
+
+
+async def test_a_small_answer_that_ends_in_the_middle(router: Router, tmp_path: Path) -> None:
+    async with routed(router, tmp_path, half(10), echo) as (bad, _), client(router) as one:
+        for _number in range(4):
+            # Nobody has seen anything of it: another one answers.
+            assert await one.ask(HEAD + length(b"1")) == (200, b"1")
+        assert bad.heads
+
+
+async def test_an_answer_that_ends_in_the_middle(router: Router, tmp_path: Path) -> None:
+    async with routed(router, tmp_path, half(100_000)), client(router) as one:
         one.writer.write(HEAD + length(b"1"))
         await one.head()
         # Nobody takes it for the whole.
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await one.reader.readexactly(10)
+            await one.reader.readexactly(100_000)
         told = router.of("a").versions["1"]
         assert (told.requests, told.errors) == (1, 1)
 
