@@ -279,8 +279,9 @@ class Load:
                 continue
             try:
                 while not self._stop.is_set():
-                    await self._ask(reader, writer)
-            except (OSError, asyncio.IncompleteReadError):
+                    # Longer than anything here takes: such a client has given up.
+                    await asyncio.wait_for(self._ask(reader, writer), 25)
+            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
                 self.lost += 1
             finally:
                 writer.close()

@@ -95,7 +95,7 @@ def test_the_router_is_killed(tmp_path: Path) -> None:
             router.kill()
             router.start()
             seen = load.good
-            until(lambda: load.good > seen + 500)
+            until(lambda: load.good > seen + 500, seconds=80)
         # What was on its way through it, of each connection one, and one that its socket still took
         # while the process ended. Who came when it was there again was answered, though it had to
         # find its replica first.
