@@ -47,7 +47,17 @@ from jupyter_aiinfra.errors import AiInfraError, UsageError
 from jupyter_aiinfra.logview import ByteRedactor
 from jupyter_aiinfra.model import to_wire
 
-__all__ = ["endpoint", "keys"]
+__all__ = [
+    "DEPLOYING",
+    "DETACH",
+    "UPDATING",
+    "WAIT",
+    "deploy_folder",
+    "endpoint",
+    "keys",
+    "options_of",
+    "update_folder",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -55,7 +65,7 @@ T = TypeVar("T")
 _WAIT_SECONDS: Final = 600.0
 _SECONDS = seconds_of_option
 _NAME = click.argument("name", metavar="ENDPOINT", shell_complete=complete_endpoint)
-_TIMEOUT = click.option(
+WAIT = click.option(
     "--wait",
     "wait_seconds",
     metavar="TIME",
@@ -63,7 +73,7 @@ _TIMEOUT = click.option(
     callback=_SECONDS("--wait"),
     help="how long at most until it is as it is wanted (10m)",
 )
-_DETACH = click.option("--detach", is_flag=True, help="do not wait; others go on with it")
+DETACH = click.option("--detach", is_flag=True, help="do not wait; others go on with it")
 
 
 @click.group(cls=Verbs, default="list", context_settings=SETTINGS)
@@ -96,6 +106,7 @@ _VERSION: Final[Sequence[Any]] = (
     click.option("--secret", "secrets", multiple=True, metavar="NAME", help="a secret it needs"),
     click.option("--drain", metavar="TIME", callback=_SECONDS("--drain"), help="to end in (30s)"),
     click.option("--note", default="", help="what this version is about"),
+    click.option("--no-replay", is_flag=True, help="whatever it answers to recorded calls"),
 )
 _ROUTER: Final[Sequence[Any]] = (
     click.option("--timeout", metavar="TIME", callback=_SECONDS("--timeout"), help="30s"),
@@ -120,15 +131,20 @@ _CHANGE: Final[Sequence[Any]] = (
     click.option("--shadow", is_flag=True, help="it gets copies; nobody gets its answers"),
     click.option("--header", metavar="NAME=VALUE", help="only requests that carry it"),
     click.option("--step", metavar="TIME", callback=_SECONDS("--step"), help="a step lasts (1m)"),
-    click.option("--least-requests", type=click.IntRange(1), help="seen in each step (50)"),
+    click.option("--least-requests", type=click.IntRange(0), help="seen in each step (50)"),
     click.option("--max-errors", type=click.FloatRange(0, 1), default=0.02, show_default=True),
     click.option("--max-p95", type=float, default=200.0, show_default=True, metavar="MS"),
     click.option("--min-agreement", type=click.FloatRange(0, 1), help="with the version before"),
     click.option("--no-gates", is_flag=True, help="whatever it answers"),
+    click.option("--through", is_flag=True, help="wait until a canary is promoted or rolled back"),
 )
+DEPLOYING: Final[Sequence[Any]] = (*_SCALING, *_VERSION, *_ROUTER)
+UPDATING: Final[Sequence[Any]] = (*_CHANGE, *_VERSION)
 
 
-def _with(*groups: Sequence[Any]) -> Callable[[F], F]:
+def options_of(*groups: Sequence[Any]) -> Callable[[F], F]:
+    """Return what gives a command all of these options."""
+
     def decorated(command: F) -> F:
         for option in reversed([each for group in groups for each in group]):
             command = option(command)
@@ -201,6 +217,7 @@ def _asked(given: Mapping[str, Any], old: ReplicaOptions) -> Asked:
         least_requests=given["least_requests"],
         gates=gates,
         header=_header(given["header"]),
+        replay=not given["no_replay"],
         note=given["note"],
     )
 
@@ -294,9 +311,9 @@ def _list(context: Context, *, removed: bool) -> None:
 @click.option("--name", help="what it is called, in its URL too (as endpoint.json says)")
 @click.option("--pool", required=True, shell_complete=complete_pool, help="where it runs")
 @click.option("--replicas", type=click.IntRange(1), help="how many; same as --min and --max")
-@_with(_SCALING, _VERSION, _ROUTER)
-@_DETACH
-@_TIMEOUT
+@options_of(DEPLOYING)
+@DETACH
+@WAIT
 @TAKES_CONTEXT
 def _deploy(
     context: Context,
@@ -317,7 +334,30 @@ def _deploy(
       endpoint deploy digits/ --pool lab --replicas 2
       endpoint deploy digits/ --name digits --pool lab --min 0 --max 4 --idle 10m
     """  # noqa: D301 - click keeps the lines below its \b
-    engine = context.session.engine
+    deploy_folder(
+        context,
+        folder,
+        name=check_endpoint_name(name) if name else _own_name(folder),
+        pool=pool,
+        replicas=replicas,
+        detach=detach,
+        wait_seconds=wait_seconds,
+        given=given,
+    )
+
+
+def deploy_folder(
+    context: Context,
+    folder: Path,
+    *,
+    name: str,
+    pool: str,
+    replicas: int | None,
+    detach: bool,
+    wait_seconds: float | None,
+    given: Mapping[str, Any],
+) -> None:
+    """Deploy what is in a folder, as the options of :data:`DEPLOYING` say, and show it."""
     if replicas is not None and (given["least"] is not None or given["most"] is not None):
         raise UsageError("--replicas says --min and --max", hint="choose one", option="replicas")
     scaling = _scaling(given)
@@ -328,10 +368,11 @@ def _deploy(
     asked = Asked(
         options=_replica_options(given, ReplicaOptions()),
         environment=given["environment"],
+        replay=not given["no_replay"],
         note=given["note"],
     )
-    work = engine.endpoints.deploy(
-        check_endpoint_name(name) if name else _own_name(folder),
+    work = context.session.engine.endpoints.deploy(
+        name,
         folder,
         pool=pool,
         options=EndpointOptions(**_router_options(given)),
@@ -339,6 +380,26 @@ def _deploy(
         asked=asked,
     )
     _done(context, work, detach=detach, wait_seconds=wait_seconds)
+
+
+def update_folder(
+    context: Context,
+    name: str,
+    folder: Path | None,
+    *,
+    pool: str | None,
+    through: bool,
+    detach: bool,
+    wait_seconds: float | None,
+    given: Mapping[str, Any],
+) -> None:
+    """Have an endpoint serve another version, as the options of :data:`UPDATING` say; show it."""
+    engine = context.session.engine
+    whole = engine.store.whole_endpoint(engine.store.get_endpoint(name).id)
+    old = whole.version(whole.endpoint.main or whole.endpoint.newest)
+    asked = replace(_asked(given, old.options), pool=pool)
+    work = engine.endpoints.update(name, folder, asked)
+    _done(context, work, detach=detach, wait_seconds=wait_seconds, through=through)
 
 
 def _own_name(folder: Path) -> str:
@@ -351,10 +412,9 @@ def _own_name(folder: Path) -> str:
 @_NAME
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--pool", shell_complete=complete_pool, help="where it runs (as before)")
-@_with(_CHANGE, _VERSION)
-@click.option("--through", is_flag=True, help="wait until a canary is promoted or rolled back")
-@_DETACH
-@_TIMEOUT
+@options_of(UPDATING)
+@DETACH
+@WAIT
 @TAKES_CONTEXT
 def _update(
     context: Context,
@@ -378,12 +438,16 @@ def _update(
       endpoint update digits better/ --shadow           only copies, to compare
       endpoint update digits --workers 4                the same model, otherwise
     """  # noqa: D301 - click keeps the lines below its \b
-    engine = context.session.engine
-    whole = engine.store.whole_endpoint(engine.store.get_endpoint(name).id)
-    old = whole.version(whole.endpoint.main or whole.endpoint.newest)
-    asked = replace(_asked(given, old.options), pool=pool)
-    work = engine.endpoints.update(name, folder, asked)
-    _done(context, work, detach=detach, wait_seconds=wait_seconds, through=through)
+    update_folder(
+        context,
+        name,
+        folder,
+        pool=pool,
+        through=through,
+        detach=detach,
+        wait_seconds=wait_seconds,
+        given=given,
+    )
 
 
 @endpoint.command("show")
@@ -413,8 +477,8 @@ def _promote(context: Context, name: str) -> None:
 @_NAME
 @click.option("--to", type=click.IntRange(1), help="a version (what was served before)")
 @click.option("--because", default="", metavar="TEXT", help="why, for others")
-@_DETACH
-@_TIMEOUT
+@DETACH
+@WAIT
 @TAKES_CONTEXT
 def _rollback(
     context: Context,
@@ -455,9 +519,9 @@ def _traffic(context: Context, name: str, shares: Sequence[str]) -> None:
 
 @endpoint.command("scale")
 @_NAME
-@_with(_SCALING)
-@_DETACH
-@_TIMEOUT
+@options_of(_SCALING)
+@DETACH
+@WAIT
 @TAKES_CONTEXT
 def _scale(
     context: Context, /, name: str, *, detach: bool, wait_seconds: float | None, **given: Any
@@ -476,7 +540,7 @@ def _scale(
 
 @endpoint.command("configure")
 @_NAME
-@_with(_ROUTER)
+@options_of(_ROUTER)
 @TAKES_CONTEXT
 def _configure(context: Context, /, name: str, **given: Any) -> None:
     """Change limits, whose pages may call it, and what is kept of requests."""
@@ -487,8 +551,8 @@ def _configure(context: Context, /, name: str, **given: Any) -> None:
 
 @endpoint.command("remove")
 @_NAME
-@_DETACH
-@_TIMEOUT
+@DETACH
+@WAIT
 @TAKES_CONTEXT
 def _remove(context: Context, name: str, *, detach: bool, wait_seconds: float | None) -> None:
     """Serve it no more; endpoint restore puts it back."""
@@ -508,8 +572,8 @@ def _remove(context: Context, name: str, *, detach: bool, wait_seconds: float | 
 
 @endpoint.command("restore")
 @_NAME
-@_DETACH
-@_TIMEOUT
+@DETACH
+@WAIT
 @TAKES_CONTEXT
 def _restore(context: Context, name: str, *, detach: bool, wait_seconds: float | None) -> None:
     """Serve once more what was removed."""

@@ -49,6 +49,8 @@ __all__ = ["CANARY_STEPS", "Asked", "EndpointView", "Endpoints", "How", "steps_o
 CANARY_STEPS: Final = (5.0, 25.0, 50.0, 100.0)
 
 _ALL: Final = 100.0
+_CALLS: Final = "calls.jsonl"
+_HERE: Final = "127.0.0.1"
 _MOST_REPLICAS: Final = 256
 _POLL_SECONDS: Final = 0.2
 
@@ -63,6 +65,8 @@ class Asked:
     ----------
     steps
         Of a canary: percentages.
+    replay
+        Whether calls that were recorded with a package have to be answered as they were.
     """
 
     pool: str | None = None
@@ -74,6 +78,7 @@ class Asked:
     least_requests: int | None = None
     gates: Gates = field(default_factory=Gates)
     header: Mapping[str, str] | None = None
+    replay: bool = True
     note: str = ""
     by: str | None = None
 
@@ -253,7 +258,7 @@ class Endpoints:
         asked = asked or Asked()
         check_endpoint_name(name)
         scaling = _checked(scaling or Scaling())
-        package = await self._packed(folder)
+        package = await self._packed(folder, pool, replay=asked.replay)
         endpoint_id = new_endpoint_id()
         by = asked.by or getpass.getuser()
         now = self._clock()
@@ -295,9 +300,11 @@ class Endpoints:
         """
         base = self._store.whole_endpoint(self._ours(name).id)
         old = base.version(_main(base.endpoint))
-        package = old.package if folder is None else await self._packed(folder)
-        own = await self._options(asked, folder or Path.cwd(), old.options)
         pool = old.pool if asked.pool is None else self._serving_pool(asked.pool)
+        package = old.package
+        if folder is not None:
+            package = await self._packed(folder, pool, replay=asked.replay)
+        own = await self._options(asked, folder or Path.cwd(), old.options)
         while True:
             whole = self._store.whole_endpoint(base.endpoint.id)
             endpoint = whole.endpoint
@@ -357,13 +364,29 @@ class Endpoints:
             )
         }
 
-    async def _packed(self, folder: Path) -> Package:
+    async def _packed(self, folder: Path, pool: str, *, replay: bool) -> Package:
+        if replay:
+            await self._replayed(folder, pool)
+
         def read() -> Package:
             package, bundle = read_package(folder)
             keep(bundle, blobs=self._settings.blobs)
             return package
 
         return await asyncio.to_thread(read)
+
+    async def _replayed(self, folder: Path, pool: str) -> None:
+        """Refuse a package that does not answer its recorded calls as they were answered."""
+        if not (folder / _CALLS).is_file():
+            return
+        from jupyter_aiinfra.promote.packaging import replay_in  # noqa: PLC0415 - brings numpy
+
+        nodes = await self._pool(pool).nodes()
+        # Of another machine the Python is not here: ours has to do.
+        own = [each.python for each in nodes if each.address == _HERE and each.python is not None]
+        found = await replay_in(folder, python=own[0].executable if own else None)
+        if not found.ok:
+            raise UsageError(found.text, hint="--no-replay deploys it all the same")
 
     async def _options(self, asked: Asked, folder: Path, old: ReplicaOptions) -> ReplicaOptions:
         own = asked.options or old
@@ -734,7 +757,8 @@ class Endpoints:
                 return view
             if time.monotonic() >= deadline:
                 raise Unreachable(
-                    f"endpoint {view.endpoint.name} is {view.state} after {seconds:g} s",
+                    f"endpoint {view.endpoint.name} is {view.state} after {seconds:g} s"
+                    + (f": {view.problem}" if view.problem else ""),
                     hint=f"endpoint show {view.endpoint.name} tells; it is gone on with",
                 )
             await asyncio.sleep(min(max(pause, 0.05), _POLL_SECONDS))

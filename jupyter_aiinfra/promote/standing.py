@@ -28,7 +28,6 @@ __all__ = ["GIVEN_UP", "Change", "decide", "is_up"]
 GIVEN_UP: Final = 3
 """So many replicas of a version that never answered end in a row, and it is given up."""
 
-_QUIET_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _HERE: Final = (ReplicaState.DUE, ReplicaState.SERVING)
@@ -228,14 +227,6 @@ class _Decision:
             self._promoted(told.reason)
         elif told.state == "rolled-back":
             self._rolled_back(told.reason)
-        elif rollout.kind != "canary" and self._nobody_asks(rollout):
-            # What is seen of no request proves nothing, but there is nobody to be harmed either.
-            self._promoted("nobody asked meanwhile")
-
-    def _nobody_asks(self, rollout: Rollout) -> bool:
-        last = None if self._status is None else self._status.last_request
-        quiet = len(rollout.steps) * rollout.step_seconds + _QUIET_SECONDS
-        return self._now - max(last or 0.0, rollout.asked_at) >= quiet
 
     def _promoted(self, reason: str) -> None:
         endpoint = self._endpoint
