@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ def read_package(folder: Path | str) -> Package:
     """
     place = Path(folder)
     try:
-        about = msgspec.json.decode((place / ABOUT).read_bytes(), type=dict[str, Any])
+        about = json.loads((place / ABOUT).read_bytes())
         return Package(
             folder=place,
             name=about["name"],
@@ -69,8 +70,8 @@ def read_package(folder: Path | str) -> Package:
             f"{place} holds no package: {error.strerror} ({error.filename})",
             hint="make one with package()",
         ) from None
-    except (msgspec.MsgspecError, KeyError) as error:
-        raise UsageError(f"{place} holds no package: {ABOUT} lacks {error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{place} holds no package: {ABOUT}: {error!r}") from None
 
 
 def write_package(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ def tolerance(schema: Schema) -> tuple[float, float]:
 
 def _json(value: Any) -> Any:
     try:
-        return msgspec.json.decode(msgspec.json.encode(value, enc_hook=plain))
+        return json.loads(msgspec.json.encode(value, enc_hook=plain))
     except (TypeError, NotImplementedError, msgspec.MsgspecError) as error:
         raise UsageError(
             f"it returned what no answer can hold: {error}",

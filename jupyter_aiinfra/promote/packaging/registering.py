@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 
 from jupyter_aiinfra.errors import PoolError, UsageError
+from jupyter_aiinfra.model import from_json
 from jupyter_aiinfra.promote.packaging.folders import ABOUT, Package, read_package
 from jupyter_aiinfra.promote.packaging.models import mlflow_module, quiet, tracking, using
-from jupyter_aiinfra.serving.model import Manifest, read_manifest
+from jupyter_aiinfra.serving.model import MANIFEST, Manifest
 
 __all__ = ["register"]
 
@@ -64,7 +65,7 @@ def _known(client: Any, package: Package) -> str | None:
 
 
 def _logged(mlflow: Any, client: Any, package: Package, uri: str) -> str:
-    manifest = read_manifest(package.folder)
+    manifest = from_json((package.folder / MANIFEST).read_bytes(), Manifest)
     if package.manifest["kind"] == "mlflow":
         source = package.manifest["source"]
         run = (package.manifest["lineage"]["run"] or {}).get("id")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.model import from_wire
 from jupyter_aiinfra.promote.packaging.calls import Call
 from jupyter_aiinfra.serving.schema import Field
 
@@ -84,7 +85,7 @@ def declared(signature: Any, schema: Schema) -> Schema:
         )
     for side, told in signature.items():
         try:
-            fields = msgspec.convert(told, tuple[Field, ...])
+            fields = from_wire(told, tuple[Field, ...])
         except (msgspec.ValidationError, ValueError) as error:
             raise UsageError(f"signature {side}: {error}") from None
         if side == "inputs":
