@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from jupyter_aiinfra.commands.endpointverbs import (
 )
 from jupyter_aiinfra.commands.group import TAKES_CONTEXT, complete_pool
 from jupyter_aiinfra.endpoint import check_endpoint_name
-from jupyter_aiinfra.errors import NotFound, UsageError
+from jupyter_aiinfra.errors import AiInfraError, NotFound, UsageError
 
 __all__ = ["promote_endpoint"]
 
@@ -99,17 +100,35 @@ def promote_endpoint(
             wait_seconds=wait_seconds,
             given=given,
         )
+    else:
+        deploy_folder(
+            context,
+            folder,
+            name=name,
+            pool=pool or "",
+            replicas=replicas,
+            detach=detach,
+            wait_seconds=wait_seconds,
+            given=given,
+        )
+    _register(context, folder)
+
+
+def _register(context: Context, folder: Path) -> None:
+    """Put the package into MLflow's registry, where there is one; it has passed its gate."""
+    settings = context.session.settings
+    uri = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None or not (folder / "package.json").is_file():
         return
-    deploy_folder(
-        context,
-        folder,
-        name=name,
-        pool=pool or "",
-        replicas=replicas,
-        detach=detach,
-        wait_seconds=wait_seconds,
-        given=given,
-    )
+    from jupyter_aiinfra.promote.packaging import read_package, register  # noqa: PLC0415
+
+    try:
+        made = register(read_package(folder), tracking_uri=uri)
+    except AiInfraError as error:
+        # What is deployed does not hang on a registry.
+        context.surface.text(f"not registered: {error.message}")
+        return
+    context.surface.text(f"registered as {made.manifest['registered']}")
 
 
 def _folder(
