@@ -37,7 +37,9 @@ _OPTIONS = (*DEPLOYING, *(each for each in UPDATING if each not in DEPLOYING))
     "--pool", shell_complete=complete_pool, help="where it runs; as before, for a new one"
 )
 @click.option("--replicas", type=click.IntRange(1), help="how many, of one that is new")
-@click.option("--example", metavar="JSON", help="the argument of one call; a list of several")
+@click.option(
+    "--example", metavar="JSON", help="the argument of one call; in a notebook also a name"
+)
 @click.option("--one-at-a-time", is_flag=True, help="a call takes one example, not many")
 @click.option("--data", "lineage", multiple=True, metavar="PATH", help="what it was made from")
 @options_of(_OPTIONS)
@@ -148,10 +150,7 @@ def _folder(
 
     values: dict[str, Any] = {}
     if example is not None:
-        try:
-            values["example"] = _argument(json.loads(example))
-        except ValueError as error:
-            raise UsageError(f"--example is no JSON: {error}", option="example") from None
+        values["example"] = _example(example)
     found = _found(source, path)
     made = package(
         found,
@@ -163,6 +162,19 @@ def _folder(
         **values,
     )
     return made.folder
+
+
+def _example(text: str) -> Any:
+    """Return what ``--example`` says: JSON, or a name of the notebook."""
+    names = vars(sys.modules["__main__"])
+    if "get_ipython" in names and text.isidentifier() and text in names:
+        return names[text]
+    try:
+        return _argument(json.loads(text))
+    except ValueError as error:
+        raise UsageError(
+            f"--example is no JSON, and no name of the notebook: {error}", option="example"
+        ) from None
 
 
 def _argument(told: Any) -> Any:

@@ -257,6 +257,12 @@ class TestModules:
         found = answer(made.folder, {"x": given.numpy()})["output"]
         np.testing.assert_allclose(found, calls(made.folder)[0]["outputs"], atol=1e-4)
 
+    def test_an_array_is_given_as_a_tensor(self, notebook: Notebook) -> None:
+        notebook.run("import torch\nnet = torch.nn.Linear(2, 1)")
+        made = packed(notebook, "net", example=[[1.0, 2.0]])
+        other = packed(notebook, "net", example={"input": np.ones((1, 2), np.float32)})
+        assert endpoint(made.folder)["inputs"] == endpoint(other.folder)["inputs"]
+
     def test_shared_parameters_stay_shared(self, notebook: Notebook) -> None:
         notebook.run(
             "import torch\nfrom torch import nn\nnet = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))\nnet[1].weight = net[0].weight"

@@ -320,6 +320,9 @@ def _check_source(source: Any, *, module: bool) -> None:
 
 def _called(source: Any, example: Any) -> Call:
     args, kwargs = arguments(source, example)
+    if _is_module(source):
+        args = tuple(_tensor(each) for each in args)
+        kwargs = {name: _tensor(each) for name, each in kwargs.items()}
     bound(source, Call(args=args, kwargs=kwargs))
     try:
         return called(source, args, kwargs)
@@ -328,6 +331,14 @@ def _called(source: Any, example: Any) -> Call:
             f"{_described(source)} fails on its own example: {type(error).__name__}: {error}",
             hint="a tuple is its arguments by position: example=(x,)",
         ) from error
+
+
+def _tensor(value: Any) -> Any:
+    """Return an array or a list as the tensor that a module is given when it is served."""
+    torch: Any = sys.modules["torch"]
+    if isinstance(value, list):
+        value = np.asarray(value, np.float32)
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 def _with_calls(calls: Sequence[Call]) -> Sequence[Call]:
