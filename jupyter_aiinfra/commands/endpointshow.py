@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from jupyter_aiinfra.endpoint import EndpointKey, EndpointVersion, Replica
-from jupyter_aiinfra.engine.endpoints import EndpointView
+from jupyter_aiinfra.engine.endpointviews import EndpointView
 from jupyter_aiinfra.model import Event, to_wire
 from jupyter_aiinfra.promote.scaling import p95_of
 from jupyter_aiinfra.routing.status import VersionStatus

@@ -42,7 +42,7 @@ from jupyter_aiinfra.endpoint import (
     Scaling,
     check_endpoint_name,
 )
-from jupyter_aiinfra.engine.endpoints import Asked, EndpointView
+from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView
 from jupyter_aiinfra.errors import AiInfraError, UsageError
 from jupyter_aiinfra.logview import ByteRedactor
 from jupyter_aiinfra.model import to_wire

@@ -107,12 +107,23 @@ class Keeping:
             await self._router.dismiss()
             return _REST_SECONDS
         if any(whole.endpoint.removed_at is None for whole in wholes):
-            await self._router.ensure()
+            await self._routed()
         status = await self._router.status()
         for whole in wholes:
             await self._kept(whole, status)
         await self._router.publish()
         return self._pause(self._store.standing_endpoints(self._router.key), status)
+
+    async def _routed(self) -> None:
+        """Have the router run; where it cannot be, replicas are kept all the same."""
+        try:
+            await self._router.ensure()
+        except StoreError:
+            raise
+        except AiInfraError as error:
+            self.problems[self._router.key] = error.message
+        else:
+            self.problems.pop(self._router.key, None)
 
     async def settled(self) -> None:
         """Wait until what this process launches and ends just now is launched and ended."""

@@ -13,7 +13,7 @@ from tornado import web
 
 from jupyter_aiinfra.endpoint import ReplicaOptions
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.engine.endpoints import Asked, EndpointView
+from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView
 from jupyter_aiinfra.errors import NotFound, UsageError
 from jupyter_aiinfra.promote.endpointjob import read_package
 from jupyter_aiinfra.server import queries

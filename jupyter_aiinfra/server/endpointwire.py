@@ -18,7 +18,7 @@ from jupyter_aiinfra.endpoint import (
     Share,
     VersionState,
 )
-from jupyter_aiinfra.engine.endpoints import EndpointView
+from jupyter_aiinfra.engine.endpointviews import EndpointView
 from jupyter_aiinfra.model import Event, to_wire
 from jupyter_aiinfra.promote.scaling import p95_of
 from jupyter_aiinfra.routing.status import VersionStatus

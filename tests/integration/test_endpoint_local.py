@@ -14,7 +14,7 @@ import pytest
 
 from jupyter_aiinfra.endpoint import Gates, ReplicaOptions, ReplicaState, Scaling, VersionState
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.engine.endpoints import Asked
+from jupyter_aiinfra.engine.endpointviews import Asked
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.model import JobState
 from tests.support.endpoints import Callers, engine_at, model, until

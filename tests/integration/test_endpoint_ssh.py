@@ -15,7 +15,7 @@ import pytest
 
 from jupyter_aiinfra.endpoint import ReplicaOptions
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.engine.endpoints import Asked
+from jupyter_aiinfra.engine.endpointviews import Asked
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.store import open_store
 from tests.support.endpoints import ending, model, until

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.engine.endpoints import EndpointView
+from jupyter_aiinfra.engine.endpointviews import EndpointView
 from jupyter_aiinfra.errors import Unreachable
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import open_store

@@ -17,7 +17,8 @@ from jupyter_aiinfra.commands.terminal import JsonSurface
 from jupyter_aiinfra.commands.tree import invoke
 from jupyter_aiinfra.endpoint import VersionState
 from jupyter_aiinfra.engine.asking import near_path
-from jupyter_aiinfra.engine.endpoints import CANARY_STEPS, Asked, Endpoints, steps_of
+from jupyter_aiinfra.engine.endpoints import Endpoints
+from jupyter_aiinfra.engine.endpointviews import CANARY_STEPS, Asked, steps_of
 from jupyter_aiinfra.errors import Conflict, NotFound, Unreachable, UsageError
 from jupyter_aiinfra.model import PoolRecord
 from jupyter_aiinfra.settings import Settings
@@ -47,9 +48,12 @@ def endpoints(session: Session, monkeypatch: pytest.MonkeyPatch) -> Endpoints:
 def run(session: Session, group: Any, *words: str) -> Any:
     """Run a line, and return the value that a program is given."""
     said: list[Any] = []
-    surface = JsonSurface(session)
-    surface.value = said.append  # type: ignore[method-assign]
-    context = Context(session=session, surface=surface)
+
+    class Kept(JsonSurface):
+        def value(self, value: Any) -> None:
+            said.append(value)
+
+    context = Context(session=session, surface=Kept(session))
     invoke(group, list(words), name=group.name, context=context)
     return said[-1] if said else None
 
@@ -166,7 +170,7 @@ def test_a_name_of_the_notebook_is_packaged_with_its_example(
 
     monkeypatch.setattr("jupyter_aiinfra.promote.packaging.package", package)
     main = SimpleNamespace(get_ipython=None, predict=len)
-    monkeypatch.setitem(sys.modules, "__main__", main)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "__main__", main)
     line = ("--name", "adder", "--pool", "here", "--example", "[[0, 0.5]]", "--detach")
     run(session, promote, "endpoint", "predict", *line, "--one-at-a-time")
     assert given["source"] is len
