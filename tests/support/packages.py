@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from jupyter_aiinfra.promote.packaging import Package, package
+from jupyter_aiinfra.promote.packaging import Package, making, package
 from jupyter_aiinfra.serving.model import Served, load_model
 from tests.support.notebook import Notebook
 
 __all__ = ["loaded", "packed"]
 
 
-def packed(of: Notebook, source: Any, **options: Any) -> Package:
+def packed(of: Notebook, source: Any, *, lock: bool = False, **options: Any) -> Package:
     """Package `source`, a name in `of` or a thing, into a folder beside it."""
     name = source if isinstance(source, str) else "thing"
     given = of.names.get(source, source) if isinstance(source, str) else source
@@ -26,6 +26,9 @@ def packed(of: Notebook, source: Any, **options: Any) -> Package:
         # Where local modules lie, and what git says of it, is asked of the notebook's folder.
         patch.chdir(of.root)
         patch.syspath_prepend(str(of.root))
+        if not lock:
+            # To list all that is installed takes longer than all the rest.
+            patch.setattr(making, "environment_lock", str)
         return package(given, **{**told, "namespace": of.names, "index": of.index, **options})
 
 

@@ -424,7 +424,7 @@ def test_lineage_names_data_and_environment(notebook: Notebook) -> None:
     (notebook.root / "data" / "a.csv").write_text("1")
     (notebook.root / "requirements.txt").write_text("numpy==1.26.4\n")
     notebook.run("def predict(x: float): return x")
-    made = packed(notebook, "predict", data=["data"], environment="requirements.txt")
+    made = packed(notebook, "predict", data=["data"], environment="requirements.txt", lock=True)
     (data,) = made.manifest["lineage"]["data"]
     assert (data["name"], data["size_bytes"], data["files"]) == ("data", 1, 1)
     assert made.manifest["environment"]["kind"] == "requirements"
