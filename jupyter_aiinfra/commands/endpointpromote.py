@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -118,12 +117,17 @@ def promote_endpoint(
 
 def _register(context: Context, folder: Path) -> None:
     """Put the package into MLflow's registry, where there is one; it has passed its gate."""
-    settings = context.session.settings
-    uri = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is None or not (folder / "package.json").is_file():
+    if not (folder / "package.json").is_file():
         return
-    from jupyter_aiinfra.promote.packaging import read_package, register  # noqa: PLC0415
+    from jupyter_aiinfra.promote.packaging import (  # noqa: PLC0415 - brings numpy
+        chosen_uri,
+        read_package,
+        register,
+    )
 
+    uri = chosen_uri()
+    if uri is None:
+        return
     try:
         made = register(read_package(folder), tracking_uri=uri)
     except AiInfraError as error:

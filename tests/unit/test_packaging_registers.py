@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from jupyter_aiinfra.commands.endpointpromote import _register
 from jupyter_aiinfra.errors import PoolError
 from jupyter_aiinfra.promote.packaging import Package
-from jupyter_aiinfra.settings import Settings
 from tests.support.notebook import Notebook
 from tests.support.packages import packed
 
@@ -23,13 +23,19 @@ def made(tmp_path: Path) -> Package:
     )
 
 
-def said(folder: Path, settings: Settings) -> list[str]:
+def said(folder: Path) -> list[str]:
     texts: list[str] = []
-    context: Any = SimpleNamespace(
-        session=SimpleNamespace(settings=settings), surface=SimpleNamespace(text=texts.append)
-    )
+    context: Any = SimpleNamespace(surface=SimpleNamespace(text=texts.append))
     _register(context, folder)
     return texts
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # what a test before has told it
+    monkeypatch.setenv("JUPYTER_AIINFRA_HOME", str(tmp_path))
+    for name in ("MLFLOW_TRACKING_URI", "JUPYTER_AIINFRA_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_where_and_whether(made: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,22 +46,24 @@ def test_where_and_whether(made: Package, tmp_path: Path, monkeypatch: pytest.Mo
         return SimpleNamespace(manifest={"registered": f"models:/{package.name}/1"})
 
     monkeypatch.setattr("jupyter_aiinfra.promote.packaging.register", register)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert said(made.folder, Settings(home=tmp_path)) == []
+    assert said(made.folder) == []
+    monkeypatch.setenv("JUPYTER_AIINFRA_TRACKING_URI", "http://mine")
+    assert said(made.folder) == ["registered as models:/predict/1"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there")
-    assert said(made.folder, Settings(home=tmp_path)) == ["registered as models:/predict/1"]
-    said(made.folder, Settings(home=tmp_path, tracking_uri="http://mine"))
-    assert asked == ["http://there", "http://mine"]
+    said(made.folder)
+    told = SimpleNamespace(is_tracking_uri_set=lambda: True, get_tracking_uri=lambda: "http://set")
+    monkeypatch.setitem(sys.modules, "mlflow", cast("ModuleType", told))
+    said(made.folder)
+    assert asked == ["http://mine", "http://there", "http://set"]
     # A folder that somebody wrote by hand is no package of ours.
-    assert said(tmp_path, Settings(home=tmp_path)) == []
+    assert said(tmp_path) == []
 
 
-def test_a_registry_that_is_away(
-    made: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_registry_that_is_away(made: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     def register(*_: Any, **__: Any) -> Any:
         raise PoolError("the registry does not take it: nobody is there")
 
     monkeypatch.setattr("jupyter_aiinfra.promote.packaging.register", register)
-    told = said(made.folder, Settings(home=tmp_path, tracking_uri="http://mine"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there")
+    told = said(made.folder)
     assert told == ["not registered: the registry does not take it: nobody is there"]

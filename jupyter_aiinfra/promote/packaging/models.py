@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,17 @@ from jupyter_aiinfra.promote.packaging.records import lines, recorded, tolerance
 from jupyter_aiinfra.promote.packaging.schema import Schema
 from jupyter_aiinfra.serving.model import CannotServe, mlflow_fields
 from jupyter_aiinfra.serving.schema import Field
+from jupyter_aiinfra.settings import load_settings
 
-__all__ = ["is_model_uri", "mlflow_module", "package_model", "quiet", "tracking", "using"]
+__all__ = [
+    "chosen_uri",
+    "is_model_uri",
+    "mlflow_module",
+    "package_model",
+    "quiet",
+    "tracking",
+    "using",
+]
 
 _URI = re.compile(r"(runs|models):/(?!/)[^\s]+")
 _MODEL = "model"
@@ -51,8 +61,17 @@ def mlflow_module() -> Any:
 
 
 def tracking(uri: str | None) -> str:
-    """Return the tracking URI to use: `uri`, or what MLflow itself has."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or str(mlflow_module().get_tracking_uri())
+    """Return the tracking URI to use: `uri`, what was chosen, or what MLflow does without."""
+    return uri or chosen_uri() or str(mlflow_module().get_tracking_uri())
+
+
+def chosen_uri() -> str | None:
+    """Return where somebody has said that MLflow is: the program, its environment, our settings."""
+    mlflow: Any = sys.modules.get("mlflow")
+    # Of the environment MLflow says it, too; not loaded, it was told nothing else.
+    if mlflow is not None and mlflow.is_tracking_uri_set():
+        return str(mlflow.get_tracking_uri())
+    return os.environ.get("MLFLOW_TRACKING_URI") or load_settings().tracking_uri
 
 
 @contextlib.contextmanager
