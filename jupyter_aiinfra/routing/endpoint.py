@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from jupyter_aiinfra.routing.aside import Asked, ask
 from jupyter_aiinfra.routing.choice import Choice
 from jupyter_aiinfra.routing.comparing import same_packed
 from jupyter_aiinfra.routing.config import Endpoint
-from jupyter_aiinfra.routing.counts import Counts
 from jupyter_aiinfra.routing.faults import NoReplica
 from jupyter_aiinfra.routing.keys import Keys
 from jupyter_aiinfra.routing.relay import Relay
 from jupyter_aiinfra.routing.rollout import Course, Progress, traffic_of
+from jupyter_aiinfra.routing.running import Running
 from jupyter_aiinfra.routing.samples import Sample, Samples
-from jupyter_aiinfra.routing.status import EndpointStatus, VersionStatus
+from jupyter_aiinfra.routing.status import EndpointStatus
 from jupyter_aiinfra.routing.target import DRAINING, Target
 from jupyter_aiinfra.routing.wire import KEPT_BYTES, Request
 
-__all__ = ["Home", "Running", "Served"]
+__all__ = ["Home", "Served"]
 
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _FAILED = 500
@@ -42,46 +42,6 @@ class Home(Protocol):
     def decided(self, served: Served) -> None:
         """Take a step or the end of a rollout, and write it down."""
         ...
-
-
-class Running:
-    """One version: its replicas and its counters."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        # Each answer says who gave it.
-        self.line = b"x-endpoint-version: %b\r\n" % name.encode()
-        self.targets: dict[str, Target] = {}
-        self.counts = Counts()
-        self._turn = 0
-
-    def pick(self, tried: Collection[str] = ()) -> Target | None:
-        """Return who has the least under way, in turn among equals; none of those `tried`."""
-        up = [target for target in self.targets.values() if target.up]
-        if tried:
-            up = [target for target in up if target.id not in tried]
-        if len(up) > 1:
-            self._turn = turn = (self._turn + 1) % len(up)
-            up = up[turn:] + up[:turn]
-            return min(up, key=_under_way)
-        return up[0] if up else None
-
-    def status(self) -> VersionStatus:
-        """Return it as it is told."""
-        told = self.counts.status()
-        return VersionStatus(
-            requests=told.requests,
-            errors=told.errors,
-            rejected=told.rejected,
-            latency=told.latency,
-            agreement=told.agreement,
-            in_flight=sum(target.in_flight for target in self.targets.values()),
-            replicas={number: target.status() for number, target in self.targets.items()},
-        )
-
-
-def _under_way(target: Target) -> int:
-    return target.in_flight
 
 
 class Served:
