@@ -65,6 +65,8 @@ class Settings:
         one lately; ``0``: each is started when its run begins.
     warm_seconds
         How long they wait for one.
+    router_port
+        TCP port of 127.0.0.1 that endpoints are called at; ``0`` takes any free one, and keeps it.
     tracking_uri
         MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
     project, team, cost_centre
@@ -97,6 +99,7 @@ class Settings:
     runs_at_once: int | None = None
     warm_kernels: int = 1
     warm_seconds: float = 900.0
+    router_port: int = 0
     tracking_uri: str | None = None
     project: str | None = None
     team: str | None = None

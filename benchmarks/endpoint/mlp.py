@@ -20,7 +20,7 @@ from benchmarks.endpoint.models import BODY, write
 from benchmarks.figure import Figure, Goal
 from benchmarks.registry import Run
 
-__all__ = ["mlp"]
+__all__ = ["Server", "asked", "mlp", "served"]
 
 _SECONDS = 2.0
 _LOAD = Path(__file__).with_name("load.py")
@@ -31,11 +31,11 @@ def mlp(run: Run) -> Sequence[Figure]:
     """Ask both in turn, at each number of clients."""
     folder = write(run.folder / "mlp")
     found: dict[tuple[str, int, str], list[float]] = {}
-    with _served(folder, ours=True) as ours, _served(folder, ours=False) as raw:
+    with served(folder, ours=True) as ours, served(folder, ours=False) as raw:
         for number in range(1, run.rounds + 1):
             for clients in (1, 32, 128):
                 for name, server in (("ours", ours), ("raw", raw)):
-                    told = _asked(server, clients)
+                    told = asked(server, clients)
                     for what in ("rate", "p50", "p99", "cpu"):
                         found.setdefault((name, clients, what), []).append(told[what])
                 told_by = [f"{n} {found[n, clients, 'rate'][-1]:.0f}/s" for n in ("ours", "raw")]
@@ -61,7 +61,9 @@ def mlp(run: Run) -> Sequence[Figure]:
     )
 
 
-class _Server:
+class Server:
+    """A server's process, and where it listens."""
+
     def __init__(self, process: psutil.Process, port: int) -> None:
         self.process = process
         self.port = port
@@ -73,7 +75,8 @@ class _Server:
 
 
 @contextmanager
-def _served(folder: Path, *, ours: bool) -> Iterator[_Server]:
+def served(folder: Path, *, ours: bool) -> Iterator[Server]:
+    """Have the model in `folder` served."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -88,7 +91,7 @@ def _served(folder: Path, *, ours: bool) -> Iterator[_Server]:
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, cwd=folder)
     try:
         _until_answered(port, process)
-        yield _Server(psutil.Process(process.pid), port)
+        yield Server(psutil.Process(process.pid), port)
     finally:
         process.terminate()
         process.wait(30)
@@ -112,9 +115,10 @@ def _answered(asked: urllib.request.Request) -> bool:
         return False
 
 
-def _asked(server: _Server, clients: int) -> dict[str, float]:
+def asked(server: Server, clients: int, path: str = "/predict") -> dict[str, float]:
+    """Ask for a while on so many connections; return requests a second, and milliseconds."""
     before = server.cpu_seconds()
-    argv = [sys.executable, str(_LOAD), str(server.port), "/predict", str(clients), str(_SECONDS)]
+    argv = [sys.executable, str(_LOAD), str(server.port), path, str(clients), str(_SECONDS)]
     done = subprocess.run(argv, input=BODY, capture_output=True, check=True, timeout=60)
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["answers"], told
@@ -126,4 +130,5 @@ def _asked(server: _Server, clients: int) -> dict[str, float]:
         "p50": 1000 * told["p50"],
         "p99": 1000 * told["p99"],
         "cpu": 1000 * used,
+        "answers": told["answers"],
     }

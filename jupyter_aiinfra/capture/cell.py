@@ -55,6 +55,8 @@ class Capture:
         memory: to be sent before the next cell changes it.
     sources
         Files of local modules, by their path below a folder that is to be on ``sys.path``.
+    values
+        The variables themselves, by name: for those who carry them in another way than in parcels.
     """
 
     manifest: Manifest
@@ -63,6 +65,7 @@ class Capture:
     variables: Mapping[str, Any] = field(default_factory=dict)
     blobs: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     sources: Mapping[str, Path] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 def capture_cell(
@@ -122,6 +125,11 @@ def capture_cell(
         variables=_variables(packed),
         blobs={digest: parts for one in packed for digest, parts in one.buffers.items()},
         sources={path: file for local in modules.found for path, file in local.files.items()},
+        values={
+            name: router.value(name)
+            for name, piece in outcome.pieces.items()
+            if piece.packed is not None
+        },
     )
 
 

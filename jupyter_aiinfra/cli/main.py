@@ -16,9 +16,10 @@ from jupyter_aiinfra.cli.serve import serve
 from jupyter_aiinfra.commands.budgetverbs import budget, idle
 from jupyter_aiinfra.commands.context import Context, Surface
 from jupyter_aiinfra.commands.costverbs import cost
+from jupyter_aiinfra.commands.endpointverbs import endpoint
 from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.notifyverbs import notify
-from jupyter_aiinfra.commands.scheduleverbs import schedule
+from jupyter_aiinfra.commands.scheduleverbs import promote, schedule
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import exit_status, launched_text
 from jupyter_aiinfra.commands.terminal import JsonSurface, TerminalSurface, as_typed
@@ -61,6 +62,8 @@ cli.add_command(gpus)
 cli.add_command(cost)
 cli.add_command(budget)
 cli.add_command(schedule)
+cli.add_command(endpoint)
+cli.add_command(promote)
 cli.add_command(idle)
 cli.add_command(notify)
 cli.add_command(serve)

@@ -20,6 +20,7 @@ __all__ = [
     "TAKES_CONTEXT",
     "Verbs",
     "complete_budget",
+    "complete_endpoint",
     "complete_job",
     "complete_pool",
     "complete_pool_or_job",
@@ -73,6 +74,11 @@ def complete_job(_ctx: click.Context, _param: click.Parameter, incomplete: str) 
 def complete_budget(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the ids of budgets that begin so."""
     return _begin(incomplete, lambda store: [each.id for each in store.budgets()])
+
+
+def complete_endpoint(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of endpoints that begin so."""
+    return _begin(incomplete, lambda store: [each.name for each in store.endpoints()])
 
 
 def complete_schedule(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

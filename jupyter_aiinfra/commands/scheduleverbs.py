@@ -11,6 +11,7 @@ import click
 
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.differverbs import compare, diff
+from jupyter_aiinfra.commands.endpointpromote import promote_endpoint
 from jupyter_aiinfra.commands.group import (
     SETTINGS,
     TAKES_CONTEXT,
@@ -65,11 +66,12 @@ def schedule() -> None:
 
 @click.group(cls=Verbs, default="schedule", context_settings=SETTINGS)
 def promote() -> None:
-    """Have a notebook run without you.
+    """Have a notebook, or what it has made, work without you.
 
     \b
-    Example:
+    Examples:
       promote schedule report.ipynb --cron "0 2 * * *" --pool lab -p lr 0.1
+      promote endpoint predict --name digits --pool lab
     """  # noqa: D301 - click keeps the lines below its \b
 
 
@@ -262,6 +264,7 @@ schedule.add_command(_add, "add")
 schedule.add_command(diff)
 schedule.add_command(compare)
 promote.add_command(_add, "schedule")
+promote.add_command(promote_endpoint, "endpoint")
 
 
 @schedule.command("edit")

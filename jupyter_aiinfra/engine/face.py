@@ -18,6 +18,7 @@ from jupyter_aiinfra.cost.ledger import SETTLE_SECONDS, Ledger, PoolPrice
 from jupyter_aiinfra.cost.terms import PriceOptions
 from jupyter_aiinfra.engine.attached import Attached, PoolCheck, PoolOpener, PoolView, check_name
 from jupyter_aiinfra.engine.costing import Costing
+from jupyter_aiinfra.engine.endpoints import Endpoints
 from jupyter_aiinfra.engine.launches import Launches
 from jupyter_aiinfra.engine.notifying import Notifying
 from jupyter_aiinfra.engine.poolfired import PoolFired
@@ -116,6 +117,8 @@ class Engine:
         Who is told elsewhere what has become of them.
     schedules
         What runs when, and is recorded.
+    endpoints
+        Models that are served, and how that changes.
     """
 
     def __init__(self, store: Store, settings: Settings, *, opener: PoolOpener = open_pool) -> None:
@@ -146,6 +149,14 @@ class Engine:
             cancel=self.cancel,
             until_gone=self.until_gone,
             nodes=PoolFired(store, settings, pool=self.pool),
+        )
+        self.endpoints = Endpoints(
+            store,
+            settings,
+            launch=self.launch,
+            refresh=self.refresh,
+            cancel=self.cancel,
+            pool=self.pool,
         )
         self._leaks_told = False
 
@@ -647,6 +658,7 @@ class Engine:
         await self.telemetry.aclose()
         await self.schedules.firing.aclose()
         await self.runs.aclose()
+        await self.endpoints.keeping.aclose()
         await self._queue.aclose()
         await self._pools.aclose()
         self.store.close()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Completion"]
 
 _OURS = re.compile(
-    r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus|%cost|%budget|%idle|%schedule|%promote)"
+    r"^\s*(%%accelerate|%accelerate|%pool|%jobs|%gpus|%cost|%budget|%idle|%schedule|%promote|%endpoint)"
     r"\s+(.*)$",
     re.DOTALL,
 )
@@ -89,6 +89,7 @@ class Completion:
         from jupyter_aiinfra.commands import tree  # noqa: PLC0415
         from jupyter_aiinfra.commands.budgetverbs import budget, idle  # noqa: PLC0415
         from jupyter_aiinfra.commands.costverbs import cost  # noqa: PLC0415
+        from jupyter_aiinfra.commands.endpointverbs import endpoint  # noqa: PLC0415
         from jupyter_aiinfra.commands.periods import PERIODS  # noqa: PLC0415
         from jupyter_aiinfra.commands.scheduleverbs import promote, schedule  # noqa: PLC0415
 
@@ -98,6 +99,7 @@ class Completion:
             "budget": budget,
             "idle": idle,
             "schedule": schedule,
+            "endpoint": endpoint,
             "promote": promote,
         }
         group = own.get(magic, tree.jobs)
@@ -110,6 +112,8 @@ class Completion:
             return ()
         if magic in ("schedule", "promote"):
             return self._schedule_words(words, command)
+        if magic == "endpoint":
+            return self._endpoint_words(words, command)
         if words[-1] == "--kind":
             from jupyter_aiinfra.pools import kinds  # noqa: PLC0415
 
@@ -139,6 +143,21 @@ class Completion:
         options = [flag for p in command.get_params(click.Context(command)) for flag in p.opts]
         flags = [flag for flag in options if flag.startswith("-")]
         return [*(self._schedules() if takes_name else ()), *flags]
+
+    def _endpoint_words(self, words: list[str], command: click.Command) -> Iterable[str]:
+        import click  # noqa: PLC0415
+
+        if words[-1] == "--pool":
+            return self._pools()
+        if isinstance(command, click.Group):
+            if len(words) == 1:
+                return [*command.commands]
+            words, command = words[1:], command.commands.get(words[1], command)
+        named = len(words) == 1 and any(p.name == "name" for p in _arguments(command))
+        options = [flag for p in command.get_params(click.Context(command)) for flag in p.opts]
+        store = self._magics.session.engine.store
+        endpoints = [each.name for each in store.endpoints()] if named else []
+        return [*endpoints, *(flag for flag in options if flag.startswith("-"))]
 
     def _schedules(self) -> list[str]:
         return [each.name for each in self._magics.session.engine.store.schedules()]

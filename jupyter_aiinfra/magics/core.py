@@ -132,6 +132,13 @@ class AiInfraMagics(Magics):
 
         self._run(promote, line, "%promote")
 
+    @line_magic
+    def endpoint(self, line: str) -> None:
+        """Serve models at URLs that others call: ``%endpoint --help``."""
+        from jupyter_aiinfra.commands.endpointverbs import endpoint  # noqa: PLC0415
+
+        self._run(endpoint, line, "%endpoint")
+
     def _run(self, command: Any, line: str, name: str) -> None:
         from jupyter_aiinfra.commands.context import Context  # noqa: PLC0415
         from jupyter_aiinfra.commands.tree import invoke  # noqa: PLC0415

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from jupyter_aiinfra.endpoint import Reach
 from jupyter_aiinfra.errors import HostKeyUnknown
 from jupyter_aiinfra.model import Finding, Handle, Node, Severity
 
@@ -16,6 +17,7 @@ __all__ = [
     "NodeCheck",
     "NodeSurvey",
     "ProcessTrace",
+    "Reaching",
     "Reclaimed",
     "RunTrace",
     "Surveying",
@@ -234,5 +236,17 @@ class Surveying(Protocol):
 
         First as a cancel with `grace` does. Only processes of this user, with our tag, that name
         a run directory in our folder. Its checkpoints stay. Idempotent.
+        """
+        ...
+
+
+@runtime_checkable
+class Reaching(Protocol):
+    """A pool whose jobs can be called: what listens on a socket of a run directory."""
+
+    async def reach(self, handle: Handle, path: str) -> Reach:
+        """Return how a socket at `path` of the run directory of a job is reached from here.
+
+        Changes nothing there, and starts nothing; whether anybody listens is not looked at.
         """
         ...

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyter_aiinfra.bundle import Bundle, place
+from jupyter_aiinfra.endpoint import Reach
 from jupyter_aiinfra.environments import BuiltEnvironment, Report, remove, survey
 from jupyter_aiinfra.errors import (
     NotFound,
@@ -43,6 +44,7 @@ from jupyter_aiinfra.pools.facts import node_from_facts
 from jupyter_aiinfra.pools.files import observation_from_status, orders
 from jupyter_aiinfra.pools.options import options_of
 from jupyter_aiinfra.pools.probing import INTERVAL_SECONDS, probe_through
+from jupyter_aiinfra.pools.sockets import short_path
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.pools.warmth import Warmth
 from jupyter_aiinfra.settings import Settings
@@ -325,6 +327,11 @@ class LocalPool(Pool):
         """Open a file of the run directory; see :class:`~.base.Browsing`."""
         run_dir = Path(handle.data["run_dir"])
         return await asyncio.to_thread(browsing.open_file, run_dir, path, offset=offset)
+
+    async def reach(self, handle: Handle, path: str) -> Reach:
+        """Return the socket in place; see :class:`~.abilities.Reaching`."""
+        run_dir = Path(handle.data["run_dir"])
+        return Reach(address=f"unix:{await asyncio.to_thread(short_path, run_dir, path)}")
 
     async def shells(self, handle: Handle | None = None) -> Sequence[tuple[Node, Shell]]:
         """Return a shell on this machine."""

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, TypeVar
 
 from jupyter_aiinfra.bundle import Bundle, bundle_file, pull
 from jupyter_aiinfra.channel import Stream
+from jupyter_aiinfra.endpoint import Reach
 from jupyter_aiinfra.environments import BuiltEnvironment, Report, remove, survey
 from jupyter_aiinfra.errors import (
     AiInfraError,
@@ -71,6 +72,7 @@ from jupyter_aiinfra.pools.probing import INTERVAL_SECONDS, probe_over_channel
 from jupyter_aiinfra.pools.remote import Ground, RemoteNode
 from jupyter_aiinfra.pools.remotefiles import RemoteFile, parted
 from jupyter_aiinfra.pools.sending import send
+from jupyter_aiinfra.pools.sockets import near_end
 from jupyter_aiinfra.pools.sshcheck import Checkup
 from jupyter_aiinfra.pools.stacks import DUMP_SECONDS, stacks_from_answer
 from jupyter_aiinfra.pools.surveying import reclaim_on_node, survey_node
@@ -93,6 +95,7 @@ _START_SECONDS = 60.0
 _TAKE_BACK_SECONDS = 20.0
 # Of sixteen nodes at once each gets its turn a little late: what is on its way has to bridge that.
 _LOG_WINDOW_BYTES = 1 << 21
+_LONGEST_SOCKET = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -763,6 +766,20 @@ class SshPool(Pool):
         run_dir = await self._run_dir(handle, slot)
         stream = node.stream("open_file", run_dir=run_dir, path=rest, offset=offset)
         return await RemoteFile.open(stream, path)
+
+    async def reach(self, handle: Handle, path: str) -> Reach:
+        """Return a tunnel to a socket of the first node; see :class:`~.abilities.Reaching`."""
+        node = self._node(handle.data["nodes"][0])
+        if not isinstance(node.shell, SshShell):
+            raise PoolError(f"no tunnel leads to {node.name}")
+        far = f"{await self._run_dir(handle, 0)}/{path}"
+        if len(far.encode()) > _LONGEST_SOCKET:
+            raise PoolError(
+                f"{far} on {node.name} is too long a name for a socket",
+                hint="attach the pool with a shorter --folder",
+            )
+        near = near_end(f"{node.name}:{far}")
+        return Reach(address=f"unix:{near}", tunnel=tuple(node.shell.forward_argv(near, far)))
 
     async def jobs(self) -> Sequence[Handle]:
         """Return a handle for each job that any node holds orders of."""

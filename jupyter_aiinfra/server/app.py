@@ -13,6 +13,8 @@ from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.server import (
     budgets,
     cost,
+    endpointproxy,
+    endpoints,
     files,
     gpus,
     health,
@@ -55,6 +57,8 @@ ROUTES: tuple[Route, ...] = (
     *schedules.ROUTES,
     *runresults.ROUTES,
     *notices.ROUTES,
+    *endpoints.ROUTES,
+    *endpointproxy.ROUTES,
     *launchline.ROUTES,
     *stream.ROUTES,
 )

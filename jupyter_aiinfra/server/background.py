@@ -55,7 +55,7 @@ _GOVERN_SECONDS = 1.0
 _BUDGETS_SECONDS = 60.0
 _LOOPS = (
     *("record", "jobs", "pools", "logs", "gpus", "cost", "budgets", "schedules"),
-    *("runs", "notebooks", "notices"),
+    *("runs", "notebooks", "notices", "endpoints"),
 )
 _ON_NODES = (JobState.STARTING, JobState.RUNNING)
 
@@ -209,6 +209,7 @@ class Background(LoggingConfigurable):
             "runs": (self._tell_runs, _REST_SECONDS),
             "notebooks": (self._read_notebooks, _REST_SECONDS),
             "notices": (self._notify, self.idle_seconds),
+            "endpoints": (self._keep_endpoints, self.idle_seconds),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, step, pause), name=f"aiinfra-{name}")
@@ -242,6 +243,7 @@ class Background(LoggingConfigurable):
         self._alarms["budgets"].ring()
         self._alarms["schedules"].ring()
         self._alarms["notices"].ring()
+        self._alarms["endpoints"].ring()
 
     def _on_pools(self) -> None:
         self._stale_pools = True
@@ -570,6 +572,14 @@ class Background(LoggingConfigurable):
     async def _read_notebooks(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
         """Tell of the notebooks of runs that are watched."""
         return await self._runs.read()
+
+    # --- endpoints -----------------------------------------------------------------------------
+
+    async def _keep_endpoints(self, _rung: bool) -> float:  # noqa: FBT001 - see _repeat
+        """Have endpoints be as they are wanted; rest for as long as nothing moves."""
+        if self._file is None or self._file.missing:
+            return _REST_SECONDS
+        return await self._engine.run(lambda engine: engine.endpoints.tick())
 
 
 def _pool_names(engine: Engine) -> frozenset[str]:

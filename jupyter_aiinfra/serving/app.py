@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _READY_SECONDS = 1.0
 _GONE = 499
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%-]+)+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,14 +215,14 @@ class App:
             if path.startswith("/v2/"):
                 raise NotServed(f"{path}: this is {self.served.name}, {self.served.version}")
             if path == "/metrics":
-                self._admit(headers, "metrics")
+                self.admit(headers, "metrics")
             return None
         handler = methods.get(method)
         if handler is None:
             allow = (b"allow", ", ".join(methods).encode())
             return Answer(status=405, body=b'{"error":"no such method"}', headers=[allow])
         if path not in self._open:
-            self._admit(headers, "predict")
+            self.admit(headers, "predict")
         request = _Request(headers, receive)
         if method == "POST":
             request.body = await read_body(
@@ -231,7 +233,14 @@ class App:
             )
         return await handler(request)
 
-    def _admit(self, headers: dict[bytes, bytes], scope: str) -> None:
+    def admit(self, headers: Mapping[bytes, bytes], scope: str) -> None:
+        """Check the key in `headers`, where keys are asked for.
+
+        Raises
+        ------
+        Unauthorized, Forbidden, Busy
+            There is none, or it does not open this, or it asks too often.
+        """
         if self._keys is not None:
             told = headers.get(b"authorization") or headers.get(b"x-api-key")
             self._keys.admit(told, scope)
@@ -245,7 +254,7 @@ class App:
                 status = message["status"]
             await send(message)
 
-        await self._surface(scope, receive, noted)
+        await self._surface(_prefixed(scope), receive, noted)
         return status
 
     def _allow(self, answer: Answer, origin: bytes) -> None:
@@ -261,13 +270,22 @@ class App:
 
     # --- asking the model --------------------------------------------------------------------
 
-    async def _asked(self, batch: Batch, receive: Receive) -> Batch:
-        batcher = self.batcher
+    def submitted(self, batch: Batch) -> asyncio.Future[Batch]:
+        """Return what will be the answer to `batch`.
+
+        Raises
+        ------
+        Busy, TooLarge
+            As :meth:`.Batcher.submit` does.
+        """
         key = None
         if isinstance(batch, Mapping) and self.served.signature.ragged:
             key = tuple(array.shape[1:] for array in batch.values())
-        future = batcher.submit(batch, key=key)
-        if batcher.inline:
+        return self.batcher.submit(batch, key=key)
+
+    async def _asked(self, batch: Batch, receive: Receive) -> Batch:
+        future = self.submitted(batch)
+        if self.batcher.inline:
             # Over before anybody could notice that the client has gone.
             return await future
         gone = asyncio.ensure_future(receive())
@@ -368,6 +386,14 @@ class App:
         return Answer(
             body=msgspec.json.encode(oip.metadata(served.name, served.version, served.signature))
         )
+
+
+def _prefixed(scope: Scope) -> Scope:
+    """Return `scope` with the path under which a router in front is asked: pages link to it."""
+    told = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin-1").rstrip("/")
+    if not _PREFIX.fullmatch(told):
+        return scope
+    return {**scope, "root_path": told, "path": told + scope["path"]}
 
 
 def _as_bytes(answer: Mapping[str, Any], kind: str) -> bytes:

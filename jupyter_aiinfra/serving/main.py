@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CannotServe as error:
         print(f"cannot serve: {error}", file=sys.stderr)
         return CANNOT
+    if asked.grpc_port is not None and find_spec("grpc") is None:
+        print("cannot serve: gRPC needs pip install 'jupyter_aiinfra[grpc]'", file=sys.stderr)
+        return CANNOT
     return _Parent(asked).run()
 
 
@@ -73,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     add("--port", type=int, default=8000, help="0: any free one, told on standard output")
     add("--unix", type=Path, metavar="PATH", help="listen on this socket instead")
+    add("--grpc-port", type=int, metavar="PORT", help="answer gRPC there, too; 0: any free one")
     add("--workers", type=int, default=0, help="processes (default: one a core; one on a GPU)")
     add("--keys", type=Path, metavar="FILE", help="who may call; without it, anybody")
     add("--max-batch", type=int, default=64, help="examples in a forward pass (%(default)s)")
@@ -107,6 +112,11 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def _address(place: socket.socket) -> str:
+    host, port = place.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class _Parent:
     """Holds sockets and workers; starts those again that died."""
 
@@ -116,6 +126,7 @@ class _Parent:
         on_gpu = manifest.loader == "torch" and manifest.device != "cpu"
         self._count = asked.workers or (1 if on_gpu else _cores())
         self._sockets = self._listening()
+        self._grpc = self._grpc_place()
         self._stopping = False
         self._signals = 0
         # Workers see the end of this pipe, however the parent ended.
@@ -135,6 +146,7 @@ class _Parent:
             ),
             notice_seconds=asked.notice,
             drain_seconds=asked.drain,
+            grpc="" if self._grpc is None else _address(self._grpc),
         )
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._begun = [0.0] * self._count
@@ -163,6 +175,17 @@ class _Parent:
             sockets.append(made)
         return sockets
 
+    def _grpc_place(self) -> socket.socket | None:
+        """Hold the port for gRPC, on which each worker listens by itself."""
+        if self._asked.grpc_port is None:
+            return None
+        kind = socket.AF_INET6 if ":" in self._asked.host else socket.AF_INET
+        made = socket.socket(kind, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind((self._asked.host, self._asked.grpc_port))
+        return made
+
     def run(self) -> int:
         """Keep the workers there until a signal comes; return an exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -173,6 +196,8 @@ class _Parent:
         wake_too.setblocking(False)  # noqa: FBT003 - a signal may not wait
         signal.set_wakeup_fd(wake_too.fileno())
         print(f"serving on {self._place()}", flush=True)
+        if self._grpc is not None:
+            print(f"serving gRPC on {_address(self._grpc)}", flush=True)
         status = 0
         try:
             while True:
@@ -185,7 +210,7 @@ class _Parent:
             signal.set_wakeup_fd(-1)
             wake.close()
             wake_too.close()
-            for made in self._sockets:
+            for made in (*self._sockets, *filter(None, [self._grpc])):
                 made.close()
             os.close(self._life)
             os.close(self._held)
@@ -197,8 +222,7 @@ class _Parent:
     def _place(self) -> str:
         if self._asked.unix:
             return f"unix:{self._asked.unix}"
-        host, port = self._sockets[0].getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"http://{_address(self._sockets[0])}"
 
     def _sleep(self, wake: socket.socket) -> None:
         due = [at for number, at in enumerate(self._due) if number not in self._workers]

@@ -30,6 +30,7 @@ __all__ = [
     "Predictor",
     "Served",
     "load_model",
+    "mlflow_fields",
     "read_manifest",
 ]
 
@@ -203,7 +204,8 @@ def _warmed(predictor: Predictor, example: Batch | None, *, times: int) -> float
         try:
             answer = predictor.predict(batch)
         except Exception as error:
-            raise CannotServe(f"the model fails on its own example: {error!r}") from error
+            said = f"{type(error).__name__}: {error}"
+            raise CannotServe(f"the model fails on its own example: {said}") from error
         best = min(best, time.perf_counter() - begun)
         if rows_of(answer) != rows_of(batch):
             raise CannotServe(
@@ -331,7 +333,7 @@ class _Mlflow:
         self._model = mlflow.pyfunc.load_model(str(place) if place.exists() else manifest.entry)
         logged = self._model.metadata.signature
         self._tensor = bool(logged and logged.inputs and logged.inputs.is_tensor_spec())
-        inputs = manifest.inputs or (_mlflow_fields(logged.inputs) if logged else ())
+        inputs = manifest.inputs or (mlflow_fields(logged.inputs) if logged else ())
         if not inputs:
             raise CannotServe("the model was logged without a signature, and the manifest has none")
         self.signature = Signature(inputs=inputs, outputs=manifest.outputs)
@@ -362,7 +364,14 @@ _MLFLOW_TYPES = {
 }
 
 
-def _mlflow_fields(schema: Any) -> tuple[Field, ...]:
+def mlflow_fields(schema: Any) -> tuple[Field, ...]:
+    """Return the inputs that a signature of MLflow tells.
+
+    Raises
+    ------
+    CannotServe
+        It has a column of a type that is not served; it is named.
+    """
     fields = []
     for number, spec in enumerate(schema.inputs):
         name = spec.name or f"input_{number}"

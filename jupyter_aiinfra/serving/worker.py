@@ -9,6 +9,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -39,6 +40,8 @@ class Work:
         File descriptors that it listens on.
     life
         A pipe that ends with the parent; the worker then goes, too.
+    grpc
+        Where it answers gRPC as well, ``HOST:PORT``; empty: nowhere.
     """
 
     folder: Path
@@ -51,6 +54,7 @@ class Work:
     options: Options
     notice_seconds: float = 0.0
     drain_seconds: float = 30.0
+    grpc: str = ""
 
 
 class _Server(uvicorn.Server):
@@ -61,12 +65,28 @@ class _Server(uvicorn.Server):
         self._app = app
         self._notice_seconds = work.notice_seconds
         self._life = work.life
+        self._work = work
+        self._grpc: Any = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, and to watch the parent."""
         await super().startup(sockets=sockets)
         if self._life is not None:
             asyncio.get_running_loop().add_reader(self._life, self._orphaned)
+        if self._work.grpc:
+            from jupyter_aiinfra.serving import grpc  # noqa: PLC0415 - not everybody has it
+
+            bytes_ = self._work.options.body_bytes
+            self._grpc = await grpc.started(self._app, self._work.grpc, body_bytes=bytes_)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what is under way be answered, on both sides."""
+        stopping = None
+        if self._grpc is not None:
+            stopping = asyncio.ensure_future(self._grpc.stop(self._work.drain_seconds))
+        await super().shutdown(sockets=sockets)
+        if stopping is not None:
+            await stopping
 
     def _orphaned(self) -> None:
         _log.warning("the parent is gone: draining")

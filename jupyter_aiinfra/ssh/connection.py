@@ -189,6 +189,22 @@ class SshShell:
         """Return the command that makes the shared connection in a terminal, where ssh can ask."""
         return self._client.argv("-M", "-N", "-f", *await self._sharing())
 
+    def forward_argv(self, near: Path, far: str) -> list[str]:
+        """Return the command that keeps a socket here which leads to one there, until it ends.
+
+        It has a connection of its own: its end is the end of the socket, whatever others do.
+        """
+        options = self._client.options
+        return self._client.argv(
+            *("-N", "-T", "BatchMode=yes", "ControlMaster=no", "ControlPath=none"),
+            f"ConnectTimeout={options.connect_seconds}",
+            f"ServerAliveInterval={options.alive_seconds}",
+            f"ServerAliveCountMax={options.alive_count}",
+            *("RemoteCommand=none", "PermitLocalCommand=no", "StrictHostKeyChecking=yes"),
+            *("ExitOnForwardFailure=yes", "StreamLocalBindUnlink=yes", "LogLevel=ERROR"),
+            f"-L{near}:{far}",
+        )
+
     async def _connect(self) -> None:
         options = self._client.options
         # To be refused first would be one connection more.

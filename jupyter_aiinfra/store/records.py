@@ -40,6 +40,7 @@ from jupyter_aiinfra.model import (
 )
 from jupyter_aiinfra.store.charging import charge, end_capacity
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.endpoints import EndpointRecords
 from jupyter_aiinfra.store.governing import (
     GovernanceRecords,
     add_budget,
@@ -83,6 +84,7 @@ class Store(
     ScheduleRecords,
     RunRecords,
     NotificationRecords,
+    EndpointRecords,
 ):
     """What is known of pools and jobs, shared by every process that opens the same database.
 

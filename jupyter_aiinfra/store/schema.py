@@ -29,6 +29,10 @@ __all__ = [
     "catalog",
     "charged_jobs",
     "decisions",
+    "endpoint_keys",
+    "endpoint_replicas",
+    "endpoint_versions",
+    "endpoints",
     "events",
     "idle_rules",
     "jobs",
@@ -39,6 +43,7 @@ __all__ = [
     "pools",
     "prices",
     "readings",
+    "routers",
     "schedule_runs",
     "schedule_versions",
     "schedules",
@@ -46,7 +51,7 @@ __all__ = [
     "usage_days",
 ]
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The revision this code is written for: that of the newest file in ``migrations/versions``.
 
 Said here as well, so that opening a database that is up to date need not import Alembic.
@@ -436,4 +441,100 @@ notifications = Table(
     PrimaryKeyConstraint("key", name="pk_notifications"),
     Index("ix_notifications_due_at", "due_at"),
     Index("ix_notifications_created_at", "created_at"),
+)
+
+# --- endpoints -----------------------------------------------------------------------------------
+
+# `revision` grows with each change of an endpoint, also of its versions, replicas and keys: who
+# decides on what was read writes only if it still is so. A name is free again once it is removed.
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("router", Text, nullable=False),
+    Column("newest", Integer, nullable=False),
+    Column("options", _JSON, nullable=False),
+    Column("scaling", _JSON, nullable=False),
+    Column("traffic", _JSON, nullable=False),
+    Column("shadow", Integer),
+    Column("rollout", _JSON),
+    Column("removed_at", Double),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text),
+    PrimaryKeyConstraint("id", name="pk_endpoints"),
+    Index(
+        "ux_endpoints_name",
+        "name",
+        unique=True,
+        sqlite_where=text("removed_at IS NULL"),
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+)
+
+endpoint_versions = Table(
+    "endpoint_versions",
+    metadata,
+    Column("endpoint", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("package", _JSON, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("options", _JSON, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("retire_at", Double),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", Double),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("endpoint", "number", name="pk_endpoint_versions"),
+)
+
+# The id is that of the replica's job, and is chosen before there is one.
+endpoint_replicas = Table(
+    "endpoint_replicas",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("reach", _JSON),
+    Column("claim", _JSON),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("leaving_at", Double),
+    PrimaryKeyConstraint("id", name="pk_endpoint_replicas"),
+    Index("ix_endpoint_replicas_endpoint", "endpoint", "state"),
+)
+
+endpoint_keys = Table(
+    "endpoint_keys",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("scopes", _JSON, nullable=False),
+    Column("per_second", Double),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text),
+    Column("ends_at", Double),
+    PrimaryKeyConstraint("id", name="pk_endpoint_keys"),
+    Index("ix_endpoint_keys_endpoint", "endpoint"),
+)
+
+# One a home and machine: `key` says which. The id of its job is chosen before there is one.
+routers = Table(
+    "routers",
+    metadata,
+    Column("key", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("claim", _JSON),
+    Column("revision", Integer, nullable=False),
+    PrimaryKeyConstraint("key", name="pk_routers"),
 )

@@ -21,6 +21,7 @@ from jupyter_aiinfra.cli.main import cli
 from jupyter_aiinfra.commands import tree
 from jupyter_aiinfra.commands.budgetverbs import budget, idle
 from jupyter_aiinfra.commands.costverbs import cost
+from jupyter_aiinfra.commands.endpointverbs import endpoint
 from jupyter_aiinfra.commands.gpus import gpus
 from jupyter_aiinfra.commands.launch_line import OPTIONS, parse_launch, split_script
 from jupyter_aiinfra.commands.notifyverbs import notify
@@ -96,7 +97,17 @@ def test_a_launch_line_is_understood(block: Block, line: str) -> None:
     assert asked.pool in {"here", "lab"}
 
 
-MAGICS = ("%pool", "%jobs", "%gpus", "%cost", "%budget", "%idle", "%schedule", "%promote")
+MAGICS = (
+    "%pool",
+    "%jobs",
+    "%gpus",
+    "%cost",
+    "%budget",
+    "%idle",
+    "%schedule",
+    "%promote",
+    "%endpoint",
+)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +126,7 @@ def test_a_magic_is_understood(block: Block, line: str) -> None:
         "%idle": idle,
         "%schedule": schedule,
         "%promote": promote,
+        "%endpoint": endpoint,
     }
     parsed(commands[name], words, name=name)
 
@@ -280,6 +292,7 @@ class TestHelp:
         "schedule": schedule,
         "promote": promote,
         "notify": notify,
+        "endpoint": endpoint,
     }
 
     @pytest.mark.parametrize("name", list(GROUPS))

@@ -2971,6 +2971,766 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/aiinfra/endpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All endpoints, and how their versions do */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description also those removed */
+                    removed?: boolean;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointsItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Serve the model in a folder; it comes up beside this */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["DeployRequest"];
+                };
+            };
+            responses: {
+                /** @description Created */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** An endpoint, and what has happened to it */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointDetail"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Serve an endpoint no more; it can be put back */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description No Content */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have another version served */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["UpdateRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give all traffic to the version that is tried out */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a change, or go back */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RollbackToRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/traffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Divide the traffic by hand */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["TrafficRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/scale": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say how many replicas there are */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ScaleRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Say limits, pages, samples */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["EndpointOptionsRequest"];
+                };
+            };
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a removed one back */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a key; its secret is shown this once */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["EndpointKeyRequest"];
+                };
+            };
+            responses: {
+                /** @description Created */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointSecretItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/keys/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke a key */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointKeyItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoint/{id}/keys/{name}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a key in place of another, which holds for an hour more */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Created */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointSecretItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/aiinfra/endpoints/{name}/{path}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                path: string;
+            };
+            cookie?: never;
+        };
+        /** Ask an endpoint, such as its /docs or /readyz */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    name: string;
+                    path: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": unknown;
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Call an endpoint, such as its /predict */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    name: string;
+                    path: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/octet-stream": unknown;
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/aiinfra/launch-line": {
         parameters: {
             query?: never;
@@ -4819,6 +5579,390 @@ export interface components {
             kind: string;
             problem: string;
         };
+        /**
+         * EndpointsItem
+         * @description All endpoints.
+         */
+        EndpointsItem: {
+            endpoints: components["schemas"]["EndpointItem"][];
+        };
+        /**
+         * EndpointItem
+         * @description An endpoint, its versions and how they do.
+         *
+         *         ``url`` is where others call it; through this server it is ``/aiinfra/endpoints/NAME/…``.
+         *         ``traffic`` is as in effect. ``held`` requests wait for a replica.
+         */
+        EndpointItem: {
+            id: string;
+            name: string;
+            /** @enum {unknown} */
+            state: "asleep" | "degraded" | "failed" | "ready" | "removed" | "starting";
+            problem: string;
+            url: string | null;
+            traffic: components["schemas"]["EndpointShareItem"][];
+            shadow: number | null;
+            rollout: components["schemas"]["EndpointRolloutItem"] | null;
+            options: components["schemas"]["EndpointOptions"];
+            scaling: components["schemas"]["Scaling"];
+            versions: components["schemas"]["EndpointVersionItem"][];
+            keys: components["schemas"]["EndpointKeyItem"][];
+            held: number | null;
+            refused: number | null;
+            last_request: number | null;
+            created_at: number;
+            created_by: string | null;
+            removed_at: number | null;
+        };
+        /**
+         * EndpointShareItem
+         * @description Which part of the requests a version gets, and by which header it is asked besides.
+         */
+        EndpointShareItem: {
+            version: number;
+            weight: number;
+            header: {
+                [key: string]: string;
+            } | null;
+        };
+        /**
+         * EndpointRolloutItem
+         * @description A change from one version to another.
+         *
+         *         ``percent`` is the part of the new version now; ``null`` until its replicas answer.
+         */
+        EndpointRolloutItem: {
+            id: string;
+            old: number;
+            new: number;
+            /** @enum {unknown} */
+            kind: "blue-green" | "canary" | "rolling";
+            steps: number[];
+            gates: components["schemas"]["Gates"];
+            begun: boolean;
+            percent: number | null;
+            state: string | null;
+            reason: string;
+            since: number;
+        };
+        /**
+         * Gates
+         * @description What the new version must hold in each step; ``None`` asks nothing.
+         *
+         *         Parameters
+         *         ----------
+         *         error_rate
+         *             At most this part of its requests may fail.
+         *         p95_ms
+         *             95 of 100 requests are answered within so many milliseconds.
+         *         agreement
+         *             At least this part of its answers is that of the old version.
+         */
+        Gates: {
+            /** @default 0.02 */
+            error_rate: number | null;
+            /** @default 200 */
+            p95_ms: number | null;
+            /** @default null */
+            agreement: number | null;
+        };
+        /**
+         * EndpointOptions
+         * @description What the router does for an endpoint, whatever the version.
+         *
+         *         Parameters
+         *         ----------
+         *         hold_seconds, max_held
+         *             How long, and how many, requests wait for a replica where none answers.
+         *         timeout_seconds
+         *             Until an answer has begun.
+         *         cors
+         *             Origins whose pages may call it.
+         *         sampling, redact, samples
+         *             The part of requests whose bodies are kept, what is left out of them (JSON pointers), and
+         *             how many are kept.
+         *         keep_seconds
+         *             How long replicas of the version before are kept for a quick way back.
+         */
+        EndpointOptions: {
+            /** @default 60 */
+            hold_seconds: number;
+            /** @default 256 */
+            max_held: number;
+            /** @default 30 */
+            timeout_seconds: number;
+            /** @default 16777216 */
+            max_body_bytes: number;
+            /** @default [] */
+            cors: string[];
+            /** @default 0 */
+            sampling: number;
+            /** @default [] */
+            redact: string[];
+            /** @default 1000 */
+            samples: number;
+            /** @default 600 */
+            keep_seconds: number;
+        };
+        /**
+         * Scaling
+         * @description Between which numbers of replicas a version is kept, and by what.
+         *
+         *         Parameters
+         *         ----------
+         *         least, most
+         *             With ``least`` 0 an endpoint that nobody calls runs nothing: its next request waits for a
+         *             replica.
+         *         in_flight
+         *             How many requests at once a replica is good for.
+         *         p95_ms
+         *             Slower than this, it gets one more; ``None`` looks at the number of requests only.
+         *         idle_seconds
+         *             After how long without a request nothing is run.
+         *         cool_seconds
+         *             How long fewer must have been enough before there are fewer.
+         */
+        Scaling: {
+            /** @default 1 */
+            least: number;
+            /** @default 1 */
+            most: number;
+            /** @default 8 */
+            in_flight: number;
+            /** @default null */
+            p95_ms: number | null;
+            /** @default 300 */
+            idle_seconds: number;
+            /** @default 60 */
+            cool_seconds: number;
+        };
+        /**
+         * EndpointVersionItem
+         * @description A version; what the router counted of it is ``null`` where it says nothing.
+         *
+         *         ``latency_counts`` counts answers up to each of ``latency_buckets_ms``, and one more above all.
+         */
+        EndpointVersionItem: {
+            number: number;
+            state: components["schemas"]["VersionState"];
+            reason: string | null;
+            pool: string;
+            wanted: number;
+            package: string;
+            digest: string;
+            size_bytes: number;
+            manifest: Record<string, never>;
+            facts: Record<string, never>;
+            note: string;
+            created_at: number;
+            created_by: string | null;
+            replicas: components["schemas"]["EndpointReplicaItem"][];
+            requests: number | null;
+            errors: number | null;
+            rejected: number | null;
+            in_flight: number | null;
+            p95_ms: number | null;
+            latency_buckets_ms: number[];
+            latency_counts: number[];
+            same: number | null;
+            different: number | null;
+        };
+        /**
+         * VersionState
+         * @description What is known of a version.
+         *
+         *         ``STARTING`` has no replica yet that answers, ``READY`` has had one, ``FAILED`` is given up with
+         *         a reason, ``RETIRED`` runs no more because another took its place.
+         * @enum {unknown}
+         */
+        VersionState: "failed" | "ready" | "retired" | "starting";
+        /**
+         * EndpointReplicaItem
+         * @description A copy of a version; its id is that of its job.
+         *
+         *         ``router`` is how the router has it: ``starting``, ``up``, ``ejected`` or ``draining``; ``null``
+         *         where it does not know it, or says nothing.
+         */
+        EndpointReplicaItem: {
+            id: string;
+            state: components["schemas"]["ReplicaState"];
+            router: string | null;
+            in_flight: number | null;
+            reason: string;
+            created_at: number;
+        };
+        /**
+         * ReplicaState
+         * @description What is known of a replica.
+         *
+         *         ``DUE`` is to be launched under the id that it has, ``SERVING`` has a job, ``LEAVING`` gets no
+         *         new requests and is then stopped, ``GONE`` is over.
+         * @enum {unknown}
+         */
+        ReplicaState: "due" | "gone" | "leaving" | "serving";
+        /**
+         * EndpointKeyItem
+         * @description A key of callers; its secret is nowhere.
+         */
+        EndpointKeyItem: {
+            id: string;
+            name: string;
+            scopes: string[];
+            per_second: number | null;
+            created_at: number;
+            created_by: string | null;
+            ends_at: number | null;
+        };
+        /**
+         * DeployRequest
+         * @description Serve what is in a folder below the server's root.
+         */
+        DeployRequest: {
+            folder: string;
+            pool: string;
+            /** @default null */
+            name: string | null;
+            scaling?: components["schemas"]["Scaling"];
+            options?: components["schemas"]["EndpointOptions"];
+            /** @default null */
+            workers: number | null;
+            /** @default 0 */
+            gpus: number;
+            /** @default  */
+            note: string;
+        };
+        /**
+         * EndpointDetail
+         * @description An endpoint, and what has happened to it, oldest first.
+         */
+        EndpointDetail: {
+            item: components["schemas"]["EndpointItem"];
+            events: components["schemas"]["EndpointEvent"][];
+        };
+        /**
+         * EndpointEvent
+         * @description Something that has happened to an endpoint.
+         */
+        EndpointEvent: {
+            at: number;
+            kind: string;
+            reason: string;
+            detail: Record<string, never>;
+        };
+        /**
+         * UpdateRequest
+         * @description Serve another version; without a folder what is served, otherwise.
+         *
+         *         ``steps`` are percentages of a canary; ``header`` sends there only what carries it.
+         */
+        UpdateRequest: {
+            /** @default null */
+            folder: string | null;
+            /** @default null */
+            pool: string | null;
+            /**
+             * @default rolling
+             * @enum {unknown}
+             */
+            how: "blue-green" | "canary" | "rolling" | "shadow";
+            /** @default [] */
+            steps: number[];
+            /** @default null */
+            step_seconds: number | null;
+            /** @default null */
+            least_requests: number | null;
+            gates?: components["schemas"]["Gates"];
+            /** @default null */
+            header: {
+                [key: string]: string;
+            } | null;
+            /** @default  */
+            note: string;
+        };
+        /**
+         * RollbackToRequest
+         * @description Go back to a version; ``null``: what was before.
+         */
+        RollbackToRequest: {
+            /** @default null */
+            to: number | null;
+            /** @default  */
+            reason: string;
+        };
+        /**
+         * TrafficRequest
+         * @description Divide the traffic: weights by version.
+         */
+        TrafficRequest: {
+            weights: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * ScaleRequest
+         * @description Between which numbers of replicas to stay; what is ``null`` stays as it is.
+         */
+        ScaleRequest: {
+            /** @default null */
+            least: number | null;
+            /** @default null */
+            most: number | null;
+            /** @default null */
+            in_flight: number | null;
+            /** @default null */
+            p95_ms: number | null;
+            /** @default null */
+            idle_seconds: number | null;
+            /** @default null */
+            cool_seconds: number | null;
+        };
+        /**
+         * EndpointOptionsRequest
+         * @description What the router does; what is left out is as in a new endpoint.
+         */
+        EndpointOptionsRequest: {
+            /** @default 60 */
+            hold_seconds: number;
+            /** @default 256 */
+            max_held: number;
+            /** @default 30 */
+            timeout_seconds: number;
+            /** @default 16777216 */
+            max_body_bytes: number;
+            /** @default [] */
+            cors: string[];
+            /** @default 0 */
+            sampling: number;
+            /** @default [] */
+            redact: string[];
+            /** @default 1000 */
+            samples: number;
+            /** @default 600 */
+            keep_seconds: number;
+        };
+        /**
+         * EndpointSecretItem
+         * @description A new key with its secret, which is shown this once.
+         */
+        EndpointSecretItem: {
+            secret: string;
+            key: components["schemas"]["EndpointKeyItem"];
+        };
+        /**
+         * EndpointKeyRequest
+         * @description Make a key.
+         */
+        EndpointKeyRequest: {
+            name: string;
+            /**
+             * @default [
+             *       "predict"
+             *     ]
+             */
+            scopes: string[];
+            /** @default null */
+            per_second: number | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -4941,5 +6085,27 @@ export type SchemaFileChange = components['schemas']['FileChange'];
 export type SchemaDuplicateRequest = components['schemas']['DuplicateRequest'];
 export type SchemaNotifyTargets = components['schemas']['NotifyTargets'];
 export type SchemaNotifyTarget = components['schemas']['NotifyTarget'];
+export type SchemaEndpointsItem = components['schemas']['EndpointsItem'];
+export type SchemaEndpointItem = components['schemas']['EndpointItem'];
+export type SchemaEndpointShareItem = components['schemas']['EndpointShareItem'];
+export type SchemaEndpointRolloutItem = components['schemas']['EndpointRolloutItem'];
+export type SchemaGates = components['schemas']['Gates'];
+export type SchemaEndpointOptions = components['schemas']['EndpointOptions'];
+export type SchemaScaling = components['schemas']['Scaling'];
+export type SchemaEndpointVersionItem = components['schemas']['EndpointVersionItem'];
+export type SchemaVersionState = components['schemas']['VersionState'];
+export type SchemaEndpointReplicaItem = components['schemas']['EndpointReplicaItem'];
+export type SchemaReplicaState = components['schemas']['ReplicaState'];
+export type SchemaEndpointKeyItem = components['schemas']['EndpointKeyItem'];
+export type SchemaDeployRequest = components['schemas']['DeployRequest'];
+export type SchemaEndpointDetail = components['schemas']['EndpointDetail'];
+export type SchemaEndpointEvent = components['schemas']['EndpointEvent'];
+export type SchemaUpdateRequest = components['schemas']['UpdateRequest'];
+export type SchemaRollbackToRequest = components['schemas']['RollbackToRequest'];
+export type SchemaTrafficRequest = components['schemas']['TrafficRequest'];
+export type SchemaScaleRequest = components['schemas']['ScaleRequest'];
+export type SchemaEndpointOptionsRequest = components['schemas']['EndpointOptionsRequest'];
+export type SchemaEndpointSecretItem = components['schemas']['EndpointSecretItem'];
+export type SchemaEndpointKeyRequest = components['schemas']['EndpointKeyRequest'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -412,6 +412,22 @@ class TestSurface:
         assert {"/predict", "/invocations", "/metrics", "/readyz"} <= set(schema["paths"])
         assert (await double_client.get("/docs")).status_code == 200
 
+    @pytest.mark.parametrize("prefix", ["/a", "/docs", "/hub/user/endpoints/a/"])
+    async def test_pages_behind_a_router(
+        self, double_client: httpx.AsyncClient, prefix: str
+    ) -> None:
+        told = {"x-forwarded-prefix": prefix}
+        page = await double_client.get("/docs", headers=told)
+        assert f"'{prefix.rstrip('/')}/openapi.json'" in page.text
+        schema = (await double_client.get("/openapi.json", headers=told)).json()
+        assert schema["servers"] == [{"url": prefix.rstrip("/")}]
+        assert (await double_client.get("/readyz", headers=told)).status_code == 200
+        # Not one that was not asked for, and nothing that is no path.
+        for headers in ({}, {"x-forwarded-prefix": "/a'; alert(1)"}):
+            assert "'/openapi.json'" in (await double_client.get("/docs", headers=headers)).text
+            told_now = (await double_client.get("/openapi.json", headers=headers)).json()
+            assert "servers" not in told_now
+
     async def test_a_model_that_breaks_is_not_ready(self) -> None:
         def broken(batch: Any) -> Batch:
             raise RuntimeError

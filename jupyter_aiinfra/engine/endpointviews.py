@@ -1,0 +1,198 @@
+"""What is asked of endpoints, and how one stands as on record and as its router sees it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from jupyter_aiinfra.endpoint import (
+    Endpoint,
+    Gates,
+    ReplicaOptions,
+    Scaling,
+    VersionState,
+)
+from jupyter_aiinfra.errors import Conflict, NotFound, UsageError
+from jupyter_aiinfra.routing.status import EndpointStatus, Status
+from jupyter_aiinfra.store.endpoints import Whole
+
+__all__ = [
+    "ALL",
+    "CANARY_STEPS",
+    "Asked",
+    "EndpointView",
+    "How",
+    "before_of",
+    "check_scaling",
+    "main_of",
+    "refuse_two",
+    "steps_of",
+    "tried_of",
+]
+
+ALL: Final = 100.0
+"""The whole of the traffic."""
+
+CANARY_STEPS: Final = (5.0, 25.0, 50.0, 100.0)
+
+_MOST_REPLICAS: Final = 256
+
+How = Literal["rolling", "blue-green", "canary", "shadow"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a version is to be, and how it takes the place of the one before.
+
+    Parameters
+    ----------
+    steps
+        Of a canary: percentages.
+    replay
+        Whether calls that were recorded with a package have to be answered as they were.
+    """
+
+    pool: str | None = None
+    options: ReplicaOptions | None = None
+    environment: str | None = None
+    how: How = "rolling"
+    steps: tuple[float, ...] = ()
+    step_seconds: float | None = None
+    least_requests: int | None = None
+    gates: Gates = field(default_factory=Gates)
+    header: Mapping[str, str] | None = None
+    replay: bool = True
+    note: str = ""
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointView:
+    """An endpoint as on record, and as its router sees it.
+
+    Parameters
+    ----------
+    url
+        Where it is called; ``None`` while its router is not known to listen.
+    status
+        What the router says; ``None``: it says nothing just now.
+    """
+
+    whole: Whole
+    url: str | None = None
+    status: EndpointStatus | None = None
+    router: Status | None = None
+    problem: str = ""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint itself."""
+        return self.whole.endpoint
+
+    @property
+    def up(self) -> int:
+        """How many replicas of versions in use answer."""
+        versions = {} if self.status is None else self.status.versions
+        return sum(
+            each.state == "up" for told in versions.values() for each in told.replicas.values()
+        )
+
+    @property
+    def state(self) -> Literal["removed", "starting", "failed", "asleep", "degraded", "ready"]:
+        """How it stands: ``asleep`` runs nothing until it is called."""
+        endpoint = self.endpoint
+        if endpoint.removed_at is not None:
+            return "removed"
+        main = None if endpoint.main is None else self.whole.version(endpoint.main)
+        if main is None or main.state is VersionState.FAILED:
+            return "failed"
+        if not main.wanted:
+            return "asleep"
+        told = None if self.status is None else self.status.versions.get(str(main.number))
+        up = 0 if told is None else sum(r.state == "up" for r in told.replicas.values())
+        if up >= main.wanted:
+            return "ready"
+        return "starting" if main.state is VersionState.STARTING else "degraded"
+
+
+def steps_of(how: How, *, replicas: int, percent: Sequence[float] = ()) -> tuple[float, ...]:
+    """Return the steps of a change: percentages that end with 100.
+
+    Raises
+    ------
+    UsageError
+        A percentage that is none.
+    """
+    if how == "blue-green":
+        return (ALL,)
+    if how == "rolling":
+        count = min(max(replicas, 1), 10)
+        return tuple(round(ALL * (i + 1) / count, 3) for i in range(count))
+    if not percent:
+        return CANARY_STEPS
+    for each in percent:
+        if not math.isfinite(each) or not 0 < each <= ALL:
+            raise UsageError(
+                f"{each:g} is no part of the traffic", hint="a percentage above 0", option="canary"
+            )
+    if len(percent) == 1:
+        return tuple(sorted({*percent, *(each for each in CANARY_STEPS if each > percent[0])}))
+    return tuple(sorted({*percent, ALL}))
+
+
+def main_of(endpoint: Endpoint) -> int:
+    """Return the version with most of the traffic, or raise Conflict."""
+    main = endpoint.main
+    if main is None:
+        raise Conflict(f"endpoint {endpoint.name} sends its requests nowhere")
+    return main
+
+
+def tried_of(endpoint: Endpoint) -> int | None:
+    """Return the version that is tried out beside the one that is served."""
+    if endpoint.rollout is not None:
+        return endpoint.rollout.new
+    main = endpoint.main
+    others = [share.version for share in endpoint.traffic if share.version != main]
+    return max(others) if others else endpoint.shadow
+
+
+def before_of(whole: Whole) -> int:
+    """Return the newest version before the one that is served which was ever good."""
+    main = main_of(whole.endpoint)
+    good = (VersionState.READY, VersionState.RETIRED)
+    found = [each.number for each in whole.versions if each.number < main and each.state in good]
+    if not found:
+        raise NotFound(
+            f"endpoint {whole.endpoint.name} has no version before {main} to go back to",
+            hint="--to names one",
+        )
+    return max(found)
+
+
+def refuse_two(endpoint: Endpoint) -> None:
+    """Raise Conflict where a change is under way."""
+    rollout = endpoint.rollout
+    if rollout is not None:
+        raise Conflict(
+            f"endpoint {endpoint.name} is on its way from version {rollout.old} to {rollout.new}",
+            hint=f"endpoint promote {endpoint.name}, or endpoint rollback {endpoint.name}, first",
+        )
+
+
+def check_scaling(scaling: Scaling) -> Scaling:
+    """Return how an endpoint is scaled, or raise UsageError."""
+    if not 0 <= scaling.least <= scaling.most or not 1 <= scaling.most <= _MOST_REPLICAS:
+        raise UsageError(
+            f"from {scaling.least} to {scaling.most} replicas cannot be",
+            hint=f"--min from 0, --max from 1 to {_MOST_REPLICAS}",
+            option="min",
+        )
+    if not 0 < scaling.in_flight < math.inf:
+        raise UsageError("a replica is good for at least one request", option="in_flight")
+    for name in ("idle_seconds", "cool_seconds"):
+        if not 0 <= getattr(scaling, name) < math.inf:
+            raise UsageError(f"{name} is a time from 0 on", option=name)
+    return scaling

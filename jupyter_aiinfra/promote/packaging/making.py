@@ -1,0 +1,370 @@
+"""From a function, a torch module, a tagged cell or an MLflow model to a package."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from jupyter_aiinfra.capture import SourceIndex
+from jupyter_aiinfra.environments import read_environment
+from jupyter_aiinfra.errors import MissingExtra, UsageError
+from jupyter_aiinfra.node.track import environment_lock
+from jupyter_aiinfra.promote.packaging import tagged
+from jupyter_aiinfra.promote.packaging.calls import Call, Recorded, called
+from jupyter_aiinfra.promote.packaging.capturing import (
+    CARRIED,
+    CODE,
+    Code,
+    captured,
+    requirements,
+)
+from jupyter_aiinfra.promote.packaging.examples import schema_of
+from jupyter_aiinfra.promote.packaging.folders import Package, fresh, write_package
+from jupyter_aiinfra.promote.packaging.lineage import lineage_of
+from jupyter_aiinfra.promote.packaging.models import is_model_uri, package_model
+from jupyter_aiinfra.promote.packaging.records import Record, lines, recorded, tolerance
+from jupyter_aiinfra.promote.packaging.schema import Schema, arguments, bound, declared
+from jupyter_aiinfra.serving import carried
+from jupyter_aiinfra.settings import load_settings
+from jupyter_aiinfra.tracking import git_state
+
+__all__ = ["package"]
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+_LOCK = "environment.lock"
+_REQUIREMENTS = "requirements.txt"
+_NOTHING = object()
+
+
+def package(
+    source: Any,
+    *,
+    name: str,
+    example: Any = _NOTHING,
+    calls: Sequence[Call] = (),
+    signature: Mapping[str, Any] | None = None,
+    environment: str | None = None,
+    to: Path | str | None = None,
+    batched: bool | None = None,
+    form: str = "source",
+    device: str = "cpu",
+    data: Sequence[str] = (),
+    notebook: Path | str | None = None,
+    namespace: Mapping[str, Any] | None = None,
+    index: SourceIndex | None = None,
+    tracking_uri: str | None = None,
+) -> Package:
+    """Make a package of `source`: a folder that the server of endpoints loads.
+
+    Nothing in it is a pickle. A function travels as its source with all that it needs, a module of
+    torch as the source of its classes and its tensors, a model of MLflow as MLflow keeps it.
+
+    Parameters
+    ----------
+    source
+        A function; one that :func:`record` wraps; a ``torch.nn.Module``; ``runs:/…`` or
+        ``models:/…``; or a notebook's path, for the function in its cell tagged ``predict``.
+    name
+        Of the endpoint: small letters, digits, ``-`` and ``_``.
+    example
+        The arguments of one call: a tuple by position, a mapping by name, else the only one. It
+        is called here, and what comes back is what the package has to answer.
+    calls
+        Calls that were recorded.
+    signature
+        ``{"inputs": […], "outputs": […]}``, to say it otherwise than calls and hints do.
+    environment
+        What names the Python environment, as ``--env`` takes it.
+    to
+        The folder to make; by default one below the home of this package, named by its digest.
+    batched
+        Whether one call takes many examples; by default this is seen from the calls.
+    form
+        Of a torch module: ``source``, or ``export`` for a program of ``torch.export``.
+    device
+        Of a torch module: where it is to compute when served, ``cpu`` or ``cuda``.
+    data
+        Files and folders that it was made from, to be named with their digests.
+    notebook
+        The notebook that it comes from.
+    namespace, index
+        The names of the notebook, by default those of ``__main__``; and its cells, by default those
+        that the kernel remembers.
+
+    Raises
+    ------
+    UsageError
+        A name, example or signature that cannot be; says which, and what is expected.
+    CaptureError
+        Something that it needs cannot be carried; names everything at once.
+    """
+    _check(name, form)
+    namespace = vars(sys.modules["__main__"]) if namespace is None else namespace
+    place = Path(notebook).parent if notebook else Path.cwd()
+    given = None if example is _NOTHING else (example,)
+    asked = _Asked(name=name, form=form, device=device, to=Path(to) if to else None, root=place)
+    about = {
+        "format": 1,
+        "name": name,
+        "made_at": time.time(),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "git": git_state(place),
+        "lineage": lineage_of(notebook=notebook, data=data, root=place),
+    }
+    if is_model_uri(source):
+        with fresh(asked.beside) as folder:
+            return package_model(
+                str(source), folder, about, given=given, to=asked.to, tracking_uri=tracking_uri
+            )
+    if isinstance(source, (str, Path)):
+        source = tagged.function_in(Path(source), namespace)
+    if isinstance(source, Recorded):
+        calls = (*calls, *source.calls)
+        source = source.function
+    module = _is_module(source)
+    _check_source(source, module=module)
+    if given is not None:
+        calls = (_called(source, given[0]), *calls)
+    if module:
+        batched, calls = True, _with_calls(calls)
+    schema = schema_of(source, calls, batched=batched)
+    if signature is not None:
+        schema = declared(signature, schema)
+    records = recorded(source, calls, schema)
+    environment_spec, own = read_environment(environment, place)
+    about["environment"] = (
+        None if environment_spec is None else msgspec.to_builtins(environment_spec)
+    )
+    with fresh(asked.beside) as folder:
+        _write(folder, {_LOCK: environment_lock().encode(), **own})
+        made = _Made(asked, source, schema, calls, folder)
+        code = None if form == "export" and module else made.code(namespace, index)
+        endpoint = made.exported() if code is None else made.written(code, module=module)
+        needed = requirements(code, {"torch"} if module else ()) if code else _exported_needs()
+        _write(folder, {_REQUIREMENTS: "".join(f"{each}\n" for each in needed).encode()})
+        about |= {
+            "kind": "torch" if module else "function",
+            "source": _described(source),
+            "requirements": needed,
+            "tolerance": list(tolerance(schema)),
+            "carries": [] if code is None else msgspec.to_builtins(code.manifest.items),
+            "registered": None,
+        }
+        endpoint["example"] = _example(records, schema)
+        return write_package(folder, endpoint, about, records=lines(records), to=asked.to)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    name: str
+    form: str
+    device: str
+    to: Path | None
+    root: Path
+
+    @property
+    def beside(self) -> Path:
+        return self.to.absolute().parent if self.to else load_settings().home / "packages"
+
+
+class _Made:
+    """Writes what is served into a folder."""
+
+    def __init__(
+        self, asked: _Asked, source: Any, schema: Schema, calls: Sequence[Call], folder: Path
+    ) -> None:
+        self._asked = asked
+        self._source = source
+        self._schema = schema
+        self._calls = calls
+        self._folder = folder
+
+    def code(self, namespace: Mapping[str, Any], index: SourceIndex | None) -> Code:
+        if index is None:
+            index = SourceIndex()
+            # What a kernel has run so far, as pure Python; elsewhere there are no such cells.
+            for number, text in enumerate(namespace.get("In", ())):
+                index.record(str(text), number=number)
+        return captured(self._source, namespace, index=index, root=self._asked.root)
+
+    def written(self, code: Code, *, module: bool) -> dict[str, Any]:
+        folder = self._folder
+        if module:
+            last = f"\ndef make():\n    return {code.name}"
+        else:
+            takes = dict(self._schema.takes)
+            last = (
+                f"serve = {CARRIED}.adapted({code.name}, {takes!r}, shape={self._schema.shape!r})"
+            )
+        _write(folder, {f"{CODE}.py": code.text(last).encode()})
+        shutil.copyfile(str(carried.__file__), folder / f"{CARRIED}.py")
+        values = {"format": carried.FORMAT, "values": code.values.trees}
+        _write(folder, {carried.VALUES: msgspec.json.encode(values)})
+        if code.values.arrays:
+            _npz(code.values.arrays, folder / carried.ARRAYS)
+        if code.values.tensors:
+            _safetensors(code.values.tensors, folder / carried.TENSORS)
+        for path, place in code.sources.items():
+            target = folder / carried.MODULES / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place, target)
+        return self._endpoint(f"{CODE}:{'make' if module else 'serve'}", module=module)
+
+    def exported(self) -> dict[str, Any]:
+        import torch  # noqa: PLC0415 - the source is a module of it
+
+        call = self._calls[0]
+        several = torch.export.Dim("batch", min=1)
+        # One example would be taken for a fixed size.
+        args = tuple(torch.cat([each, each]) if len(each) == 1 else each for each in call.args)
+        if call.kwargs:
+            raise UsageError("an exported module takes its inputs by position: give a tuple")
+        training = [part for part in self._source.modules() if part.training]
+        self._source.eval()
+        try:
+            program = torch.export.export(
+                self._source, args, dynamic_shapes=tuple({0: several} for _ in args)
+            )
+        except Exception as error:
+            raise UsageError(
+                f"torch.export cannot export {_described(self._source)}: {error}",
+                hint='form="source" carries its classes as they are',
+            ) from error
+        finally:
+            for part in training:
+                part.training = True
+        torch.export.save(program, self._folder / "model.pt2")
+        return self._endpoint("model.pt2", module=True)
+
+    def _endpoint(self, entry: str, *, module: bool) -> dict[str, Any]:
+        schema = self._schema
+        return {
+            "name": self._asked.name,
+            "loader": "torch" if module else "function",
+            "entry": entry,
+            **({"device": self._asked.device} if module else {"batched": schema.batched}),
+            "inputs": [_told(field) for field in schema.inputs],
+            "outputs": [_told(field) for field in schema.outputs],
+        }
+
+
+def _told(field: Any) -> dict[str, Any]:
+    told = {"name": field.name, "dtype": field.dtype, "shape": list(field.shape)}
+    return {**told, "nan": True} if field.nan else told
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def _npz(arrays: Mapping[str, Any], path: Path) -> None:
+    """Write what ``numpy.load`` reads; without the time of day, so that digests are of content."""
+    with zipfile.ZipFile(path, "w") as file:
+        for name, array in arrays.items():
+            with file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+
+
+def _safetensors(tensors: Mapping[str, Any], path: Path) -> None:
+    try:
+        from safetensors.torch import save_file  # noqa: PLC0415 - only tensors need it
+    except ImportError:
+        raise MissingExtra("safetensors", "serve") from None
+    # Views of one storage would be written twice, and safetensors refuses to guess.
+    save_file({name: each.clone() for name, each in tensors.items()}, path)
+
+
+def _exported_needs() -> list[str]:
+    import torch  # noqa: PLC0415 - the source is a module of it
+
+    return [f"torch=={torch.__version__.partition('+')[0]}"]
+
+
+def _check(name: str, form: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"name {name!r}: an endpoint's name is small letters, digits, - and _, 63 at most",
+            hint="such as digits or price-of-flats",
+        )
+    if form not in ("source", "export"):
+        raise UsageError(f"form {form!r}: source or export is expected")
+
+
+def _check_source(source: Any, *, module: bool) -> None:
+    if module:
+        return
+    if inspect.isclass(source):
+        raise UsageError(
+            f"{source.__name__} is a class, and an endpoint asks what was made of it",
+            hint=f"package an instance: {source.__name__}(…)",
+        )
+    if not callable(source):
+        raise UsageError(
+            f"{type(source).__name__} {str(source)[:60]!r} cannot be packaged",
+            hint="a function, a torch module, runs:/…, models:/… or a notebook is expected",
+        )
+
+
+def _called(source: Any, example: Any) -> Call:
+    args, kwargs = arguments(source, example)
+    if _is_module(source):
+        args = tuple(_tensor(each) for each in args)
+        kwargs = {name: _tensor(each) for name, each in kwargs.items()}
+    bound(source, Call(args=args, kwargs=kwargs))
+    try:
+        return called(source, args, kwargs)
+    except Exception as error:
+        raise UsageError(
+            f"{_described(source)} fails on its own example: {type(error).__name__}: {error}",
+            hint="a tuple is its arguments by position: example=(x,)",
+        ) from error
+
+
+def _tensor(value: Any) -> Any:
+    """Return an array or a list as the tensor that a module is given when it is served."""
+    torch: Any = sys.modules["torch"]
+    if isinstance(value, list):
+        value = np.asarray(value, np.float32)
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def _with_calls(calls: Sequence[Call]) -> Sequence[Call]:
+    if not calls:
+        raise UsageError(
+            "what the module takes is not known", hint="give an example, such as example=(x,)"
+        )
+    return calls
+
+
+def _is_module(value: Any) -> bool:
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
+
+
+def _described(source: Any) -> str:
+    kind = source if hasattr(source, "__qualname__") else type(source)
+    module = "" if kind.__module__ == "__main__" else f"{kind.__module__}."
+    return f"{module}{kind.__qualname__}"
+
+
+def _example(records: Sequence[Record], schema: Schema) -> Any:
+    """Return one example of the first call: what is asked at a start should be quick."""
+    if not records:
+        return None
+    inputs = records[0].inputs
+    if schema.batched and isinstance(inputs, dict):
+        return {name: rows[:1] for name, rows in inputs.items()}
+    return inputs[:1] if schema.batched else inputs

@@ -1,0 +1,102 @@
+"""Recorded calls of a package, asked of the real thing.
+
+Loads the model as a worker does, and asks its application what ``calls.jsonl`` holds: each call
+alone, each example of a call alone, and all calls at once, which share batches. Writes a JSON line
+for each answer to standard output; who reads them compares. What the model itself prints goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jupyter_aiinfra.serving.app import App
+from jupyter_aiinfra.serving.model import CannotServe, Manifest, load_model, read_manifest
+
+__all__ = ["main", "rows_alone"]
+
+_CALLS = "calls.jsonl"
+_MOST_ROWS = 64
+
+
+class _Call(msgspec.Struct, kw_only=True):
+    inputs: Any
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer the calls of the folder that `argv` names; return an exit status."""
+    (place,) = argv
+    # Only what is ours: models print, and so do the packages that they import.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with out:
+        try:
+            folder = Path(place)
+            manifest = read_manifest(folder)
+            served = load_model(folder)
+            lines = (folder / _CALLS).read_bytes().splitlines()
+            calls = [msgspec.json.decode(line, type=_Call) for line in lines]
+        except CannotServe as error:
+            out.write(msgspec.json.encode({"failed": str(error)}) + b"\n")
+            return 0
+        out.write(msgspec.json.encode({"loaded": served.name}) + b"\n")
+        for line in asyncio.run(_answers(App(served), manifest, calls)):
+            out.write(msgspec.json.encode(line) + b"\n")
+    return 0
+
+
+async def _answers(app: App, manifest: Manifest, calls: Sequence[_Call]) -> list[dict[str, Any]]:
+    bodies = [msgspec.json.encode({"inputs": call.inputs}) for call in calls]
+    found = [{"call": n, "how": "alone"} | await _asked(app, body) for n, body in enumerate(bodies)]
+    for number, call in enumerate(calls):
+        for row, inputs in enumerate(rows_alone(call.inputs, named=len(manifest.inputs) > 1)):
+            body = msgspec.json.encode({"inputs": inputs})
+            found.append({"call": number, "row": row, "how": "row"} | await _asked(app, body))
+    if len(bodies) > 1:
+        together = await asyncio.gather(*(_asked(app, body) for body in bodies))
+        found += [{"call": n, "how": "together"} | each for n, each in enumerate(together)]
+    app.close()
+    return found
+
+
+def rows_alone(inputs: Any, *, named: bool) -> list[Any]:
+    """Return requests for each example of `inputs` by itself; none where there is but one."""
+    columns = inputs if named else {"": inputs}
+    count = min(_MOST_ROWS, len(next(iter(columns.values()))))
+    if count < 2:  # noqa: PLR2004
+        return []
+    cut = [
+        {name: values[row : row + 1] for name, values in columns.items()} for row in range(count)
+    ]
+    return cut if named else [each[""] for each in cut]
+
+
+async def _asked(app: App, body: bytes) -> dict[str, Any]:
+    """Ask the application itself, without a socket."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))],
+    }
+    sent: list[Any] = []
+    given = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Any:
+        told = next(given, None)
+        if told is None:
+            await asyncio.Event().wait()  # the client stays
+        return told
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    answer = b"".join(message.get("body", b"") for message in sent)
+    return {"status": sent[0]["status"], "body": msgspec.Raw(answer)}
