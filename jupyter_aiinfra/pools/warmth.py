@@ -65,6 +65,8 @@ class Warmth:
         folder = self._of(run_dir, environ)
         if folder is None or warm.early(secrets) or not (folder / "sock").exists():
             return None
+        if not _private(self.folder):
+            return None  # what is asked for comes with secrets
         return await asyncio.to_thread(
             warm.claim, str(folder), str(run_dir), environ=environ, secrets=secrets
         )
@@ -76,7 +78,10 @@ class Warmth:
             return
         python = _python(run_dir)
         others = [each for each in self._kept if each != folder and warm.waits(str(each))]
-        if python is None or len(others) >= _PYTHONS or not _private(self.folder):
+        if python is None or len(others) >= _PYTHONS:
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _private(self.folder):
             return
         folder.mkdir(mode=0o700, exist_ok=True)
         tag = random.token_hex(6)  # as long as the id of a job
@@ -112,7 +117,6 @@ def _python(run_dir: Path) -> str | None:
 
 
 def _private(folder: Path) -> bool:
-    """Whether `folder` is there, and nobody else's: it may lie where others may write."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = folder.lstat()
+    """Whether `folder` is nobody else's: it may lie where others may write."""
+    told = folder.stat()
     return told.st_uid == os.getuid() and not told.st_mode & 0o077

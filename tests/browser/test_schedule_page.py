@@ -266,7 +266,7 @@ def test_ten_thousand_runs_are_found_and_sorted(lab: Lab, window: Window, shots:
     rows.first.get_by_role("button", name="weekly").click()
     expect(page.page.locator(f"{PAGE} h2")).to_have_text("weekly")
     expect(table).to_have_attribute("aria-rowcount", "2501")
-    wait_until(lambda: '"runSort":"took"' in workspace(lab))
+    wait_until(lambda: f'"schedule":"{made[1]}"' in workspace(lab))
     page.reload()
     expect(page.page.locator(f"{PAGE} h2")).to_have_text("weekly")
     expect(page.page.locator(PAGE).get_by_label("State")).to_have_value("failed")

@@ -279,6 +279,17 @@ async def test_only_a_process_that_stays_keeps_kernels_for_the_next_run(tmp_path
     shutil.rmtree(folder)
 
 
+async def test_nothing_is_said_where_another_may_listen(place: Warm) -> None:
+    await place.mothers.up()
+    place.mothers.warmth.folder.chmod(0o755)
+    try:
+        ran = await Notebooks.ended(place, await place.launch("print(1)"))
+    finally:
+        place.mothers.warmth.folder.chmod(0o700)
+    assert ran.job.state is JobState.SUCCEEDED, ran.reason
+    assert not ran.state["kernel"]["waited"]
+
+
 def test_no_kernel_waits_where_none_is_to(tmp_path: Path) -> None:
     assert not Warmth(Settings(home=tmp_path, warm_kernels=0)).on
     assert os.environ.get("AIINFRA_WRM") is None
