@@ -121,14 +121,22 @@ def version_rows(view: EndpointView) -> list[tuple[str, ...]]:
     return [_version_row(view, each) for each in reversed(view.whole.versions)]
 
 
+def _version_replicas(view: EndpointView, version: EndpointVersion) -> str:
+    if view.status is None:
+        return _UNKNOWN
+    told = view.status.versions.get(str(version.number))
+    if told is None:  # the router has nothing to do with it: it is kept for a roll back, or gone
+        return f"{version.wanted} kept" if version.wanted else "none"
+    return f"{sum(each.state == 'up' for each in told.replicas.values())}/{version.wanted}"
+
+
 def _version_row(view: EndpointView, version: EndpointVersion) -> tuple[str, ...]:
     told = None if view.status is None else view.status.versions.get(str(version.number))
-    up = None if told is None else sum(each.state == "up" for each in told.replicas.values())
     return (
         str(version.number),
         version.state.value,
         version.pool,
-        f"{_UNKNOWN if up is None else up}/{version.wanted}",
+        _version_replicas(view, version),
         _UNKNOWN if told is None else str(told.requests),
         _UNKNOWN if told is None else str(told.errors),
         _p95(told),

@@ -73,85 +73,90 @@ class AiInfraMagics(Magics):
         return self._index
 
     @line_magic
-    def pool(self, line: str) -> None:
+    def pool(self, line: str) -> Any:
         """Attach GPU pools and see what is there: ``%pool --help``."""
         from jupyter_aiinfra.commands import tree  # noqa: PLC0415 - at first use
 
-        self._run(tree.pool, line, "%pool")
+        value = self._run(tree.pool, line, "%pool")
         # A training cell comes next: what it imports had better not keep its ranks waiting.
         importlib.import_module("jupyter_aiinfra.magics.train")
         if hasattr(self.shell, "kernel"):
             importlib.import_module("jupyter_aiinfra.widgets")
+        return value
 
     @line_magic
-    def jobs(self, line: str) -> None:
+    def jobs(self, line: str) -> Any:
         """See, follow, stop and repeat jobs: ``%jobs --help``."""
         from jupyter_aiinfra.commands import tree  # noqa: PLC0415
 
-        self._run(tree.jobs, line, "%jobs")
+        return self._run(tree.jobs, line, "%jobs")
 
     @line_magic
-    def gpus(self, line: str) -> None:
+    def gpus(self, line: str) -> Any:
         """Show what GPUs do: ``%gpus --help``."""
         from jupyter_aiinfra.commands.gpus import gpus  # noqa: PLC0415
 
-        self._run(gpus, line, "%gpus")
+        return self._run(gpus, line, "%gpus")
 
     @line_magic
-    def cost(self, line: str) -> None:
+    def cost(self, line: str) -> Any:
         """Show what jobs and pools have cost: ``%cost --help``."""
         from jupyter_aiinfra.commands.costverbs import cost  # noqa: PLC0415
 
-        self._run(cost, line, "%cost")
+        return self._run(cost, line, "%cost")
 
     @line_magic
-    def budget(self, line: str) -> None:
+    def budget(self, line: str) -> Any:
         """Say what may be spent, and what is done once it is: ``%budget --help``."""
         from jupyter_aiinfra.commands.budgetverbs import budget  # noqa: PLC0415
 
-        self._run(budget, line, "%budget")
+        return self._run(budget, line, "%budget")
 
     @line_magic
-    def idle(self, line: str) -> None:
+    def idle(self, line: str) -> Any:
         """See who holds GPUs without using them: ``%idle --help``."""
         from jupyter_aiinfra.commands.budgetverbs import idle  # noqa: PLC0415
 
-        self._run(idle, line, "%idle")
+        return self._run(idle, line, "%idle")
 
     @line_magic
-    def schedule(self, line: str) -> None:
+    def schedule(self, line: str) -> Any:
         """Have notebooks run by themselves: ``%schedule --help``."""
         from jupyter_aiinfra.commands.scheduleverbs import schedule  # noqa: PLC0415
 
-        self._run(schedule, line, "%schedule")
+        return self._run(schedule, line, "%schedule")
 
     @line_magic
-    def promote(self, line: str) -> None:
+    def promote(self, line: str) -> Any:
         """Have a notebook run without you: ``%promote schedule --help``."""
         from jupyter_aiinfra.commands.scheduleverbs import promote  # noqa: PLC0415
 
-        self._run(promote, line, "%promote")
+        return self._run(promote, line, "%promote")
 
     @line_magic
-    def endpoint(self, line: str) -> None:
+    def endpoint(self, line: str) -> Any:
         """Serve models at URLs that others call: ``%endpoint --help``."""
         from jupyter_aiinfra.commands.endpointverbs import endpoint  # noqa: PLC0415
 
-        self._run(endpoint, line, "%endpoint")
+        return self._run(endpoint, line, "%endpoint")
 
-    def _run(self, command: Any, line: str, name: str) -> None:
+    def _run(self, command: Any, line: str, name: str) -> Any:
+        """Run a verb; with ``--json`` show nothing, and return what a program would be told."""
         from jupyter_aiinfra.commands.context import Context  # noqa: PLC0415
         from jupyter_aiinfra.commands.tree import invoke  # noqa: PLC0415
-        from jupyter_aiinfra.magics.surface import surface_for  # noqa: PLC0415
+        from jupyter_aiinfra.magics.surface import ValueSurface, surface_for  # noqa: PLC0415
 
         words = split(line)
         surface = surface_for(self.shell, self.session)
-        if "--json" in words:
-            raise UsageError(
-                f"--json is for the command line: jupyter aiinfra {name.lstrip('%')} …",
-                hint="in a notebook, ask the engine itself",
+        if "--json" not in words:
+            invoke(
+                command, words, name=name, context=Context(session=self.session, surface=surface)
             )
-        invoke(command, words, name=name, context=Context(session=self.session, surface=surface))
+            return None
+        kept = ValueSurface(surface)
+        words = [word for word in words if word != "--json"]
+        invoke(command, words, name=name, context=Context(session=self.session, surface=kept))
+        return kept.kept
 
     @line_magic
     @cell_magic

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jupyter_aiinfra.widgets import JobView
     from jupyter_aiinfra.widgets.gpuwire import GpusSource, Reading
 
-__all__ = ["NotebookSurface", "ShellSurface", "bring_results", "surface_for"]
+__all__ = ["NotebookSurface", "ShellSurface", "ValueSurface", "bring_results", "surface_for"]
 
 _ENDING_SECONDS = 0.5  # how soon after its interrupt a kernel that is to end is told so
 
@@ -67,6 +67,64 @@ def bring_results(shell: InteractiveShell, session: Session, job: Job) -> str:
             hint=f"fetched were {', '.join(values) or 'none'}; the files are in {folder}",
         )
     return f"fetched {', '.join(values)}"
+
+
+class ValueSurface:
+    """Keeps the machine-readable result, for ``value = %pool list --json``.
+
+    What is for a person is left out but for logs, questions and progress, which go where they
+    always do.
+
+    Attributes
+    ----------
+    kept
+        The result, as JSON would hold it; ``None`` where the verb has none.
+    """
+
+    def __init__(self, shown: Surface) -> None:
+        self.kept: Any = None
+        self._shown = shown
+
+    def text(self, text: str) -> None:
+        """Show nothing: the value says it."""
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+        """Show nothing: the value says it."""
+
+    def live(self) -> AbstractContextManager[Live]:
+        """Return a place whose last value is kept."""
+        return nullcontext(self)
+
+    def show(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, below: str, value: Any
+    ) -> None:
+        """Keep `value`; see Live."""
+        del columns, rows, below
+        self.kept = value
+
+    def value(self, value: Any) -> None:
+        """Keep `value`."""
+        self.kept = value
+
+    def log(self, data: bytes) -> None:
+        """Show it; see Surface."""
+        self._shown.log(data)
+
+    def ask(self, question: str) -> bool | None:
+        """Ask; see Surface."""
+        return self._shown.ask(question)
+
+    def progress(self, text: str) -> None:
+        """Show it; see Surface."""
+        self._shown.progress(text)
+
+    def hide(self, values: Iterable[str]) -> None:
+        """Redact these values; see Surface."""
+        self._shown.hide(values)
+
+    def watch(self, job: Job, *, fetch: bool) -> Job:
+        """Follow the job; see Surface."""
+        return self._shown.watch(job, fetch=fetch)
 
 
 class ShellSurface(TerminalSurface):

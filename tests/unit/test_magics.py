@@ -116,10 +116,19 @@ def test_verbs_are_run(
     assert capsys.readouterr().out == "no jobs yet\n"
 
 
+def test_with_json_a_verb_returns_its_value_and_shows_nothing(
+    shell: Any, magics: AiInfraMagics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (found,) = shell.run_line_magic("pool", "list --json")
+    assert found["record"]["name"] == POOL
+    assert shell.run_line_magic("jobs", "--json") == []
+    assert capsys.readouterr().out == ""
+    assert shell.run_line_magic("jobs", "") is None
+
+
 @pytest.mark.parametrize(
     ("magic", "line", "said"),
     [
-        ("pool", "list --json", "--json is for the command line: jupyter aiinfra pool"),
         ("jobs", "show 'open", "No closing quotation"),
         ("jobs", "shw", "No such command 'shw'"),
         ("accelerate", "here", "%accelerate needs a cell"),
