@@ -75,7 +75,7 @@ system:
 
 # --- the main jobs -----------------------------------------------------------------------------
 
-demo: $(VENV)/.aiinfra-installed frontend ## Train on the local pool: run the quickstart notebook with papermill
+demo: $(VENV)/.aiinfra-installed frontend ## Run the quickstart on a local pool with papermill: train, serve, replace
 	@mkdir -p build $(DEMO_HOME)
 	@echo "running $(DEMO) on a local pool; the result will be build/quickstart.ipynb"
 	@JUPYTER_AIINFRA_HOME=$(DEMO_HOME) \

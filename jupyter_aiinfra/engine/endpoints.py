@@ -347,6 +347,9 @@ class Endpoints(ChangeVerbs):
         while True:
             pause = await self.tick()
             view = await self.show(name)
+            if not view.whole.replicas:
+                # Once more: with the last endpoint the router goes, too.
+                await self.tick()
             if not view.whole.replicas or time.monotonic() >= deadline:
                 await self.keeping.settled()
                 return view

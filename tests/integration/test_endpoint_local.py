@@ -16,7 +16,7 @@ from jupyter_aiinfra.endpoint import Gates, ReplicaOptions, ReplicaState, Scalin
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.engine.endpointviews import Asked
 from jupyter_aiinfra.errors import UsageError
-from jupyter_aiinfra.model import JobState
+from jupyter_aiinfra.model import Desired, JobState
 from tests.support.endpoints import Callers, engine_at, model, until
 
 ONE = ReplicaOptions(workers=1)
@@ -79,6 +79,9 @@ async def test_a_model_is_deployed_called_with_a_key_and_removed(tmp_path: Path)
         assert not view.whole.replicas
         (replica,) = engine.store.endpoint_replicas(view.endpoint.id)
         assert engine.store.get_job(replica.id).state is JobState.CANCELLED
+        # With the last endpoint the router is wanted no more.
+        (router,) = (job for job in engine.store.list_jobs() if job.spec.name == "router")
+        assert router.desired is Desired.STOP
 
 
 @pytest.mark.timeout(300)

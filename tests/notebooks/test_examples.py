@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_aiinfra.model import Desired, JobKind
 from tests.support.bench import wait_until
 from tests.support.papermill import Executed, execute
 from tests.support.site import Site, open_site
@@ -74,11 +75,32 @@ def test_the_quickstart_shows_its_training_and_its_job(executed: dict[str, Execu
     assert re.search(r"digits .* succeeded ", done.printed("%jobs"))
 
 
+def test_the_quickstart_serves_its_model_and_changes_it_without_a_failed_request(
+    site: Site, executed: dict[str, Executed]
+) -> None:
+    done = executed["quickstart.ipynb"]
+    (accuracy,) = re.findall(r"/predict: (0\.\d+)", done.printed("accuracy at"))
+    (trained,) = re.findall(r"held-out data: (0\.\d+)", done.printed("accuracy on held-out data"))
+    assert accuracy == trained
+    better, untrained = done.printed("better --name"), done.printed("untrained = Net()")
+    for said, new in ((better, "version 2"), (untrained, "version 3")):
+        (answered,) = re.findall(r"answered while it changed: (\{.*\})", said)
+        assert new in answered
+        assert "failed" not in answered
+    told = done.printed("why it was taken back")
+    assert "v2 100%" in told
+    assert "differ from those of version 2" in " ".join(told.split())
+    assert "digits is removed" in done.printed("%endpoint remove")
+    served = {each.spec.name: each for each in site.jobs() if each.spec.kind is JobKind.ENDPOINT}
+    assert served.keys() == {"digits-1", "digits-2", "digits-3", "router"}
+    assert all(each.desired is Desired.STOP for each in served.values())
+
+
 def test_the_quickstart_leaves_an_mlflow_run_with_its_figures_and_its_outcome(
     site: Site, executed: dict[str, Executed]
 ) -> None:
     assert executed["quickstart.ipynb"].status == 0
-    job = site.newest()
+    (job,) = (each for each in site.jobs() if each.spec.name == "digits")
     assert job.seen is not None
     assert job.seen.tracking is not None
     run = job.seen.tracking.run_id
