@@ -201,7 +201,9 @@ class Relay:
         self.replica = target.id
         self._since = time.monotonic()
         target.in_flight += 1
-        back = target.take()
+        # Kept connections of a process that died end one after the other: who has lost an answer to
+        # one of them would lose it to the next.
+        back = None if self._lost else target.take()
         if back is None:
             target.dial(self)
         else:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,33 @@ async def test_a_new_version_that_drops_its_requests(router: Router, tmp_path: P
             assert (await one.ask(HEAD + length(b"1")))[0] == 200
         assert "were errors; 2 % may be" in decided()
         assert len(new.heads) >= 3
+
+
+async def test_what_is_lost_with_a_kept_connection_goes_on_a_new_one(
+    router: Router, tmp_path: Path
+) -> None:
+    """As where a worker dies that many connections were kept to: each of them is dead."""
+    asked: set[asyncio.StreamWriter] = set()
+    most, all_are_here = 6, asyncio.Event()
+
+    async def once(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if writer in asked:
+            writer.transport.abort()
+            return
+        asked.add(writer)
+        if len(asked) <= most:
+            if len(asked) == most:
+                all_are_here.set()
+            await all_are_here.wait()  # asked at once, so that each has a connection
+        await echo(head, reader, writer)
+
+    async with routed(router, tmp_path, once):
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(client(router)) for _ in range(most)]
+            answers = await asyncio.gather(*(one.ask(HEAD + length(b"1")) for one in clients))
+            assert answers == [(200, b"1")] * most
+            assert await clients[0].ask(HEAD + length(b"2")) == (200, b"2")
+        assert len(asked) == most + 1
 
 
 async def test_what_does_something_is_not_asked_twice(router: Router, tmp_path: Path) -> None:
