@@ -34,6 +34,8 @@ _BACKLOG = 2048
 _SWEEP_SECONDS = 0.2
 _LOOK_SECONDS = 1.0
 _SAVE_SECONDS = 2.0
+_PORT_TRIES = 20
+_PORT_PAUSE_SECONDS = 0.1
 
 
 class Kept(msgspec.Struct, kw_only=True):
@@ -157,6 +159,7 @@ class Router:
             return self.problem
         self.problem = ""
         self._apply(config)
+        self._save()
         return ""
 
     def _apply(self, config: Config) -> None:
@@ -206,6 +209,9 @@ class Router:
         self._stamp = self._stamped()
         await self._listen(self.config)
         self._apply(self.config)
+        # Before anybody is told of the port: who is killed in the next moment comes back to it.
+        self._saved = self._keepsake()
+        self._write_kept(self._saved)
         loop = asyncio.get_running_loop()
         inside = unix_listener(self.places.inside)
         server = await loop.create_server(lambda: Front(self, trusted=True), sock=inside)
@@ -216,25 +222,31 @@ class Router:
         same = config.host == self.config.host and config.port in {0, self.port}
         if self._outside is not None and same:
             return
-        loop = asyncio.get_running_loop()
-        ports = [config.port]
-        if not config.port:
-            # Callers know the one that it had.
-            ports = [self._kept.port, 0] if self._kept.port else [0]
-        for port in ports:
-            try:
-                outside = await loop.create_server(
-                    lambda: Front(self), config.host, port, backlog=_BACKLOG, reuse_address=True
-                )
-            except OSError:
-                if port == ports[-1]:
-                    raise
-                continue
-            break
+        outside = await self._opened(config)
         before, self._outside = self._outside, outside
         if before is not None:
             before.close()
         self.port = outside.sockets[0].getsockname()[1]
+
+    async def _opened(self, config: Config) -> asyncio.AbstractServer:
+        """Return what listens at the port that is asked for, or at the one it had, or at any."""
+        loop = asyncio.get_running_loop()
+
+        async def opened(port: int) -> asyncio.AbstractServer:
+            return await loop.create_server(
+                lambda: Front(self), config.host, port, backlog=_BACKLOG, reuse_address=True
+            )
+
+        if config.port or not self._kept.port:
+            return await opened(config.port)
+        # Callers know the one that it had. One of those who try again and again to reach it there
+        # may have been given that very port, for a moment, by the kernel.
+        for _ in range(_PORT_TRIES):
+            with contextlib.suppress(OSError):
+                return await opened(self._kept.port)
+            await asyncio.sleep(_PORT_PAUSE_SECONDS)
+        _log.warning("port %d is another's now: callers have to be told", self._kept.port)
+        return await opened(0)
 
     async def run(self, ending: asyncio.Event) -> None:
         """Look after everything until `ending`."""

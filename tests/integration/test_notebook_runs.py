@@ -236,7 +236,7 @@ async def test_what_cannot_be_frozen_is_named(place: Schedules) -> None:
     for cells, how, said in [
         (("1",), {"files": ("no/such",)}, "no/such"),
         (("1",), {"files": ("../x",)}, "does not lie beside"),
-        (("1",), {"forms": ("pdf",)}, "'pdf'"),
+        (("1",), {"forms": ("docx",)}, "'docx'"),
         (("1",), {"outputs": ("sftp://a:b@c/",)}, "password"),
     ]:
         with pytest.raises(UsageError, match=said):

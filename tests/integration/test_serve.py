@@ -185,4 +185,5 @@ def test_systemd_itself_can_read_the_unit(site: Site) -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
-    assert checked.stderr == ""
+    # It also reads the units of the machine, and has its own to say of those.
+    assert Path(unit).name not in checked.stderr
