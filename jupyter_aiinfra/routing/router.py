@@ -228,11 +228,11 @@ class Router:
             before.close()
         self.port = outside.sockets[0].getsockname()[1]
 
-    async def _opened(self, config: Config) -> asyncio.AbstractServer:
+    async def _opened(self, config: Config) -> asyncio.Server:
         """Return what listens at the port that is asked for, or at the one it had, or at any."""
         loop = asyncio.get_running_loop()
 
-        async def opened(port: int) -> asyncio.AbstractServer:
+        async def opened(port: int) -> asyncio.Server:
             return await loop.create_server(
                 lambda: Front(self), config.host, port, backlog=_BACKLOG, reuse_address=True
             )
