@@ -19,7 +19,8 @@ export async function callEndpoint(
 ): Promise<IEndpointAnswer> {
   const began = performance.now();
   try {
-    const init = { method: 'POST', body, ...(signal && { signal }) };
+    const headers = { 'Content-Type': 'application/json' };
+    const init = { method: 'POST', body, headers, ...(signal && { signal }) };
     const response = await ServerConnection.makeRequest(url, init, settings);
     const text = await response.text();
     return {

@@ -8,13 +8,13 @@ import { h } from '../widgets/dom';
 import { colourOf, swatch } from './parts';
 
 const HEIGHT = 150;
-const LEFT = 48;
+const LEFT = 60;
 const RIGHT = 8;
 const TOP = 8;
 const BOTTOM = 20;
 /** Before the page has a place. */
 const FIRST_WIDTH = 420;
-const TIMES = 4;
+const TIMES = 3;
 /** A step of the arrow keys, in seconds. */
 const STEP = 2;
 

@@ -99,11 +99,13 @@ export class Keys {
           ? trans.__('no more')
           : trans.__('until %1', momentText(end));
     const title = h('span', { title: id }, name);
+    const maker = by ?? trans.__('unknown');
+    const who = h('span', { class: 'aiinfra-EndpointPage-who', title: maker }, maker);
     return [
       title,
       scopes.join(', '),
       most === null ? trans.__('any') : String(most),
-      `${timeText(at)} · ${by ?? trans.__('unknown')}`,
+      h('span', {}, `${timeText(at)} · `, who),
       holds,
       actions
     ];

@@ -104,13 +104,16 @@ export class Versions {
       shareText(compared === 0 ? null : (same ?? 0) / compared, trans),
       replicasText([version], trans),
       version.pool,
-      `${momentText(version.created_at)} · ${version.created_by ?? trans.__('unknown')}`
+      momentText(version.created_at)
     ];
   }
 
-  private _name({ number, note, digest, size_bytes: size }: EndpointVersion): HTMLElement {
+  private _name(version: EndpointVersion): HTMLElement {
+    const { trans } = this._options;
+    const { number, note, digest, size_bytes: size, created_by: by } = version;
     const name = h('span', {}, swatch(number), String(number));
-    name.title = [note, digest, sizeText(size)].filter(Boolean).join('\n');
+    const maker = trans.__('made by %1', by ?? trans.__('unknown'));
+    name.title = [note, maker, digest, sizeText(size)].filter(Boolean).join('\n');
     if (note !== '') {
       name.append(' ', h('span', { class: 'aiinfra-EndpointPage-quiet' }, note));
     }

@@ -123,14 +123,16 @@ function rateOf(pairs: readonly Pair[]): IRate {
   if (some === undefined) {
     return UNKNOWN;
   }
-  const seconds = Math.max(...pairs.map(([first, last]) => last.at - first.at));
+  // By the second of each: one that is new was counted for a shorter time.
+  const grown = (of: (sample: ISample) => number): number =>
+    pairs.reduce((all, [first, last]) => all + (of(last) - of(first)) / (last.at - first.at), 0);
   const sum = (of: (sample: ISample) => number): number =>
     pairs.reduce((all, [first, last]) => all + of(last) - of(first), 0);
   const { bounds } = some[1];
   const counts = some[1].counts.map((_, place) => sum(sample => sample.counts[place] ?? 0));
   return {
-    perSecond: sum(({ requests }) => requests) / seconds,
-    errorsPerSecond: sum(({ errors }) => errors) / seconds,
+    perSecond: grown(({ requests }) => requests),
+    errorsPerSecond: grown(({ errors }) => errors),
     p50: quantile(bounds, counts, 0.5),
     p95: quantile(bounds, counts, 0.95),
     p99: quantile(bounds, counts, 0.99)

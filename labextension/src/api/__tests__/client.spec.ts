@@ -180,6 +180,8 @@ it('takes whatever an endpoint answers for an answer', async () => {
     kind: 'application/json',
     text: '{"error": "no"}'
   });
+  const [sent] = fetched.mock.calls[0] ?? [];
+  expect(sent instanceof Request && sent.headers.get('Content-Type')).toBe('application/json');
   fetched.mockRejectedValue(new TypeError('connection refused'));
   await expect(callEndpoint(url, { ...call, body: '{}' })).rejects.toMatchObject({
     failure: 'unreachable'
