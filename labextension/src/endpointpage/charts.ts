@@ -9,6 +9,8 @@ import { h } from '../widgets/dom';
 import { LineChart, type IChartOptions } from './chart';
 import { markText, millisecondsText, percentsOf, rateText } from './words';
 
+const LEAST_SECONDS = 60;
+
 type Series = 'perSecond' | 'p50' | 'p95' | 'errorsPerSecond';
 
 type Texts = Pick<IChartOptions, 'textOf' | 'markOf'>;
@@ -43,12 +45,15 @@ export class Charts {
     const found = item.versions
       .map(({ number }) => ({ number, points: this._endpoints.rates.points(item.id, number) }))
       .filter(({ number, points }) => percents.has(number) || points.some(isSomething));
+    // Not more of the past than is known, or there would be little to see of it.
+    const first = Math.min(end, ...found.flatMap(({ points }) => points[0]?.at ?? []));
+    const start = Math.max(end - KEPT_SECONDS, Math.min(first, end - LEAST_SECONDS));
     for (const [series, chart] of this._charts) {
       const lines = found.map(({ number, points }) => ({
         number,
         points: points.map(point => ({ at: point.at, value: point[series] }))
       }));
-      chart.update(lines, end - KEPT_SECONDS, end);
+      chart.update(lines, start, end);
     }
   }
 

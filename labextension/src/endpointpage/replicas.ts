@@ -9,6 +9,7 @@ import { Redrawn } from '../costpage/redraw';
 import { fill, note } from '../jobpage/sections';
 import { CommandIDs, type IAiInfraApi } from '../tokens';
 import { coloured, h } from '../widgets/dom';
+import { count } from '../widgets/format';
 import { badge, button, quiet, swatch, table } from './parts';
 
 const LOG_ROWS = 200;
@@ -107,7 +108,7 @@ export class Replicas {
     }
     const place = h('div');
     const ask = async (): Promise<HTMLElement> => {
-      const { rows, total_lines: lines } = await api.logRows({
+      const { rows, total_rows: all } = await api.logRows({
         id,
         rank: 0,
         first: -LOG_ROWS,
@@ -120,8 +121,9 @@ export class Replicas {
       const text = rows.map(row => (row.repeat > 1 ? `${row.text} (×${row.repeat})` : row.text));
       const pre = h('pre', { tabindex: '0', role: 'region', 'aria-label': label });
       pre.append(...coloured(text.join('\n')));
-      const said = trans._n('of %1 line, its end', 'of %1 lines, the end', lines);
-      return h('div', {}, pre, quiet(said));
+      const isWhole = rows.length >= all;
+      const said = trans.__('The last %1 of %2 rows.', count(rows.length), count(all));
+      return h('div', {}, pre, ...(isWhole ? [] : [quiet(said)]));
     };
     const load = (): void => void fill(place, ask, trans);
     const again = button(trans.__('Read again'), { onClick: load });
