@@ -37,3 +37,12 @@ export const scheduleIcon = new LabIcon({
   name: 'aiinfra:schedule',
   svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" d="${DIAL}"/></svg>`
 });
+
+const SENDER =
+  'M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM7 7 5.6 5.6a9 9 0 0 0 0 12.8L7 17a7 7 0 0 1 0-10zm10 0 1.4-1.4a9 9 0 0 1 0 12.8L17 17a7 7 0 0 0 0-10z';
+
+/** What answers whoever asks: an endpoint. */
+export const endpointIcon = new LabIcon({
+  name: 'aiinfra:endpoint',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3 jp-icon-selectable" fill="#616161" d="${SENDER}"/></svg>`
+});

@@ -4,6 +4,7 @@ import cellbanner from './plugins/cellbanner';
 import celltoolbar from './plugins/celltoolbar';
 import costpage from './plugins/costpage';
 import editor from './plugins/editor';
+import endpointpage from './plugins/endpointpage';
 import gpuspage from './plugins/gpuspage';
 import health from './plugins/health';
 import insertcell from './plugins/insertcell';
@@ -28,6 +29,7 @@ export default [
   celltoolbar,
   costpage,
   editor,
+  endpointpage,
   gpuspage,
   health,
   insertcell,

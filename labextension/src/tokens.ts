@@ -19,6 +19,11 @@ import type {
   CostReport,
   CostSummary,
   EndedNews,
+  EndpointDetail,
+  EndpointItem,
+  EndpointKey,
+  EndpointKeyRequest,
+  EndpointSecret,
   FileItem,
   GoneNews,
   GpuPast,
@@ -49,6 +54,7 @@ import type {
   ProblemNews,
   RunItem,
   RunsPage,
+  ScaleRequest,
   ScheduleDetail,
   ScheduleItem,
   ScheduleRequest,
@@ -57,6 +63,7 @@ import type {
   Values,
   WhatIfReport
 } from './api/types';
+import type { Rates } from './models/endpointrates';
 import type {
   Comparison,
   NotebookContent,
@@ -116,7 +123,17 @@ export const CommandIDs = {
   openRun: 'aiinfra:open-run',
   cancelRun: 'aiinfra:cancel-run',
   rerunRun: 'aiinfra:rerun-run',
-  removeRun: 'aiinfra:remove-run'
+  removeRun: 'aiinfra:remove-run',
+  /** Takes `{ endpoint, tab }`, both of which may be left out. */
+  openEndpoints: 'aiinfra:open-endpoints',
+  // Those on an endpoint take its `{ id }`; it is asked for when left out.
+  openEndpoint: 'aiinfra:open-endpoint',
+  /** Takes `{ id, to }`; without `to` it ends what is tried out, or goes to the version before. */
+  rollbackEndpoint: 'aiinfra:rollback-endpoint',
+  promoteEndpoint: 'aiinfra:promote-endpoint',
+  /** Takes `{ id, least, most }`; what is left out is asked for. */
+  scaleEndpoint: 'aiinfra:scale-endpoint',
+  removeEndpoint: 'aiinfra:remove-endpoint'
 } as const;
 
 /** What a search of jobs may be narrowed to. `state` is `active`, `ended` or one state. */
@@ -198,6 +215,20 @@ export interface ICostQuery extends ICostTime {
   project?: string | undefined;
   team?: string | undefined;
   cost_centre?: string | undefined;
+}
+
+/** What an endpoint has answered, whatever it was. */
+export interface IEndpointAnswer {
+  status: number;
+  /** `OK`, `Bad Request`; may be empty. */
+  statusText: string;
+  /** From asking to the end of the answer, as it took from here. */
+  milliseconds: number;
+  /** The version that answered; `null` where that is not said. */
+  version: string | null;
+  /** The media type; may be empty. */
+  kind: string;
+  text: string;
 }
 
 /**
@@ -316,6 +347,31 @@ export interface IAiInfraApi {
   /** Where the browser downloads a result from. */
   runOutputUrl(id: string, form: ResultForm): string;
   compareRuns(id: string, other: string): Promise<Comparison>;
+
+  endpoints(options?: { removed?: boolean }): Promise<EndpointItem[]>;
+  endpoint(id: string): Promise<EndpointDetail>;
+  /** Give all requests to what is tried out; no gate is asked. */
+  promoteEndpoint(id: string): Promise<EndpointItem>;
+  /** End what is tried out, or go back to the version before, or to that which is named. */
+  rollbackEndpoint(id: string, options?: { to?: number; reason?: string }): Promise<EndpointItem>;
+  /** Divide the requests: weights by version. Refused while a change is under way. */
+  splitEndpoint(id: string, weights: Readonly<Record<string, number>>): Promise<EndpointItem>;
+  scaleEndpoint(id: string, request: ScaleRequest): Promise<EndpointItem>;
+  removeEndpoint(id: string): Promise<void>;
+  /** Put back what was removed. */
+  restoreEndpoint(id: string): Promise<EndpointItem>;
+  addEndpointKey(id: string, request: EndpointKeyRequest): Promise<EndpointSecret>;
+  /** A key in place of another, which holds for an hour more. */
+  rotateEndpointKey(id: string, key: string): Promise<EndpointSecret>;
+  revokeEndpointKey(id: string, key: string): Promise<EndpointKey>;
+  /** Where this server passes calls on, for who may use it. */
+  endpointUrl(name: string, path: string): string;
+  /** Ask an endpoint through this server; what it refuses is an answer like any other. */
+  callEndpoint(
+    name: string,
+    path: string,
+    options: { body: string; signal?: AbortSignal }
+  ): Promise<IEndpointAnswer>;
 }
 
 export const IAiInfraApi = new Token<IAiInfraApi>(
@@ -530,6 +586,33 @@ export interface IRunNotebookModel extends IDisposable {
   /** These cells, counted from 0, have changed; `null`: all of it is another. */
   readonly cellsChanged: ISignal<IRunNotebookModel, readonly number[] | null>;
   watch(options?: IWatchOptions): IDisposable;
+}
+
+/**
+ * The endpoints, by name, asked for every two seconds while somebody watches and the page is
+ * visible; `null` before they are known.
+ */
+export interface IEndpointsModel {
+  readonly endpoints: readonly EndpointItem[] | null;
+  /** Why there was no answer the last time; `null` when there was. */
+  readonly problem: IProblem | null;
+  readonly changed: ISignal<IEndpointsModel, void>;
+  /** How their counters have grown while one watched. */
+  readonly rates: Rates;
+  watch(): IDisposable;
+  /** Ask now. */
+  refresh(): void;
+  /** By its id or its name. */
+  find(id: string): EndpointItem | undefined;
+  promote(id: string): Promise<EndpointItem>;
+  rollback(id: string, to?: number): Promise<EndpointItem>;
+  split(id: string, weights: Readonly<Record<string, number>>): Promise<EndpointItem>;
+  scale(id: string, request: ScaleRequest): Promise<EndpointItem>;
+  /** Hide one now and remove it after `seconds`. It serves until then; left before, it stays. */
+  remove(id: string, seconds: number): IRemoval;
+  addKey(id: string, request: EndpointKeyRequest): Promise<EndpointSecret>;
+  rotateKey(id: string, key: string): Promise<EndpointSecret>;
+  revokeKey(id: string, key: string): Promise<EndpointKey>;
 }
 
 export interface IAiInfraModels {

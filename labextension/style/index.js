@@ -15,3 +15,4 @@ import './costpage.css';
 import './schedules.css';
 import './runpage.css';
 import './schedulepage.css';
+import './endpointpage.css';

@@ -8,6 +8,7 @@ import type {
   IAiInfraApi,
   ICostQuery,
   ICostTime,
+  IEndpointAnswer,
   IGpuQuery,
   IGpuRangeQuery,
   IJobQuery,
@@ -16,6 +17,7 @@ import type {
   ResultForm
 } from '../tokens';
 import type { Comparison, RunNotebook, VersionDiff } from '../models/schedulewire';
+import { callEndpoint } from './endpointcall';
 import { parseHealth, type Health } from './health';
 import type {
   AttachRequest,
@@ -26,6 +28,11 @@ import type {
   CatalogItem,
   CostReport,
   CostSummary,
+  EndpointDetail,
+  EndpointItem,
+  EndpointKey,
+  EndpointKeyRequest,
+  EndpointSecret,
   FileItem,
   GpuPast,
   GpuRange,
@@ -48,6 +55,7 @@ import type {
   PriceRequest,
   RunItem,
   RunsPage,
+  ScaleRequest,
   ScheduleDetail,
   ScheduleItem,
   ScheduleRequest,
@@ -330,6 +338,66 @@ export class ApiClient implements IAiInfraApi {
 
   compareRuns(id: string, other: string): Promise<Comparison> {
     return this._object(join('runs', id, 'compare', other));
+  }
+
+  async endpoints({ removed }: { removed?: boolean } = {}): Promise<EndpointItem[]> {
+    const path = `endpoints${query({ removed: removed || undefined })}`;
+    return (await this._object<{ endpoints: EndpointItem[] }>(path)).endpoints;
+  }
+
+  endpoint(id: string): Promise<EndpointDetail> {
+    return this._object(join('endpoint', id));
+  }
+
+  promoteEndpoint(id: string): Promise<EndpointItem> {
+    return this._object(join('endpoint', id, 'promote'), 'POST');
+  }
+
+  rollbackEndpoint(
+    id: string,
+    { to, reason = '' }: { to?: number; reason?: string } = {}
+  ): Promise<EndpointItem> {
+    return this._object(join('endpoint', id, 'rollback'), 'POST', { to: to ?? null, reason });
+  }
+
+  splitEndpoint(id: string, weights: Readonly<Record<string, number>>): Promise<EndpointItem> {
+    return this._object(join('endpoint', id, 'traffic'), 'POST', { weights });
+  }
+
+  scaleEndpoint(id: string, body: ScaleRequest): Promise<EndpointItem> {
+    return this._object(join('endpoint', id, 'scale'), 'POST', body);
+  }
+
+  removeEndpoint(id: string): Promise<void> {
+    return this._nothing(join('endpoint', id), 'DELETE');
+  }
+
+  restoreEndpoint(id: string): Promise<EndpointItem> {
+    return this._object(join('endpoint', id, 'restore'), 'POST');
+  }
+
+  addEndpointKey(id: string, body: EndpointKeyRequest): Promise<EndpointSecret> {
+    return this._object(join('endpoint', id, 'keys'), 'POST', body);
+  }
+
+  rotateEndpointKey(id: string, key: string): Promise<EndpointSecret> {
+    return this._object(join('endpoint', id, 'keys', key, 'rotate'), 'POST');
+  }
+
+  revokeEndpointKey(id: string, key: string): Promise<EndpointKey> {
+    return this._object(join('endpoint', id, 'keys', key), 'DELETE');
+  }
+
+  endpointUrl(name: string, path: string): string {
+    return this._url(join('endpoints', name, ...path.split('/')));
+  }
+
+  callEndpoint(
+    name: string,
+    path: string,
+    options: { body: string; signal?: AbortSignal }
+  ): Promise<IEndpointAnswer> {
+    return callEndpoint(this.endpointUrl(name, path), { ...options, settings: this._settings });
   }
 
   private _object<T extends object>(

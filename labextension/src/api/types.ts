@@ -2,12 +2,17 @@
 
 import type {
   SchemaBudgetRequest,
+  SchemaEndpointEvent,
+  SchemaEndpointItem,
+  SchemaEndpointKeyRequest,
+  SchemaEndpointVersionItem,
   SchemaIdleRule,
   SchemaPolicy,
   SchemaPreviewItem,
   SchemaPriceRequest,
   SchemaProblemNews,
   SchemaRunItem,
+  SchemaScaleRequest,
   SchemaScheduleItem,
   SchemaScheduleRequest,
   SchemaTopic,
@@ -27,6 +32,10 @@ export type {
   SchemaCostSummary as CostSummary,
   SchemaDecision as Decision,
   SchemaEndedNews as EndedNews,
+  SchemaEndpointKeyItem as EndpointKey,
+  SchemaEndpointReplicaItem as EndpointReplica,
+  SchemaEndpointRolloutItem as EndpointRollout,
+  SchemaEndpointSecretItem as EndpointSecret,
   SchemaFileItem as FileItem,
   SchemaGoneNews as GoneNews,
   SchemaGpuPast as GpuPast,
@@ -146,6 +155,17 @@ export type ScheduleRequest = Partial<
   options?: Values | null;
 };
 export type PreviewItem = Omit<SchemaPreviewItem, 'form'> & { form: ParameterForm };
+
+export type EndpointVersion = Omit<SchemaEndpointVersionItem, 'manifest' | 'facts'> & {
+  manifest: Values;
+  facts: Values;
+};
+export type EndpointItem = Omit<SchemaEndpointItem, 'versions'> & { versions: EndpointVersion[] };
+export type EndpointEvent = Omit<SchemaEndpointEvent, 'detail'> & { detail: Values };
+export type EndpointDetail = { item: EndpointItem; events: EndpointEvent[] };
+export type EndpointKeyRequest = Pick<SchemaEndpointKeyRequest, 'name'> &
+  Partial<SchemaEndpointKeyRequest>;
+export type ScaleRequest = Partial<SchemaScaleRequest>;
 
 /** From the browser: watch exactly these topics from now on. */
 export interface WatchRequest {

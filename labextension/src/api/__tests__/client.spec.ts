@@ -1,8 +1,9 @@
 import { ServerConnection } from '@jupyterlab/services';
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it, vi } from 'vitest';
 
 import type { IAiInfraApi } from '../../tokens';
 import { ApiClient } from '../client';
+import { callEndpoint } from '../endpointcall';
 
 const asked: string[] = [];
 let answer: unknown;
@@ -128,5 +129,64 @@ it('asks for schedules and their runs', async () => {
   ]);
   expect(api.runOutputUrl('r1', 'html')).toBe(
     'http://localhost:8888/lab/aiinfra/runs/r1/output?form=html'
+  );
+});
+
+it('serves endpoints where the server says', async () => {
+  await api.promoteEndpoint('e1');
+  await api.rollbackEndpoint('e1');
+  await api.rollbackEndpoint('e1', { to: 2, reason: 'slow' });
+  await api.splitEndpoint('e1', { '1': 90, '2': 10 });
+  await api.scaleEndpoint('e1', { least: 0, most: 2 });
+  await api.restoreEndpoint('e1');
+  await api.addEndpointKey('e1', { name: 'anna' });
+  await api.rotateEndpointKey('e1', 'k 1');
+  await api.revokeEndpointKey('e1', 'k');
+  answer = { endpoints: [] };
+  expect(await api.endpoints({ removed: true })).toEqual([]);
+  answer = undefined;
+  await api.removeEndpoint('e1');
+  expect(asked).toEqual([
+    'POST endpoint/e1/promote',
+    'POST endpoint/e1/rollback {"to":null,"reason":""}',
+    'POST endpoint/e1/rollback {"to":2,"reason":"slow"}',
+    'POST endpoint/e1/traffic {"weights":{"1":90,"2":10}}',
+    'POST endpoint/e1/scale {"least":0,"most":2}',
+    'POST endpoint/e1/restore',
+    'POST endpoint/e1/keys {"name":"anna"}',
+    'POST endpoint/e1/keys/k%201/rotate',
+    'DELETE endpoint/e1/keys/k',
+    'GET endpoints?removed=true',
+    'DELETE endpoint/e1'
+  ]);
+});
+
+it('takes whatever an endpoint answers for an answer', async () => {
+  const fetched = vi.fn<typeof fetch>(() =>
+    Promise.resolve(
+      new Response('{"error": "no"}', {
+        status: 400,
+        statusText: 'Bad Request',
+        headers: { 'X-Endpoint-Version': '3', 'Content-Type': 'application/json' }
+      })
+    )
+  );
+  const url = 'http://localhost:8888/aiinfra/endpoints/digits/predict';
+  const call = { settings: { ...settings, baseUrl: 'http://localhost:8888/', fetch: fetched } };
+  expect(await callEndpoint(url, { ...call, body: '{}' })).toMatchObject({
+    status: 400,
+    statusText: 'Bad Request',
+    version: '3',
+    kind: 'application/json',
+    text: '{"error": "no"}'
+  });
+  const [sent] = fetched.mock.calls[0] ?? [];
+  expect(sent instanceof Request && sent.headers.get('Content-Type')).toBe('application/json');
+  fetched.mockRejectedValue(new TypeError('connection refused'));
+  await expect(callEndpoint(url, { ...call, body: '{}' })).rejects.toMatchObject({
+    failure: 'unreachable'
+  });
+  expect(api.endpointUrl('digits', 'v2/health/ready')).toBe(
+    'http://localhost:8888/lab/aiinfra/endpoints/digits/v2/health/ready'
   );
 });

@@ -38,7 +38,7 @@ export function createPanel(options: IPanelOptions): Widget {
   const trans = translator.load('jupyter_aiinfra');
   const panel = new SidePanel({ translator });
   panel.addClass('aiinfra-Panel-content');
-  for (const id of [CommandIDs.attachPool, CommandIDs.refresh]) {
+  for (const id of [CommandIDs.attachPool, CommandIDs.openEndpoints, CommandIDs.refresh]) {
     panel.toolbar.addItem(id, new CommandToolbarButton({ commands, id, label: '' }));
   }
   panel.toolbar.node.setAttribute('aria-label', trans.__('Pools and jobs'));
