@@ -111,7 +111,8 @@ def test_from_the_pools_to_each_gpu_and_to_the_job_that_has_it(
     for rank, pid in enumerate(ranks):
         mock.set(rank, procs=f"{pid}:{9 * GIB}", mem_used=(30 + 10 * rank) * GIB)
     mock.set(3, procs=f"1:{2 * GIB}", mem_used=2 * GIB)
-    page = window(width=1280)
+    # Rows out of sight are not drawn, and other sections share the panel: tall enough for all.
+    page = window(width=1280, height=1600)
     page.command("aiinfra:show-panel")
 
     here = pool(page, "here")
