@@ -47,18 +47,7 @@ def all_budgets(engine: Engine) -> BudgetsNews:
     return BudgetsNews(budgets=tuple(budget_item(each) for each in engine.governor.views()))
 
 
-class _Handler(AiInfraHandler):
-    """What handlers of budgets share."""
-
-    @property
-    def who(self) -> str:
-        """Who asks, as the server knows them."""
-        user = self.current_user
-        name = getattr(user, "username", None) or getattr(user, "name", None)
-        return str(name or "somebody in the browser")
-
-
-class BudgetsHandler(_Handler):
+class BudgetsHandler(AiInfraHandler):
     """All budgets."""
 
     @web.authenticated
@@ -93,7 +82,7 @@ class BudgetsHandler(_Handler):
         self.answer(await self.engine.run(put), status=201)
 
 
-class BudgetHandler(_Handler):
+class BudgetHandler(AiInfraHandler):
     """One budget."""
 
     @web.authenticated
@@ -121,7 +110,7 @@ class BudgetHandler(_Handler):
         self.answer(None)
 
 
-class SnoozeHandler(_Handler):
+class SnoozeHandler(AiInfraHandler):
     """Rest for a budget."""
 
     @web.authenticated
@@ -138,7 +127,7 @@ class SnoozeHandler(_Handler):
         self.answer(await self.engine.call(snooze))
 
 
-class StopHandler(_Handler):
+class StopHandler(AiInfraHandler):
     """The end of a budget's jobs."""
 
     @web.authenticated
@@ -160,7 +149,7 @@ def _known(engine: Engine, budget_id: str) -> None:
         raise NotFound(f"there is no budget {budget_id!r}", hint="it may have been removed")
 
 
-class IdleHandler(_Handler):
+class IdleHandler(AiInfraHandler):
     """Idle GPUs."""
 
     @web.authenticated
@@ -178,7 +167,7 @@ class IdleHandler(_Handler):
         self.answer(await self.engine.run(read))
 
 
-class IdleRuleHandler(_Handler):
+class IdleRuleHandler(AiInfraHandler):
     """What is done about idle GPUs of a pool or a job."""
 
     @web.authenticated

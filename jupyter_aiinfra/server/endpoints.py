@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.utils import ApiPath, to_os_path
 from tornado import web
 
 from jupyter_aiinfra.endpoint import ReplicaOptions
@@ -57,27 +55,6 @@ __all__ = [
 class _Handler(AiInfraHandler):
     """What handlers of endpoints share."""
 
-    @property
-    def who(self) -> str:
-        """Who asks, as the server knows them."""
-        user = self.current_user
-        name = getattr(user, "username", None) or getattr(user, "name", None)
-        return str(name or "somebody in the browser")
-
-    def folder(self, path: str) -> Path:
-        """Return a folder below the server's root, or raise UsageError."""
-        root = Path(self.settings["server_root_dir"]).expanduser().resolve()
-        if "\0" in path:
-            raise UsageError(f"{path!r} is no path", option="folder")
-        found = Path(to_os_path(ApiPath(path), str(root))).resolve()
-        if not found.is_relative_to(root):
-            raise UsageError(
-                f"{path!r} is not below the server's root",
-                hint=f"that is {root}",
-                option="folder",
-            )
-        return found
-
     async def change(
         self, endpoint_id: str, work: Callable[[Engine], Coroutine[Any, Any, EndpointView]]
     ) -> None:
@@ -116,7 +93,7 @@ class EndpointsHandler(_Handler):
     async def post(self) -> None:
         """Deploy one; it comes up beside this."""
         asked = self.body(DeployRequest)
-        folder = self.folder(asked.folder)
+        folder = self.local_path(asked.folder, option="folder")
         options = ReplicaOptions(workers=asked.workers, gpus=asked.gpus)
 
         async def deploy(engine: Engine) -> EndpointItem:
@@ -171,7 +148,7 @@ class UpdateHandler(_Handler):
     async def post(self, id: str) -> None:  # noqa: A002
         """Have it served, as is asked."""
         asked = self.body(UpdateRequest)
-        folder = None if asked.folder is None else self.folder(asked.folder)
+        folder = None if asked.folder is None else self.local_path(asked.folder, option="folder")
         how = Asked(
             pool=asked.pool,
             how=asked.how,

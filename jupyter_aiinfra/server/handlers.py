@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http.client import responses
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import ApiPath, to_os_path
 
 from jupyter_aiinfra.errors import AiInfraError, HostKeyUnknown, LoginNeeded, UsageError
 from jupyter_aiinfra.model import from_json
@@ -41,6 +43,33 @@ class AiInfraHandler(APIHandler):
         """The server's engine."""
         engine: SharedEngine = self.settings[ENGINE_SETTING]
         return engine
+
+    @property
+    def who(self) -> str:
+        """Who asks, as the server knows them."""
+        user = self.current_user
+        name = getattr(user, "username", None) or getattr(user, "name", None)
+        return str(name or "somebody in the browser")
+
+    def local_path(self, path: str, *, option: str) -> Path:
+        """Return where a path below the server's root is on this machine.
+
+        Raises
+        ------
+        UsageError
+            It is no path, or not below the root; names `option`.
+        """
+        root = Path(self.settings["server_root_dir"]).expanduser().resolve()
+        if "\0" in path:
+            raise UsageError(f"{path!r} is no path", option=option)
+        found = Path(to_os_path(ApiPath(path), str(root))).resolve()
+        if not found.is_relative_to(root):
+            raise UsageError(
+                f"{path!r} is not below the server's root",
+                hint=f"that is {root}",
+                option=option,
+            )
+        return found
 
     def body(self, kind: type[T]) -> T:
         """Return the request's body as a wire type; an empty body is an empty object.

@@ -31,7 +31,7 @@ from jupyter_aiinfra.server.runwire import (
     ValueChange,
     VersionDiff,
 )
-from jupyter_aiinfra.server.schedules import known_schedule, recorded_run, who_asks
+from jupyter_aiinfra.server.schedules import known_schedule, recorded_run
 from jupyter_aiinfra.server.schedulewire import ScheduleItem, schedule_item
 
 __all__ = [
@@ -147,7 +147,7 @@ class DuplicateHandler(AiInfraHandler):
 
         def duplicate(engine: Engine) -> ScheduleItem:
             known_schedule(engine, id)
-            return schedule_item(engine.schedules.duplicate(id, name, by=who_asks(self)))
+            return schedule_item(engine.schedules.duplicate(id, name, by=self.who))
 
         self.answer(await self.engine.call(duplicate), status=201)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.utils import ApiPath, to_os_path
 from tornado import web
 
 from jupyter_aiinfra.engine import Engine
@@ -49,34 +47,24 @@ __all__ = [
     "SchedulesHandler",
     "known_schedule",
     "recorded_run",
-    "who_asks",
 ]
 
 _MOST_RUNS = 1000
 _RUNS = 200
 
 
-def who_asks(handler: AiInfraHandler) -> str:
-    """Return who asks, as the server knows them."""
-    user = handler.current_user
-    name = getattr(user, "username", None) or getattr(user, "name", None)
-    return str(name or "somebody in the browser")
-
-
 class _Handler(AiInfraHandler):
     """What handlers of schedules share."""
-
-    @property
-    def who(self) -> str:
-        """Who asks, as the server knows them."""
-        return who_asks(self)
 
     def draft(self) -> Draft:
         """Return what is asked for, with the notebook's path on this machine."""
         asked = self.body(ScheduleRequest)
+        notebook = None
+        if asked.notebook is not None:
+            notebook = self.local_path(asked.notebook, option="notebook")
         return Draft(
             name=asked.name,
-            notebook=None if asked.notebook is None else self._path(asked.notebook),
+            notebook=notebook,
             pool=asked.pool,
             timezone=asked.timezone,
             triggers=asked.triggers,
@@ -86,19 +74,6 @@ class _Handler(AiInfraHandler):
             note=asked.note,
             by=self.who,
         )
-
-    def _path(self, path: str) -> Path:
-        root = Path(self.settings["server_root_dir"]).expanduser().resolve()
-        if "\0" in path:
-            raise UsageError(f"{path!r} is no path", option="notebook")
-        found = Path(to_os_path(ApiPath(path), str(root))).resolve()
-        if not found.is_relative_to(root):
-            raise UsageError(
-                f"{path!r} is not below the server's root",
-                hint=f"that is {root}",
-                option="notebook",
-            )
-        return found
 
 
 class SchedulesHandler(_Handler):
