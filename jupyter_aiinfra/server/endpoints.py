@@ -69,7 +69,7 @@ class _Handler(AiInfraHandler):
 
 def _known(engine: Engine, endpoint_id: str) -> None:
     """Refuse what is not exactly the id of an endpoint: an address names one."""
-    if endpoint_id not in {each.id for each in engine.store.endpoints(removed=True)}:
+    if engine.store.find_endpoint(endpoint_id) is None:
         raise NotFound(f"there is no endpoint {endpoint_id!r}", hint="it may be another's by now")
 
 

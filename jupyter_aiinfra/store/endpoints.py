@@ -20,9 +20,10 @@ from jupyter_aiinfra.endpoint import (
     ReplicaState,
     RouterRecord,
 )
-from jupyter_aiinfra.errors import Conflict, NotFound, UsageError, did_you_mean
+from jupyter_aiinfra.errors import Conflict, NotFound
 from jupyter_aiinfra.model import to_wire
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.naming import meant, unknown
 from jupyter_aiinfra.store.rows import add_event, read_record
 from jupyter_aiinfra.store.schema import (
     endpoint_keys,
@@ -85,19 +86,17 @@ class EndpointRecords:
             There is none, or there are several.
         """
         known = [each for each in self.endpoints(removed=True) if removed or not each.removed_at]
-        for fits in (
-            [each for each in known if each.id == name],
-            [each for each in known if each.name == name],
-            [each for each in known if name and each.id.startswith(name)],
-        ):
-            if len(fits) == 1:
-                return fits[0]
-            if fits:
-                ids = ", ".join(each.id for each in fits)
-                raise UsageError(f"{name!r} may be several endpoints: {ids}", hint="give one's id")
-        names = [word for each in known for word in (each.name, each.id)]
-        hint = did_you_mean(name, names) or "%endpoint lists them"
-        raise NotFound(f"there is no endpoint {name!r}", hint=hint)
+        found = meant(known, name, "endpoint")
+        if found is None:
+            raise unknown(known, name, "endpoint")
+        return found
+
+    def find_endpoint(self, endpoint_id: str) -> Endpoint | None:
+        """Return the endpoint of exactly that id, removed or not; ``None``: there is none."""
+        query = select(endpoints).where(endpoints.c.id == endpoint_id)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _endpoint(row)
 
     def endpoints(self, *, removed: bool = False) -> Sequence[Endpoint]:
         """Return all endpoints, by name; with `removed`, also those that are no more."""

@@ -23,10 +23,11 @@ from sqlalchemy import (
     update,
 )
 
-from jupyter_aiinfra.errors import Conflict, NotFound, UsageError, did_you_mean
+from jupyter_aiinfra.errors import Conflict, NotFound
 from jupyter_aiinfra.model import to_wire
 from jupyter_aiinfra.schedule import Run, Schedule, Version
 from jupyter_aiinfra.store.database import Database
+from jupyter_aiinfra.store.naming import meant, unknown
 from jupyter_aiinfra.store.rows import add_event, read_record
 from jupyter_aiinfra.store.runs import Decided, active_of, add_runs, end_runs, parts
 from jupyter_aiinfra.store.schema import schedule_runs, schedule_versions, schedules
@@ -71,21 +72,10 @@ class ScheduleRecords:
         NotFound, UsageError
             There is none, or there are several.
         """
-        known = self._called(name, removed=removed)
-        for fits in (
-            [each for each in known if each.id == name],
-            [each for each in known if each.name == name],
-            [each for each in known if name and each.id.startswith(name)],
-        ):
-            if len(fits) == 1:
-                return fits[0]
-            if fits:
-                ids = ", ".join(each.id for each in fits)
-                raise UsageError(f"{name!r} may be several schedules: {ids}", hint="give one's id")
-        known = self.schedules(removed=removed)
-        names = [word for each in known for word in (each.name, each.id)]
-        hint = did_you_mean(name, names) or "%schedule lists them"
-        raise NotFound(f"there is no schedule {name!r}", hint=hint)
+        found = meant(self._called(name, removed=removed), name, "schedule")
+        if found is None:
+            raise unknown(self.schedules(removed=removed), name, "schedule")
+        return found
 
     def _called(self, name: str, *, removed: bool) -> Sequence[Schedule]:
         """Return those that may be meant by `name`, or a few more; not all that there are."""
