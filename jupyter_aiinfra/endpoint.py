@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from jupyter_aiinfra.errors import UsageError
-from jupyter_aiinfra.model import EnvironmentSpec, FileRef, Submitter
+from jupyter_aiinfra.model import EnvironmentSpec, FileRef, Submitter, short_id
 
 __all__ = [
     "SCOPES",
@@ -47,7 +47,6 @@ RolloutKind = Literal["canary", "blue-green", "rolling"]
 SCOPES: Final = ("predict", "metrics")
 """What a key may be for."""
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _KEY_NAME: Final = re.compile(r"[a-z0-9-]{1,63}")
 
@@ -376,7 +375,7 @@ class RouterRecord:
 
 def new_endpoint_id() -> str:
     """Return a new id: short enough to be typed."""
-    return "e" + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+    return short_id("e", 7)
 
 
 def check_endpoint_name(name: str) -> str:
@@ -423,7 +422,7 @@ def new_key(
         )
     if per_second is not None and not 0 < per_second < float("inf"):
         raise UsageError(f"{per_second!r} is no rate", hint="a number above 0", option="per_second")
-    key_id = "k" + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+    key_id = short_id("k", 7)
     secret = f"aii_{key_id}_{secrets.token_urlsafe(32)}"
     key = EndpointKey(
         id=key_id,

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 __all__ = [
+    "ID_ALPHABET",
     "LAUNCHER",
     "Artifacts",
     "Budget",
@@ -62,10 +63,14 @@ __all__ = [
     "from_json",
     "from_wire",
     "new_job_id",
+    "short_id",
     "to_wire",
 ]
 
 T = TypeVar("T")
+
+ID_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+"""What ids are made of: base 32, lower case, without letters that look like others."""
 
 LAUNCHER = -1
 """The pseudo-rank whose log is what the node's launcher itself printed."""
@@ -724,10 +729,14 @@ def new_job_id() -> str:
     Seven characters of time and five of randomness in base 32, lower case, safe as a file name
     and as a DNS label.
     """
-    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
     seconds = int(time.time())
-    head = "".join(alphabet[(seconds >> shift) & 31] for shift in range(30, -1, -5))
-    return head + "".join(secrets.choice(alphabet) for _ in range(5))
+    head = "".join(ID_ALPHABET[(seconds >> shift) & 31] for shift in range(30, -1, -5))
+    return short_id(head, 5)
+
+
+def short_id(head: str, length: int) -> str:
+    """Return a new id: `head`, then `length` characters of chance; short enough to be typed."""
+    return head + "".join(secrets.choice(ID_ALPHABET) for _ in range(length))
 
 
 def to_wire(value: Any) -> Any:

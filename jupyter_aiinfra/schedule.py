@@ -6,14 +6,13 @@ epoch.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
 
-from jupyter_aiinfra.model import Submitter
+from jupyter_aiinfra.model import Submitter, short_id
 
 __all__ = [
     "ACTIVE",
@@ -35,8 +34,6 @@ __all__ = [
 TriggerKind = Literal["cron", "every", "at", "after", "file"]
 CatchUp = Literal["none", "last", "all"]
 Overlap = Literal["skip", "queue", "cancel-previous", "parallel"]
-
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 class RunState(str, Enum):
@@ -320,9 +317,9 @@ class Notification:
 
 def new_schedule_id() -> str:
     """Return a new id: short enough to be typed."""
-    return "s" + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+    return short_id("s", 7)
 
 
 def new_run_id() -> str:
     """Return a new id of a run."""
-    return "r" + "".join(secrets.choice(_ALPHABET) for _ in range(9))
+    return short_id("r", 9)

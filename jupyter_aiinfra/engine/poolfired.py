@@ -20,6 +20,7 @@ from typing import Any, Final
 from jupyter_aiinfra.bundle import Bundle, stored
 from jupyter_aiinfra.errors import Conflict, PoolError, Unreachable, UsageError
 from jupyter_aiinfra.model import (
+    ID_ALPHABET,
     Job,
     JobKind,
     JobSpec,
@@ -53,7 +54,6 @@ _ASLEEP_SECONDS: Final = 180.0
 _CALL_SECONDS: Final = 120.0
 _MOST_BYTES: Final = 32 << 20
 _OFF_NODE: Final = "off:"
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _STATES: Final[Mapping[str, RunState]] = {
     "started": RunState.RUNNING,
     "skipped": RunState.SKIPPED,
@@ -343,7 +343,7 @@ def _told(schedule: Schedule) -> int:
 def _run_id(schedule: str, slot: float) -> str:
     """Return the id of the run of a slot: the same for whoever records it."""
     digest = hashlib.sha256(f"{schedule}/{slot!r}".encode()).digest()
-    return "r" + "".join(_ALPHABET[byte & 31] for byte in digest[5:14])
+    return "r" + "".join(ID_ALPHABET[byte & 31] for byte in digest[5:14])
 
 
 def _contents(bundle: Bundle) -> dict[str, str]:

@@ -8,7 +8,6 @@ is counted, what is decided, and of which job.
 from __future__ import annotations
 
 import datetime as dt
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,7 +16,7 @@ from typing import Final, Literal
 from jupyter_aiinfra.cost.ledger import Scope
 from jupyter_aiinfra.cost.money import Money, parse_money
 from jupyter_aiinfra.errors import UsageError, did_you_mean
-from jupyter_aiinfra.model import Budget, Decision, JobSpec
+from jupyter_aiinfra.model import Budget, Decision, JobSpec, short_id
 from jupyter_aiinfra.progress import seconds_text
 
 __all__ = [
@@ -41,7 +40,6 @@ __all__ = [
 
 Reach = Literal["within", "warned", "spent", "unknown"]
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 SCOPES: Final = ("job", "notebook", "user", "pool", "project", "team", "cost-centre", "all")
 PERIODS: Final = ("day", "month", "total")
 ACTIONS: Final = ("warn", "refuse", "ask", "stop")
@@ -94,7 +92,7 @@ def make_budget(
         if seconds is not None and not 0 <= seconds <= _MOST_SECONDS:
             raise UsageError(f"{name}={seconds!r}: from 0 s to 30 days", option=name)
     return Budget(
-        id="b" + "".join(secrets.choice(_ALPHABET) for _ in range(7)),
+        id=short_id("b", 7),
         scope=scope,  # type: ignore[arg-type]
         subject=subject,
         period=period,  # type: ignore[arg-type]

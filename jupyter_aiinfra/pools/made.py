@@ -15,13 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jupyter_aiinfra.model import Gpu, Interpreter, Node
+from jupyter_aiinfra.model import ID_ALPHABET, Gpu, Interpreter, Node
 
 __all__ = ["MadeCluster"]
 
 _GIB: Final = 1 << 30
 _MASK: Final = (1 << 64) - 1
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 _PERIOD: Final = 900  # of a job, and of what is idle after it
 _LOADS, _TRAINS = 25, 780
@@ -183,8 +182,8 @@ class MadeCluster:
         """Return the id of a job, as ids are: seven signs of its time and five of chance."""
         seconds = self._began + number * _PERIOD - offset
         chance = _mixed(self._seed, node, kind, number)
-        head = "".join(_ALPHABET[(seconds >> shift) & 31] for shift in range(30, -1, -5))
-        return head + "".join(_ALPHABET[(chance >> shift) & 31] for shift in range(0, 25, 5))
+        head = "".join(ID_ALPHABET[(seconds >> shift) & 31] for shift in range(30, -1, -5))
+        return head + "".join(ID_ALPHABET[(chance >> shift) & 31] for shift in range(0, 25, 5))
 
     def _rows(self, node: int, gpu: int, work: _Work, at: float) -> list[dict[str, Any]]:
         model = self._model(node)
