@@ -6,9 +6,7 @@ epoch.
 
 from __future__ import annotations
 
-import hashlib
 import re
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import Any, Final, Literal
 
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.model import EnvironmentSpec, FileRef, Submitter, short_id
+from jupyter_aiinfra.routing.keys import SCOPES, digest_of, new_secret
 
 __all__ = [
     "SCOPES",
@@ -37,15 +36,11 @@ __all__ = [
     "Share",
     "VersionState",
     "check_endpoint_name",
-    "digest_of",
     "new_endpoint_id",
     "new_key",
 ]
 
 RolloutKind = Literal["canary", "blue-green", "rolling"]
-
-SCOPES: Final = ("predict", "metrics")
-"""What a key may be for."""
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _KEY_NAME: Final = re.compile(r"[a-z0-9-]{1,63}")
@@ -389,11 +384,6 @@ def check_endpoint_name(name: str) -> str:
     return name
 
 
-def digest_of(secret: str) -> str:
-    """Return what is kept of a key."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
 def new_key(
     endpoint: str,
     name: str,
@@ -423,7 +413,7 @@ def new_key(
     if per_second is not None and not 0 < per_second < float("inf"):
         raise UsageError(f"{per_second!r} is no rate", hint="a number above 0", option="per_second")
     key_id = short_id("k", 7)
-    secret = f"aii_{key_id}_{secrets.token_urlsafe(32)}"
+    secret = new_secret(key_id)
     key = EndpointKey(
         id=key_id,
         endpoint=endpoint,

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable
 from jupyter_aiinfra.routing.config import ApiKey
 from jupyter_aiinfra.routing.faults import Forbidden, TooOften, Unauthorized
 
-__all__ = ["SCOPES", "Keys", "new_key"]
+__all__ = ["SCOPES", "Keys", "digest_of", "new_key", "new_secret"]
 
 SCOPES = ("predict", "metrics")
+"""What a key may be for."""
 
 _PREFIX = "aii"
 
@@ -35,12 +36,18 @@ def new_key(
     if unknown := set(scopes) - set(SCOPES):
         raise ValueError(f"no scope {min(unknown)!r}; there are {', '.join(SCOPES)}")
     number = secrets.token_hex(6)
-    secret = f"{_PREFIX}_{number}_{secrets.token_urlsafe(32)}"
-    key = ApiKey(id=number, name=name, digest=_digest(secret), scopes=scopes, per_second=per_second)
-    return secret, key
+    secret = new_secret(number)
+    digest = digest_of(secret)
+    return secret, ApiKey(id=number, name=name, digest=digest, scopes=scopes, per_second=per_second)
 
 
-def _digest(secret: str) -> str:
+def new_secret(key_id: str) -> str:
+    """Return what a caller shows, for the key of that id."""
+    return f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+
+
+def digest_of(secret: str) -> str:
+    """Return what is kept of a key, in the configuration and wherever that is made from."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -80,7 +87,7 @@ class Keys:
         parts = told.split("_", 2)
         key = self._keys.get(parts[1]) if parts[0] == _PREFIX and len(parts) > 1 else None
         # An unknown name costs what a wrong secret costs.
-        right = hmac.compare_digest(_digest(told), key.digest if key else "0" * 64)
+        right = hmac.compare_digest(digest_of(told), key.digest if key else "0" * 64)
         if key is None or not right:
             raise Unauthorized("a key is needed: `Authorization: Bearer …` or `X-API-Key: …`")
         if scope not in key.scopes:
