@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
-from jupyter_aiinfra.server.feeds import Feed, GpusFeed, JobsFeed, StateFeed, encode
-from jupyter_aiinfra.server.runfeeds import ItemsFeed, NotebookFeed, feed_of
+from jupyter_aiinfra.server.feeds import Feed, GpusFeed, ItemsFeed, JobsFeed, StateFeed, encode
+from jupyter_aiinfra.server.runfeeds import NotebookFeed, feed_of
 from jupyter_aiinfra.server.wire import EndedNews, JobItem, ProblemNews, Topic
 
 __all__ = ["BUDGETS", "JOBS", "POOLS", "SCHEDULES", "Hub", "Subscriber"]

@@ -194,7 +194,7 @@ class RecordWatch:
         self._stale.update(topic.id or "" for topic in self._hub.of("job"))
         feed = self._hub.jobs
         if feed is not None:
-            feed.loaded = False
+            feed.forget()
         self.on_change()
 
     def _take(self, jobs: Mapping[str, JobItem | None]) -> None:

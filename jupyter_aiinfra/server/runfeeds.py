@@ -6,152 +6,18 @@ far behind begins anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 from jupyter_aiinfra.server.encoding import encode
-from jupyter_aiinfra.server.feeds import NEWEST
+from jupyter_aiinfra.server.feeds import NEWEST, ItemsFeed
 from jupyter_aiinfra.server.runreading import NotebookReading
 from jupyter_aiinfra.server.runwire import RunNotebookNews, RunsNews, SchedulesNews
 from jupyter_aiinfra.server.schedulewire import RunItem, ScheduleItem
 from jupyter_aiinfra.server.wire import GoneNews, ProblemNews, Topic
 
-__all__ = ["ItemsFeed", "NotebookFeed", "feed_of"]
-
-_REMEMBERED = 500
-_NEVER: tuple[int, Any] = (0, True)
-
-
-class _Item(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-T = TypeVar("T", bound=_Item)
-T_contra = TypeVar("T_contra", contravariant=True)
-
-
-class _News(Protocol[T_contra]):
-    def __call__(
-        self, changed: tuple[T_contra, ...], removed: tuple[str, ...], *, reset: bool, more: bool
-    ) -> Any: ...
-
-
-class ItemsFeed(Generic[T]):
-    """A list of things with ids: those it begins with, then only those that changed.
-
-    Parameters
-    ----------
-    news
-        Makes the message: of what has changed, the ids removed, whether it is all there is, and
-        whether there is more.
-    order
-        The key that it is sorted by.
-    most
-        How many who comes anew is told, the first of them; ``None``: all.
-    """
-
-    def __init__(
-        self,
-        news: _News[T],
-        *,
-        order: Callable[[T], Any],
-        most: int | None = None,
-    ) -> None:
-        self.stamp = 0
-        self.loaded = False
-        """Whether something has been put; until then nothing is told."""
-        self._news = news
-        self._order = order
-        self._most = most
-        self._known: dict[str, T] = {}
-        self._more = False
-        # By id, in the order of their last change: when, and what it is now (None: removed).
-        self._changes: dict[str, tuple[int, T | None]] = {}
-        self._begun = 0  # who was told less than this is told everything
-        self._problem: bytes | None = None
-        self._frames: dict[int, bytes] = {}
-
-    @property
-    def known(self) -> Mapping[str, T]:
-        """What who comes now is told, by id."""
-        return self._known
-
-    def begin(self, items: Iterable[T]) -> None:
-        """Put what there is; every reader is told the first of it."""
-        self._keep(items, more=False)
-        self._changes.clear()
-        self._moved()
-        self._begun = self.stamp
-        self.loaded = True
-
-    def change(self, changed: Iterable[T], *, removed: Iterable[str] = ()) -> bool:
-        """Put what is new; return whether anything is. Does nothing before :meth:`begin`."""
-        if not self.loaded:
-            return False
-        news: dict[str, T | None] = {
-            item.id: item for item in changed if self._last(item.id) != item
-        }
-        # Also of what is not among the first: who has asked for more may show it.
-        news |= {each: None for each in removed if self._changes.get(each, _NEVER)[1] is not None}
-        if not news:
-            return False
-        self._moved()
-        for each, item in news.items():
-            self._changes.pop(each, None)
-            self._changes[each] = (self.stamp, item)
-            self._known.pop(each, None)
-        fresh = [item for item in news.values() if item is not None]
-        self._keep([*self._known.values(), *fresh], more=self._more)
-        while len(self._changes) > _REMEMBERED:
-            oldest = next(iter(self._changes))
-            self._begun = max(self._begun, self._changes.pop(oldest)[0])
-        return True
-
-    def _last(self, item_id: str) -> T | None:
-        told = self._changes.get(item_id)
-        return self._known.get(item_id) if told is None else told[1]
-
-    def _keep(self, items: Iterable[T], *, more: bool) -> None:
-        ordered = sorted(items, key=self._order)
-        kept = ordered if self._most is None else ordered[: self._most]
-        self._more = more or len(ordered) > len(kept)
-        self._known = {item.id: item for item in kept}
-
-    def fail(self, problem: ProblemNews) -> bool:
-        """See :class:`~.feeds.Feed`. The next :meth:`begin` ends it."""
-        frame = encode(problem)
-        if frame == self._problem:
-            return False
-        self._moved()
-        self._problem = frame
-        self.loaded = False
-        return True
-
-    def since(self, stamp: int | None) -> bytes | None:
-        """See :class:`~.feeds.Feed`."""
-        if self.stamp in {stamp, 0}:
-            return None
-        if self._problem is not None:
-            return self._problem
-        since = -1 if stamp is None or stamp < self._begun else stamp
-        if since not in self._frames:
-            self._frames[since] = encode(self._since(since))
-        return self._frames[since]
-
-    def _since(self, since: int) -> Any:
-        if since < 0:
-            return self._news(tuple(self._known.values()), (), reset=True, more=self._more)
-        new = {each: item for each, (at, item) in self._changes.items() if at > since}
-        changed = tuple(item for item in new.values() if item is not None)
-        removed = tuple(each for each, item in new.items() if item is None)
-        return self._news(changed, removed, reset=False, more=self._more)
-
-    def _moved(self) -> None:
-        self.stamp += 1
-        self._frames.clear()
-        self._problem = None
+__all__ = ["NotebookFeed", "feed_of"]
 
 
 class NotebookFeed:

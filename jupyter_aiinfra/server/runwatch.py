@@ -12,10 +12,10 @@ from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.errors import AiInfraError, NotFound
 from jupyter_aiinfra.model import Event
 from jupyter_aiinfra.schedule import Run
-from jupyter_aiinfra.server.feeds import NEWEST
+from jupyter_aiinfra.server.feeds import NEWEST, ItemsFeed
 from jupyter_aiinfra.server.hub import SCHEDULES, Hub
 from jupyter_aiinfra.server.pace import Paces
-from jupyter_aiinfra.server.runfeeds import ItemsFeed, NotebookFeed
+from jupyter_aiinfra.server.runfeeds import NotebookFeed
 from jupyter_aiinfra.server.runreading import RunReader
 from jupyter_aiinfra.server.schedulewire import RunItem, ScheduleItem, run_item, schedule_item
 from jupyter_aiinfra.server.shared import SharedEngine

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from jupyter_aiinfra.schedule import Run, RunState
+from jupyter_aiinfra.server.feeds import ItemsFeed
 from jupyter_aiinfra.server.hub import SCHEDULES
-from jupyter_aiinfra.server.runfeeds import ItemsFeed, NotebookFeed, feed_of
+from jupyter_aiinfra.server.runfeeds import NotebookFeed, feed_of
 from jupyter_aiinfra.server.runreading import NotebookReading
 from jupyter_aiinfra.server.schedulewire import RunItem, run_item
 from jupyter_aiinfra.server.wire import GoneNews, ProblemNews, Topic
