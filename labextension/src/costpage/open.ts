@@ -1,7 +1,8 @@
 /** Makes the page of cost; loaded with all it needs when it is first opened. */
 
-import { MainAreaWidget } from '@jupyterlab/apputils';
+import type { MainAreaWidget } from '@jupyterlab/apputils';
 
+import { mainPage } from '../components/mainpage';
 import { costIcon } from '../icons';
 import { CostPage, type IPageOptions } from './page';
 
@@ -9,12 +10,10 @@ export const PAGE_ID = 'aiinfra-cost';
 
 export function createCostPage(options: IPageOptions): MainAreaWidget<CostPage> {
   const content = new CostPage(options);
-  content.title.icon = costIcon;
-  content.title.label = options.trans.__('Cost');
-  content.title.caption = options.trans.__('What GPUs cost, and did');
-  content.title.closable = true;
-  const widget = new MainAreaWidget({ content });
-  widget.id = PAGE_ID;
-  widget.toolbar.hide();
-  return widget;
+  return mainPage(content, {
+    id: PAGE_ID,
+    icon: costIcon,
+    label: options.trans.__('Cost'),
+    caption: options.trans.__('What GPUs cost, and did')
+  });
 }

@@ -1,9 +1,10 @@
 /** All that is there of endpoints; loaded when the first of its commands is executed. */
 
-import { MainAreaWidget } from '@jupyterlab/apputils';
+import type { MainAreaWidget } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 
+import { mainPage } from '../components/mainpage';
 import { EndpointVerbs } from '../endpointverbs';
 import { endpointIcon } from '../icons';
 import { EndpointsModel } from '../models/endpoints';
@@ -33,14 +34,12 @@ export class Endpoints {
   createPage(): MainAreaWidget<EndpointPage> {
     const { trans } = this._options;
     const content = new EndpointPage({ ...this._options, endpoints: this.model });
-    content.title.icon = endpointIcon;
-    content.title.label = trans.__('Endpoints');
-    content.title.caption = trans.__('Models that are served, and how they do');
-    content.title.closable = true;
-    const widget = new MainAreaWidget({ content });
-    widget.id = PAGE_ID;
-    widget.toolbar.hide();
-    return widget;
+    return mainPage(content, {
+      id: PAGE_ID,
+      icon: endpointIcon,
+      label: trans.__('Endpoints'),
+      caption: trans.__('Models that are served, and how they do')
+    });
   }
 
   /** Show what a command was given; nothing: as it was left. */

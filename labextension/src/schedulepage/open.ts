@@ -1,7 +1,8 @@
 /** Makes the page of schedules; loaded with all it needs when it is first opened. */
 
-import { MainAreaWidget } from '@jupyterlab/apputils';
+import type { MainAreaWidget } from '@jupyterlab/apputils';
 
+import { mainPage } from '../components/mainpage';
 import { scheduleIcon } from '../icons';
 import { SchedulePage, type ISchedulePageOptions } from './page';
 
@@ -9,12 +10,10 @@ export const PAGE_ID = 'aiinfra-schedules';
 
 export function createSchedulePage(options: ISchedulePageOptions): MainAreaWidget<SchedulePage> {
   const content = new SchedulePage(options);
-  content.title.icon = scheduleIcon;
-  content.title.label = options.trans.__('Schedules');
-  content.title.caption = options.trans.__('Notebooks that run by themselves, and their runs');
-  content.title.closable = true;
-  const widget = new MainAreaWidget({ content });
-  widget.id = PAGE_ID;
-  widget.toolbar.hide();
-  return widget;
+  return mainPage(content, {
+    id: PAGE_ID,
+    icon: scheduleIcon,
+    label: options.trans.__('Schedules'),
+    caption: options.trans.__('Notebooks that run by themselves, and their runs')
+  });
 }
