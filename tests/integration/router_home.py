@@ -12,9 +12,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,13 @@ import uvloop
 from jupyter_aiinfra.routing.config import Config, Endpoint, Replica, Share, Version
 from jupyter_aiinfra.routing.files import Places, write_config
 from jupyter_aiinfra.routing.status import EndpointStatus, Status, parse_status
+from tests.support.bench import wait_until
 
 __all__ = ["Handler", "Load", "Router", "Scripted", "answer", "endpoint", "until"]
 
 BODY = b'{"inputs": [[1, 2]]}'
 
-
-def until(condition: Callable[[], object], *, seconds: float = 30) -> None:
-    """Wait for `condition`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+until = partial(wait_until, seconds=30)
 
 
 def endpoint(versions: Mapping[str, list[str]], **told: Any) -> Endpoint:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -19,13 +19,9 @@ import pytest
 import requests
 
 from tests.integration.serving_endpoint import Endpoint, model_folder
+from tests.support.bench import wait_until
 
-
-def until(condition: object, *, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.02)
+until = partial(wait_until, seconds=30)
 
 
 class Load:
