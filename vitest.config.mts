@@ -7,7 +7,7 @@ export default defineConfig({
     setupFiles: ['labextension/vitest.setup.ts'],
     restoreMocks: true,
     // Longer than a wait within a test, so that the wait says what did not come.
-    testTimeout: 20_000,
+    testTimeout: 90_000,
     server: {
       // Published as ES modules that import style sheets and each other without extensions.
       deps: { inline: [/@jupyterlab\//, /@jupyter\//, /@lumino\//, /@rjsf\//, /@microsoft\//] }

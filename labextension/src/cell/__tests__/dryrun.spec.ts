@@ -4,6 +4,7 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { Signal } from '@lumino/signaling';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { closeDialogs } from '../../__tests__/dialogs';
 import { dryRun, hindrance } from '../dryrun';
 
 const trans = nullTranslator.load('jupyter_aiinfra');
@@ -63,7 +64,7 @@ function session(kernel: FakeKernel | null): ISessionContext {
 }
 
 afterEach(() => {
-  document.body.replaceChildren();
+  closeDialogs();
 });
 
 describe('a dry run', () => {

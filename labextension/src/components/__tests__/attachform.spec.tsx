@@ -14,7 +14,7 @@ import { aPool } from '../panel/__tests__/pooldata';
 const trans = nullTranslator.load('jupyter_aiinfra');
 
 // The form is loaded when it is first shown, which takes seconds on a busy machine.
-configure({ asyncUtilTimeout: 10_000 });
+configure({ asyncUtilTimeout: 60_000 });
 
 const KINDS = [
   {

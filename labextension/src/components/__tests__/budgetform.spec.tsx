@@ -13,7 +13,7 @@ import { showBudgetForm } from '../budgetform';
 const trans = nullTranslator.load('jupyter_aiinfra');
 
 // The form is loaded when it is first shown, which takes seconds on a busy machine.
-configure({ asyncUtilTimeout: 10_000 });
+configure({ asyncUtilTimeout: 60_000 });
 
 /** Colours are for a browser to judge: there are none here. */
 const AXE = { rules: { 'color-contrast': { enabled: false } } };

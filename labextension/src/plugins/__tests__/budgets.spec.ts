@@ -4,6 +4,7 @@ import { CommandRegistry } from '@lumino/commands';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { budget } from '../../__tests__/costsamples';
+import { closeDialogs, dialog, press } from '../../__tests__/dialogs';
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
 import { makeModels } from '../../__tests__/models';
 import { job, jobsNews, pool } from '../../__tests__/samples';
@@ -11,8 +12,6 @@ import type { BudgetItem } from '../../api/types';
 import { RequestError } from '../../request';
 import { CommandIDs, type IAiInfraApi } from '../../tokens';
 import plugin from '../budgets';
-
-const SHOWN = 10_000;
 
 let commands: CommandRegistry;
 let stream: FakeStream;
@@ -48,20 +47,6 @@ function rowOf(name: string, data: Record<string, string>): HTMLElement {
   return node;
 }
 
-async function dialog(): Promise<HTMLElement> {
-  return vi.waitFor(() => {
-    const found = document.querySelector<HTMLElement>('.jp-Dialog');
-    expect(found).not.toBeNull();
-    return found as HTMLElement;
-  }, SHOWN);
-}
-
-function press(shown: HTMLElement, button: string): void {
-  const found = [...shown.querySelectorAll('button')].find(each => each.textContent === button);
-  expect(found, `a button ${button}`).toBeDefined();
-  found?.click();
-}
-
 const toasts = (): string[] => Notification.manager.notifications.map(({ message }) => message);
 
 beforeEach(() => {
@@ -69,8 +54,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  document.querySelector<HTMLButtonElement>('.jp-Dialog .jp-mod-reject')?.click();
-  document.body.replaceChildren();
+  closeDialogs();
   vi.useRealTimers();
 });
 
@@ -203,8 +187,7 @@ describe('setting', () => {
     activate({ setBudget }, budget('a'));
     const done = commands.execute(CommandIDs.setBudget, { id: 'a' });
     const shown = await dialog();
-    // A dialog is there before its title is drawn.
-    await vi.waitFor(() => expect(shown.textContent).toContain('Change the budget'), SHOWN);
+    expect(shown.textContent).toContain('Change the budget');
     press(shown, 'Change');
     expect(await done).toEqual(budget('a'));
     expect(setBudget.mock.calls[0]![0]).toMatchObject({ scope: 'pool', amount: '20 usd' });

@@ -5,6 +5,7 @@ import { CommandRegistry } from '@lumino/commands';
 import type { Widget } from '@lumino/widgets';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { closeDialogs, dialog } from '../../__tests__/dialogs';
 import { fakeApi } from '../../__tests__/fakes';
 import { canary, endpoint } from '../../endpointpage/__tests__/samples';
 import { RequestError } from '../../request';
@@ -39,20 +40,10 @@ function activate(methods: Partial<IAiInfraApi> = {}): void {
 
 const toasts = (): string[] => Notification.manager.notifications.map(({ message }) => message);
 
-async function dialog(): Promise<HTMLElement> {
-  return vi.waitFor(() => {
-    const found = document.querySelector<HTMLElement>('.jp-Dialog');
-    if (found === null) {
-      throw new Error('no dialog is open');
-    }
-    return found;
-  });
-}
-
 afterEach(() => {
   added.forEach(widget => widget.dispose());
   Notification.dismiss();
-  document.body.replaceChildren();
+  closeDialogs();
   vi.useRealTimers();
 });
 

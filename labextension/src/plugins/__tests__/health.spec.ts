@@ -2,6 +2,7 @@ import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { CommandRegistry } from '@lumino/commands';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { closeDialogs, dialog } from '../../__tests__/dialogs';
 import { fakeApi } from '../../__tests__/fakes';
 import { RequestError } from '../../request';
 import { CommandIDs, type IAiInfraApi } from '../../tokens';
@@ -26,16 +27,8 @@ function activate(methods: Partial<IAiInfraApi>): {
   return { commands, addItem };
 }
 
-async function dialog(): Promise<HTMLElement> {
-  return vi.waitFor(() => {
-    const found = document.querySelector<HTMLElement>('.jp-Dialog');
-    expect(found).not.toBeNull();
-    return found as HTMLElement;
-  });
-}
-
 afterEach(() => {
-  document.body.replaceChildren();
+  closeDialogs();
 });
 
 describe('the check command', () => {

@@ -3,6 +3,7 @@ import { Notification } from '@jupyterlab/apputils';
 import { CommandRegistry } from '@lumino/commands';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
+import { closeDialogs } from '../../__tests__/dialogs';
 import { FakeStream, fakeApi } from '../../__tests__/fakes';
 import { makeModels } from '../../__tests__/models';
 import { ended, job, jobsNews } from '../../__tests__/samples';
@@ -55,7 +56,7 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
   Notification.dismiss();
-  document.body.replaceChildren();
+  closeDialogs();
 });
 
 it('are in the palette, and in the menu of a row', () => {

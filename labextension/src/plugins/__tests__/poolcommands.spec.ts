@@ -5,6 +5,7 @@ import { fireEvent } from '@testing-library/react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { price } from '../../__tests__/costsamples';
+import { closeDialogs, dialog, press } from '../../__tests__/dialogs';
 import { fakeApi } from '../../__tests__/fakes';
 import type { PoolItem } from '../../api/types';
 import { aPool } from '../../components/panel/__tests__/pooldata';
@@ -38,22 +39,8 @@ function activate(methods: Partial<IAiInfraApi>, row: HTMLElement | null = null)
   };
 }
 
-async function dialog(): Promise<HTMLElement> {
-  return vi.waitFor(() => {
-    const found = document.querySelector<HTMLElement>('.jp-Dialog');
-    expect(found).not.toBeNull();
-    return found as HTMLElement;
-  });
-}
-
-function press(shown: HTMLElement, button: string): void {
-  const found = [...shown.querySelectorAll('button')].find(each => each.textContent === button);
-  expect(found, `a button ${button}`).toBeDefined();
-  found?.click();
-}
-
 afterEach(() => {
-  document.body.replaceChildren();
+  closeDialogs();
   Notification.dismiss();
 });
 

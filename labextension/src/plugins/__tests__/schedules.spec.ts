@@ -3,6 +3,7 @@ import { Notification } from '@jupyterlab/apputils';
 import { CommandRegistry } from '@lumino/commands';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 
+import { closeDialogs, dialog } from '../../__tests__/dialogs';
 import { fakeApi, FakeStream } from '../../__tests__/fakes';
 import { makeModels } from '../../__tests__/models';
 import { pool } from '../../__tests__/samples';
@@ -14,8 +15,6 @@ import plugin from '../schedules';
 // All that is needed of them is the names of what they provide.
 vi.mock('@jupyterlab/notebook', () => ({ INotebookTracker: {} }));
 vi.mock('@jupyterlab/filebrowser', () => ({ IFileBrowserFactory: {} }));
-
-const SHOWN = 15_000;
 
 let commands: CommandRegistry;
 let stream: FakeStream;
@@ -56,14 +55,6 @@ function activate(methods: Partial<IAiInfraApi>): void {
   stream.say({ type: 'schedules', changed, removed: [], reset: true });
 }
 
-async function dialog(): Promise<HTMLElement> {
-  return vi.waitFor(() => {
-    const found = document.querySelector<HTMLElement>('.jp-Dialog');
-    expect(found).not.toBeNull();
-    return found as HTMLElement;
-  }, SHOWN);
-}
-
 /** The first said is the first. */
 const toasts = (): string[] =>
   Notification.manager.notifications.map(({ message }) => message).reverse();
@@ -73,8 +64,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  document.querySelector<HTMLButtonElement>('.jp-Dialog .jp-mod-reject')?.click();
-  document.body.replaceChildren();
+  closeDialogs();
   vi.useRealTimers();
 });
 
@@ -104,7 +94,7 @@ it('opens the form for the notebook in front, saved, or the one in the file brow
   const done = commands.execute(CommandIDs.scheduleNotebook);
   const shown = await dialog();
   expect(save).toHaveBeenCalledTimes(1);
-  await vi.waitFor(() => expect(previewSchedule).toHaveBeenCalled(), SHOWN);
+  await vi.waitFor(() => expect(previewSchedule).toHaveBeenCalled());
   expect(previewSchedule.mock.calls[0]![0]).toMatchObject({ notebook: 'work/report.ipynb' });
   expect(shown.querySelector('.aiinfra-ScheduleForm')).not.toBeNull();
   shown.querySelector<HTMLButtonElement>('.jp-mod-reject')?.click();
