@@ -16,6 +16,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 import time
 import types
 from typing import TYPE_CHECKING, Any, Mapping
@@ -145,6 +146,23 @@ def become_kernel(file: str, parent: int, *, kept: frozenset[str], stand_by: str
     application = kernelapp.IPKernelApp.instance()
     application.initialize([*arguments, f"--IPKernelApp.parent_handle={parent}"])
     application.start()
+    _let_finish(application.control_thread)
+
+
+def _let_finish(control: Any) -> None:
+    """Wait until the thread that was told to end the kernel has said all that it had to say.
+
+    It flushes what is shown through another thread, which is the first to be stopped at exit: who
+    comes too late waits for it for ten seconds (``OutStream.flush_timeout`` of ipykernel).
+    """
+    if control is None:
+        return
+    said = threading.Event()
+    control.io_loop.add_callback(said.set)
+    deadline = time.monotonic() + _LAST_SECONDS
+    while control.is_alive() and time.monotonic() < deadline:
+        if said.wait(_LOOK_SECONDS):
+            return
 
 
 def _forget(kept: frozenset[str]) -> None:
@@ -240,8 +258,6 @@ class WarmKernel(kernels.Kernel):
                 traceback.print_exc()
                 code = 1
             # As Python does at its end; what was registered first ends it.
-            import threading
-
             threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 - no other way
             atexit._run_exitfuncs()  # noqa: SLF001 - no other way
             os._exit(code)
