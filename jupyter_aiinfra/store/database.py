@@ -17,11 +17,12 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-from sqlalchemy import URL, Connection, Engine, NullPool, Pool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, Pool, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 
 from jupyter_aiinfra.errors import MissingExtra, StorageFull, StoreError
 
@@ -33,14 +34,15 @@ BUSY_SECONDS: Final = 30
 _SHORTEST_PAUSE_SECONDS: Final = 0.001
 _LONGEST_PAUSE_SECONDS: Final = 0.016
 _WRITE: Final = "aiinfra_write"
+_FILE: Final = "aiinfra_file"
 # Any constant will do, so long as no other program takes the same lock in the same database.
 _ADVISORY_LOCK: Final = 0x6A61_6969_6E66
 _SECRET_PARTS: Final = ("password", "passwd", "pwd", "secret", "token", "key")
 
-# Held while a thread of this process has a connection to an SQLite file, and across a fork. SQLite
+# Held while a thread of this process uses a connection to an SQLite file, and across a fork. SQLite
 # keeps its locks in process memory: a child forked in mid-transaction would believe that it holds
-# its parent's, and roll back its parent's transaction under it. As no connection outlives its
-# transaction, holding this at the fork means that the child inherits none.
+# its parent's, and roll back its parent's transaction under it. So whoever forks waits for the
+# transactions of others, and closes the idle connections: the child inherits none.
 _gate = threading.RLock()
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 # A parent's idle connections to a server: as long as they are referred to, none is closed here.
@@ -95,6 +97,11 @@ class Database:
     def close(self) -> None:
         """Let go of idle connections. Idempotent; the next use connects again."""
         self._engine.dispose()
+
+    def before_fork(self) -> None:
+        """Leave a child no connection to a file; those to a server it would leave alone."""
+        if self.is_file:
+            self._engine.dispose()
 
     def forget(self) -> None:
         """Leave a parent's connections alone, in a child just forked."""
@@ -156,12 +163,24 @@ def _file_engine(url: URL) -> Engine:
     engine = create_engine(
         url,
         # The driver's own transaction control begins too late (at the first write) and DEFERRED.
-        connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
-        poolclass=NullPool,
+        # One thread at a time uses a connection (`_gate`), but not always the same.
+        connect_args={
+            "isolation_level": None,
+            "timeout": BUSY_SECONDS,
+            "check_same_thread": False,
+        },
+        # Kept: most of what a read costs is opening the file and reading its schema. Between its
+        # transactions a connection holds no lock.
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=-1,
         hide_parameters=True,
         json_serializer=_to_json,
     )
     event.listen(engine, "connect", _foreign_keys_on)
+    path = Path(str(url.database))
+    event.listen(engine, "connect", functools.partial(_remember_file, path))
+    event.listen(engine, "checkout", functools.partial(_same_file, path))
     event.listen(engine, "begin", _begin_in_file)
     return engine
 
@@ -191,6 +210,24 @@ def _to_json(value: object) -> str:
 
 def _foreign_keys_on(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _remember_file(path: Path, _connection: object, record: Any) -> None:
+    record.info[_FILE] = _identity(path)
+
+
+def _same_file(path: Path, _connection: object, record: Any, _proxy: object) -> None:
+    # A backup may have been put in its place, which who keeps the old file open would not see.
+    if record.info.get(_FILE) != _identity(path):
+        raise DisconnectionError(f"{path} is another file than before")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin_in_file(connection: Connection) -> None:
@@ -250,8 +287,14 @@ def _secret_parameters(url: URL) -> tuple[str, ...]:
 @functools.cache
 def _watch_forks() -> None:
     os.register_at_fork(
-        before=_gate.acquire, after_in_parent=_gate.release, after_in_child=_in_child
+        before=_before_fork, after_in_parent=_gate.release, after_in_child=_in_child
     )
+
+
+def _before_fork() -> None:
+    _gate.acquire()
+    for database in list(_databases):
+        database.before_fork()
 
 
 def _in_child() -> None:

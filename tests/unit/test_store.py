@@ -8,6 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -216,6 +217,7 @@ def test_a_write_that_does_not_fit_changes_nothing(home: Path) -> None:
         connection.execute(f"PRAGMA max_page_count={pages}")
 
     event.listen(store._database._engine, "connect", limit)
+    store.close()  # the next use connects again
     with pytest.raises(StorageFull, match=r"aiinfra\.db") as caught:
         store.add_pool(PoolRecord(name="big", kind="local", options={"x": "x" * 100_000}))
     assert "free some space" in caught.value.hint
@@ -266,6 +268,7 @@ def test_a_file_that_may_not_be_written_is_not_waited_for(home: Path) -> None:
         )
 
     event.listen(store._database._engine, "connect", forbid)
+    store.close()  # the next use connects again
     with pytest.raises(StoreError, match="not authorized"):
         store.add_event("note", "a", {})
 
@@ -282,6 +285,44 @@ def test_a_write_ahead_log_is_given_up(home: Path) -> None:
 def test_connections_enforce_foreign_keys(home: Path) -> None:
     with open_store(Settings(home=home))._database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_a_connection_to_a_file_is_used_again_by_other_threads(home: Path) -> None:
+    store = open_store(Settings(home=home))
+
+    def driver() -> object:
+        with store._database.read() as connection:
+            return connection.connection.driver_connection
+
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(driver).result() is driver()
+
+
+def test_a_file_that_was_put_in_place_of_the_old_one_is_seen(home: Path, tmp_path: Path) -> None:
+    store = open_store(Settings(home=home))
+    backup = tmp_path / "backup.db"
+    shutil.copy(home / "aiinfra.db", backup)
+    store.add_event("note", "lost", {})
+    backup.replace(home / "aiinfra.db")
+    assert [event.subject for event in store.events()] == []
+    store.add_event("note", "kept", {})
+    with closing(sqlite3.connect(home / "aiinfra.db")) as connection:
+        assert connection.execute("SELECT subject FROM events").fetchall() == [("kept",)]
+
+
+def test_a_child_has_no_connection_to_a_file_of_its_parent(home: Path) -> None:
+    store = open_store(Settings(home=home))
+    store.add_event("note", "parent", {})
+    pid = os.fork()
+    if pid == 0:
+        database_file = home / "aiinfra.db"
+        opened = [each for each in Path("/proc/self/fd").iterdir() if each.exists()]
+        same = [each for each in opened if each.samefile(database_file)]
+        store.add_event("note", "child", {})
+        os._exit(len(same))
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert [event.subject for event in store.events()] == ["parent", "child"]
 
 
 def test_a_child_leaves_its_parents_connections_alone() -> None:
@@ -441,6 +482,7 @@ class Interleavings(RuleBasedStateMachine):
         self.stores = [open_store(Settings(home=home)) for _ in range(2)]
         for store in self.stores:  # what a power cut would leave is not asked here
             event.listen(store._database._engine, "connect", _do_not_sync)
+            store.close()  # the next use connects again
         self.expected: dict[str, Expected] = {}
         self.pools: set[str] = set()
         self.changes = 0
