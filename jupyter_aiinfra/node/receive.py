@@ -276,17 +276,25 @@ def make_folder(folder: str, made: list[tuple[Callable[[str], None], str]] | Non
 
 
 def _copy(blob: str, target: str, made: list[tuple[Callable[[str], None], str]]) -> None:
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        _replace(blob, target)
+    else:
+        # In its place at once: nobody looks at a run directory before its spec is there.
+        made.append((os.unlink, target))
+        shutil.copyfile(blob, target)
+
+
+def _replace(blob: str, target: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".part-")
     os.close(handle)
     try:
         shutil.copyfile(blob, temporary)
-        new = not os.path.lexists(target)
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
         raise
-    if new:
-        made.append((os.unlink, target))
 
 
 # --- verbs ---------------------------------------------------------------------------------------
