@@ -24,6 +24,7 @@ import msgspec
 
 from jupyter_aiinfra.serving.app import Options
 from jupyter_aiinfra.serving.batcher import Limits
+from jupyter_aiinfra.serving.gpus import VISIBLE, gpus_for
 from jupyter_aiinfra.serving.keys import SCOPES, new_key
 from jupyter_aiinfra.serving.model import CannotServe, read_manifest
 from jupyter_aiinfra.serving.worker import CANNOT, Work, serve
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8000, help="0: any free one, told on standard output")
     add("--unix", type=Path, metavar="PATH", help="listen on this socket instead")
     add("--grpc-port", type=int, metavar="PORT", help="answer gRPC there, too; 0: any free one")
-    add("--workers", type=int, default=0, help="processes (default: one a core; one on a GPU)")
+    add("--workers", type=int, default=0, help="processes (default: one a core; one a GPU)")
     add("--keys", type=Path, metavar="FILE", help="who may call; without it, anybody")
     add("--max-batch", type=int, default=64, help="examples in a forward pass (%(default)s)")
     add("--max-queue", type=int, default=1024, help="examples that may wait (%(default)s)")
@@ -123,8 +124,9 @@ class _Parent:
     def __init__(self, asked: argparse.Namespace) -> None:
         self._asked = asked
         manifest = read_manifest(asked.folder)
-        on_gpu = manifest.loader == "torch" and manifest.device != "cpu"
-        self._count = asked.workers or (1 if on_gpu else _cores())
+        self._gpus = gpus_for(manifest)
+        on_one = manifest.loader == "torch" and manifest.device.startswith("cuda")
+        self._count = asked.workers or len(self._gpus) or (1 if on_one else _cores())
         self._sockets = self._listening()
         self._grpc = self._grpc_place()
         self._stopping = False
@@ -264,9 +266,11 @@ class _Parent:
         listener = self._sockets[number].fileno()
         work = replace(self._work, worker=number, sockets=(listener,), life=self._life)
         text = msgspec.json.encode(work, enc_hook=str).decode()
+        # Each sees its own GPU and no other, so that none is asked which one it is to take.
+        own = {VISIBLE: self._gpus[number % len(self._gpus)]} if self._gpus else {}
         self._workers[number] = subprocess.Popen(
             [sys.executable, "-m", "jupyter_aiinfra.serving"],
-            env=os.environ | {_WORK: text},
+            env=os.environ | own | {_WORK: text},
             pass_fds=(listener, self._life),
             # A Ctrl-C is for the parent, which tells its workers.
             start_new_session=True,

@@ -1,27 +1,35 @@
 """What is served: a folder with ``endpoint.json``, and the predictor that it describes.
 
-Three loaders: ``function`` (a Python function in a file of the folder), ``torch`` (a module, its
-weights beside it, or a program that ``torch.export`` wrote) and ``mlflow`` (a model folder, or the
-URI of one in a registry). Weights of torch are read as tensors only, never unpickled; what MLflow
-loads it loads in its own way.
+Four loaders: ``function`` (a Python function in a file of the folder), ``torch`` (a module, its
+weights beside it, or a program that ``torch.export`` wrote), ``onnx`` (a graph, which onnxruntime
+runs) and ``mlflow`` (a model folder, or the URI of one in a registry). Weights of torch are read as
+tensors only, never unpickled; what MLflow loads it loads in its own way.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 import numpy as np
 
 from jupyter_aiinfra.serving.faults import BadInput
-from jupyter_aiinfra.serving.schema import Array, Batch, Field, Reader, Signature, rows_of
+from jupyter_aiinfra.serving.manifest import (
+    MANIFEST,
+    CannotServe,
+    Manifest,
+    named,
+    read_manifest,
+)
+from jupyter_aiinfra.serving.onnxed import OnnxModel
+from jupyter_aiinfra.serving.schema import Batch, Field, Reader, Signature, rows_of
+from jupyter_aiinfra.serving.torched import TorchModel
 
 __all__ = [
     "MANIFEST",
@@ -34,14 +42,8 @@ __all__ = [
     "read_manifest",
 ]
 
-MANIFEST = "endpoint.json"
-
 _LEAST_TIMES = 3
 _WARM_SECONDS = 1.0
-
-
-class CannotServe(Exception):
-    """What is in the folder cannot be served; the text says why."""
 
 
 class Predictor(Protocol):
@@ -50,46 +52,6 @@ class Predictor(Protocol):
     def predict(self, batch: Batch) -> Batch:
         """Return as many examples as `batch` holds."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """``endpoint.json``.
-
-    Parameters
-    ----------
-    entry
-        What the loader begins with: ``module:name``; for ``torch`` also a ``.pt2`` file; for
-        ``mlflow`` a folder or a URI.
-    weights
-        For ``torch`` with ``module:name``: a file of the folder with a state dictionary,
-        ``.safetensors`` or what ``torch.save`` wrote.
-    device
-        For ``torch``: where it computes, ``cpu`` or ``cuda``.
-    batched
-        For ``function``: whether it takes many examples at once, as arrays whose first axis counts
-        them. Otherwise it is called once an example.
-    inputs, outputs
-        None: an example is any JSON value.
-    example
-        The ``inputs`` of one call, in JSON: for warm-up and readiness.
-    """
-
-    name: str
-    entry: str
-    version: str = "1"
-    loader: Literal["function", "torch", "mlflow"] = "function"
-    weights: str = ""
-    device: str = "cpu"
-    batched: bool = True
-    inputs: tuple[Field, ...] = ()
-    outputs: tuple[Field, ...] = ()
-    example: Any = None
-
-    @property
-    def signature(self) -> Signature:
-        """The typed fields."""
-        return Signature(inputs=self.inputs, outputs=self.outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +66,8 @@ class Served:
         How long that takes.
     stream
         Yields the parts of one example's answer, where the entry is a generator.
+    weight_bytes
+        What its weights take, where the loader knows.
     """
 
     name: str
@@ -114,23 +78,7 @@ class Served:
     example: Batch | None
     single_seconds: float
     stream: Callable[[Any], Iterator[Any]] | None = None
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Return what ``endpoint.json`` in `folder` says.
-
-    Raises
-    ------
-    CannotServe
-        It is not there, or not as it should be.
-    """
-    path = folder / MANIFEST
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except OSError as error:
-        raise CannotServe(f"{path}: {error.strerror}") from error
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise CannotServe(f"{path}: {error}") from error
+    weight_bytes: int | None = None
 
 
 def load_model(folder: Path, *, warm_up: int = 30) -> Served:
@@ -163,6 +111,7 @@ def load_model(folder: Path, *, warm_up: int = 30) -> Served:
         example=example,
         single_seconds=_warmed(predictor, example, times=warm_up),
         stream=stream,
+        weight_bytes=getattr(predictor, "weight_bytes", None),
     )
 
 
@@ -170,10 +119,12 @@ def _predictor(
     folder: Path, manifest: Manifest
 ) -> tuple[Predictor, Callable[[Any], Iterator[Any]] | None]:
     if manifest.loader == "torch":
-        return _Torch(folder, manifest), None
+        return TorchModel(folder, manifest), None
+    if manifest.loader == "onnx":
+        return OnnxModel(folder, manifest), None
     if manifest.loader == "mlflow":
         return _Mlflow(folder, manifest), None
-    function = _named(manifest.entry)
+    function = named(manifest.entry)
     stream = function if inspect.isgeneratorfunction(function) else None
     return _Function(function, manifest), stream
 
@@ -212,17 +163,6 @@ def _warmed(predictor: Predictor, example: Batch | None, *, times: int) -> float
                 f"the model returns {rows_of(answer)} examples for {rows_of(batch)} of its own"
             )
     return best
-
-
-def _named(entry: str) -> Callable[..., Any]:
-    module, _, name = entry.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name or "predict")
-    except (ImportError, AttributeError) as error:
-        raise CannotServe(f"entry {entry!r}: {error}") from error
-    if not callable(found):
-        raise CannotServe(f"entry {entry!r} is no function")
-    return cast("Callable[..., Any]", found)
 
 
 def _as_batch(answer: Any, outputs: Sequence[Field]) -> Batch:
@@ -269,58 +209,6 @@ class _Function:
         if self._outputs:
             return _as_batch(np.asarray(answers), self._outputs)
         return answers
-
-
-class _Torch:
-    """A module in inference mode; its inputs by position, in the order of the signature."""
-
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        import torch  # noqa: PLC0415 - only who serves such a model has it
-
-        if not manifest.inputs:
-            raise CannotServe("a torch model needs `inputs` in its manifest")
-        self._torch = torch
-        self._device = torch.device(manifest.device)
-        self._outputs = manifest.outputs
-        self._names = [field.name for field in manifest.inputs]
-        if manifest.entry.endswith(".pt2"):
-            self._module: Any = torch.export.load(folder / manifest.entry).module()
-        else:
-            self._module = _named(manifest.entry)()
-            if manifest.weights:
-                self._module.load_state_dict(_state(folder / manifest.weights))
-            self._module.eval()
-        self._module.to(self._device)
-
-    def predict(self, batch: Any) -> Batch:
-        torch = self._torch
-        with torch.inference_mode():
-            # Arrays of a body are read-only, which torch warns of; nothing here writes into one.
-            given = [torch.from_numpy(_writable(batch[name])) for name in self._names]
-            if self._device.type != "cpu":
-                given = [tensor.to(self._device, non_blocking=True) for tensor in given]
-            answer = self._module(*given)
-            if isinstance(answer, torch.Tensor):
-                name = self._outputs[0].name if self._outputs else "output"
-                return {name: answer.cpu().numpy()}
-            if isinstance(answer, Mapping):
-                return {name: value.cpu().numpy() for name, value in answer.items()}
-            return _as_batch(tuple(part.cpu().numpy() for part in answer), self._outputs)
-
-
-def _writable(array: Array) -> Array:
-    return array if array.flags.writeable else array.copy()
-
-
-def _state(path: Path) -> Any:
-    """Return the state dictionary in `path`, without running anything that is in it."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file  # noqa: PLC0415 - only who serves such a model has it
-
-        return load_file(path)
-    import torch  # noqa: PLC0415 - only who serves such a model has it
-
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class _Mlflow:

@@ -327,7 +327,8 @@ class TestRecording:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"name": "Digits!"}, "small letters"),
-    "no form": ({"form": "onnx"}, "source or export"),
+    "no form": ({"form": "tiny"}, "form .tiny.: source, export, bf16"),
+    "no device": ({"device": "gpu"}, "device .gpu.: cpu, cuda, cuda:0 or auto"),
     "a class": ({"source": dict}, "a class"),
     "a value": ({"source": 3}, "cannot be packaged"),
     "no hints": ({}, "x is not known: it has no type hint"),

@@ -31,6 +31,13 @@ from jupyter_aiinfra.promote.packaging.capturing import (
 )
 from jupyter_aiinfra.promote.packaging.examples import schema_of
 from jupyter_aiinfra.promote.packaging.folders import Package, fresh, write_package
+from jupyter_aiinfra.promote.packaging.forms import (
+    check_form,
+    narrowed,
+    on_processor,
+    place_of,
+    tolerated,
+)
 from jupyter_aiinfra.promote.packaging.lineage import lineage_of
 from jupyter_aiinfra.promote.packaging.models import is_model_uri, package_model
 from jupyter_aiinfra.promote.packaging.records import Record, lines, recorded, tolerance
@@ -91,9 +98,11 @@ def package(
     batched
         Whether one call takes many examples; by default this is seen from the calls.
     form
-        Of a torch module: ``source``, or ``export`` for a program of ``torch.export``.
+        Of a torch module, one of :data:`.forms.FORMS`: ``source``; ``export`` for a program of
+        ``torch.export``; ``bf16`` for its source with weights in bfloat16.
     device
-        Of a torch module: where it is to compute when served, ``cpu`` or ``cuda``.
+        Of a torch module: where it is to compute when served, ``cpu``, ``cuda``, ``cuda:0`` or
+        ``auto``.
     data
         Files and folders that it was made from, to be named with their digests.
     notebook
@@ -109,7 +118,8 @@ def package(
     CaptureError
         Something that it needs cannot be carried; names everything at once.
     """
-    _check(name, form)
+    _check(name)
+    check_form(form, device)
     namespace = vars(sys.modules["__main__"]) if namespace is None else namespace
     place = Path(notebook).parent if notebook else Path.cwd()
     given = None if example is _NOTHING else (example,)
@@ -157,7 +167,8 @@ def package(
             "kind": "torch" if module else "function",
             "source": _described(source),
             "requirements": needed,
-            "tolerance": list(tolerance(schema)),
+            "form": form if module else "source",
+            "tolerance": list(tolerated(tolerance(schema), records, form)),
             "carries": [] if code is None else msgspec.to_builtins(code.manifest.items),
             "registered": None,
         }
@@ -214,7 +225,9 @@ class _Made:
         if code.values.arrays:
             _npz(code.values.arrays, folder / carried.ARRAYS)
         if code.values.tensors:
-            _safetensors(code.values.tensors, folder / carried.TENSORS)
+            tensors = code.values.tensors
+            narrow = module and self._asked.form == "bf16"
+            _safetensors(narrowed(tensors) if narrow else tensors, folder / carried.TENSORS)
         for path, place in code.sources.items():
             target = folder / carried.MODULES / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -230,20 +243,15 @@ class _Made:
         args = tuple(torch.cat([each, each]) if len(each) == 1 else each for each in call.args)
         if call.kwargs:
             raise UsageError("an exported module takes its inputs by position: give a tuple")
-        training = [part for part in self._source.modules() if part.training]
-        self._source.eval()
+        sizes = tuple({0: several} for _ in args)
         try:
-            program = torch.export.export(
-                self._source, args, dynamic_shapes=tuple({0: several} for _ in args)
-            )
+            with on_processor(self._source) as ready:
+                program = torch.export.export(ready, args, dynamic_shapes=sizes)
         except Exception as error:
             raise UsageError(
                 f"torch.export cannot export {_described(self._source)}: {error}",
                 hint='form="source" carries its classes as they are',
             ) from error
-        finally:
-            for part in training:
-                part.training = True
         torch.export.save(program, self._folder / "model.pt2")
         return self._endpoint("model.pt2", module=True)
 
@@ -254,6 +262,7 @@ class _Made:
             "loader": "torch" if module else "function",
             "entry": entry,
             **({"device": self._asked.device} if module else {"batched": schema.batched}),
+            **({"precision": "bf16"} if module and self._asked.form == "bf16" else {}),
             "inputs": [_told(field) for field in schema.inputs],
             "outputs": [_told(field) for field in schema.outputs],
         }
@@ -293,14 +302,12 @@ def _exported_needs() -> list[str]:
     return [f"torch=={torch.__version__.partition('+')[0]}"]
 
 
-def _check(name: str, form: str) -> None:
+def _check(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"name {name!r}: an endpoint's name is small letters, digits, - and _, 63 at most",
             hint="such as digits or price-of-flats",
         )
-    if form not in ("source", "export"):
-        raise UsageError(f"form {form!r}: source or export is expected")
 
 
 def _check_source(source: Any, *, module: bool) -> None:
@@ -321,8 +328,9 @@ def _check_source(source: Any, *, module: bool) -> None:
 def _called(source: Any, example: Any) -> Call:
     args, kwargs = arguments(source, example)
     if _is_module(source):
-        args = tuple(_tensor(each) for each in args)
-        kwargs = {name: _tensor(each) for name, each in kwargs.items()}
+        place = place_of(source)
+        args = tuple(_tensor(each, place) for each in args)
+        kwargs = {name: _tensor(each, place) for name, each in kwargs.items()}
     bound(source, Call(args=args, kwargs=kwargs))
     try:
         return called(source, args, kwargs)
@@ -333,12 +341,13 @@ def _called(source: Any, example: Any) -> Call:
         ) from error
 
 
-def _tensor(value: Any) -> Any:
+def _tensor(value: Any, place: Any) -> Any:
     """Return an array or a list as the tensor that a module is given when it is served."""
     torch: Any = sys.modules["torch"]
     if isinstance(value, list):
         value = np.asarray(value, np.float32)
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+    found = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+    return found.to(place) if isinstance(found, torch.Tensor) else found
 
 
 def _with_calls(calls: Sequence[Call]) -> Sequence[Call]:

@@ -1,0 +1,114 @@
+"""As what a torch module is packaged, and by how much its answers may then differ."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.promote.packaging.records import Record
+
+__all__ = ["FORMS", "Form", "check_form", "narrowed", "on_processor", "place_of", "tolerated"]
+
+_DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """One way to package a module.
+
+    Parameters
+    ----------
+    about
+        What it is, for whoever chooses.
+    share
+        By which share an answer may differ, and by which of the largest answer at least; ``None``:
+        by no more than two ways of computing the same.
+    """
+
+    about: str
+    share: float | None = None
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "source": Form(about="the source of its classes, and its tensors as they are"),
+    "export": Form(about="a program of torch.export, without its classes"),
+    "bf16": Form(about="its source, with weights and products in bfloat16", share=0.02),
+}
+
+
+def check_form(form: str, device: str) -> None:
+    """Raise UsageError where there is no such form or device, or not one with the other."""
+    if form not in FORMS:
+        told = "; ".join(f"{name}: {each.about}" for name, each in FORMS.items())
+        raise UsageError(f"form {form!r}: {', '.join(FORMS)} is expected", hint=told, option="form")
+    if not _DEVICE.fullmatch(device):
+        raise UsageError(
+            f"device {device!r}: cpu, cuda, cuda:0 or auto is expected",
+            hint="cuda has one worker on each GPU of the replica",
+            option="device",
+        )
+
+
+def tolerated(
+    own: tuple[float, float], records: Sequence[Record], form: str
+) -> tuple[float, float]:
+    """Return how much answers in a form may differ: a share of each, and an amount at least.
+
+    What is rounded on the way is off by a part of the largest value, not of each.
+    """
+    share = FORMS[form].share
+    if share is None:
+        return own
+    largest = max((abs(each) for record in records for each in _numbers(record.outputs)), default=0)
+    # Two digits say it, and are the same wherever it is worked out.
+    least = float(f"{share * largest:.2g}")
+    return max(own[0], share), max(own[1], least)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        yield value
+
+
+def narrowed(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tensors with those of floating point in bfloat16."""
+    torch: Any = sys.modules["torch"]
+    return {
+        name: each.to(torch.bfloat16) if each.is_floating_point() else each
+        for name, each in tensors.items()
+    }
+
+
+def place_of(module: Any) -> Any:
+    """Return the device that a module is on: that of its first tensor, else the processor."""
+    torch: Any = sys.modules["torch"]
+    found = (each.device for held in (module.parameters(), module.buffers()) for each in held)
+    return next(found, torch.device("cpu"))
+
+
+@contextmanager
+def on_processor(module: Any) -> Iterator[Any]:
+    """Hold a module in evaluation mode and not on a GPU; then it is as it was."""
+    if place_of(module).type != "cpu":
+        # A copy: somebody may compute with the module meanwhile.
+        yield copy.deepcopy(module).cpu().eval()
+        return
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield module
+    finally:
+        for part in training:
+            part.training = True
