@@ -238,11 +238,17 @@ class EndpointOptions:
         Until an answer has begun.
     cors
         Origins whose pages may call it.
-    sampling, redact, samples
-        The part of requests whose bodies are kept, what is left out of them (JSON pointers), and
-        how many are kept.
+    sampling, redact, samples, sample_days
+        The part of requests whose bodies are kept, what is left out of them (JSON pointers, and
+        names wherever they are), how many are kept, and for how long.
     keep_seconds
         How long replicas of the version before are kept for a quick way back.
+    idempotent
+        Whether a request may be asked again elsewhere when its replica is lost before it answered.
+    sticky
+        Requests with the same value of this header go to the same version.
+    tolerance
+        By how much of it a number may differ from another version's answer and still be equal.
     """
 
     hold_seconds: float = 60.0
@@ -253,7 +259,11 @@ class EndpointOptions:
     sampling: float = 0.0
     redact: tuple[str, ...] = ()
     samples: int = 1000
+    sample_days: float = 7.0
     keep_seconds: float = 600.0
+    idempotent: bool = True
+    sticky: str = "x-session-id"
+    tolerance: float = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from jupyter_aiinfra.engine.endpointviews import (
     Asked,
     EndpointView,
     before_of,
+    check_options,
     check_scaling,
     main_of,
     refuse_two,
@@ -239,7 +240,8 @@ class ChangeVerbs(KeyVerbs, ABC):
             raise UsageError("change what?", hint="--cors https://example.org --timeout 10")
 
         def values(whole: Whole) -> tuple[dict[str, Any], list[EndpointVersion], dict[str, Any]]:
-            return {"options": replace(whole.endpoint.options, **given)}, [], {}
+            options = check_options(replace(whole.endpoint.options, **given))
+            return {"options": options}, [], {}
 
         return await self._changed(name, "endpoint.configured", values)
 

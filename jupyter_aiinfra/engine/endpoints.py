@@ -25,11 +25,12 @@ from jupyter_aiinfra.endpoint import (
     new_endpoint_id,
 )
 from jupyter_aiinfra.engine.asking import Answer
-from jupyter_aiinfra.engine.endpointchanges import ChangeVerbs
+from jupyter_aiinfra.engine.endpointsamples import SampleVerbs
 from jupyter_aiinfra.engine.endpointviews import (
     ALL,
     Asked,
     EndpointView,
+    check_options,
     check_scaling,
     main_of,
     refuse_two,
@@ -55,7 +56,7 @@ _HERE: Final = "127.0.0.1"
 _POLL_SECONDS: Final = 0.2
 
 
-class Endpoints(ChangeVerbs):
+class Endpoints(SampleVerbs):
     """Models that are served, and how that changes.
 
     Parameters
@@ -157,6 +158,7 @@ class Endpoints(ChangeVerbs):
         asked = asked or Asked()
         check_endpoint_name(name)
         scaling = check_scaling(scaling or Scaling())
+        options = check_options(options or EndpointOptions())
         package = await self._packed(folder, pool, replay=asked.replay)
         endpoint_id = new_endpoint_id()
         by = asked.by or getpass.getuser()
@@ -176,7 +178,7 @@ class Endpoints(ChangeVerbs):
             id=endpoint_id,
             name=name,
             router=self.router.key,
-            options=options or EndpointOptions(),
+            options=options,
             scaling=scaling,
             traffic=(Share(version=1, weight=ALL),),
             created_at=now,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from jupyter_aiinfra.endpoint import (
     Endpoint,
+    EndpointOptions,
     Gates,
     ReplicaOptions,
     Scaling,
@@ -25,6 +27,7 @@ __all__ = [
     "EndpointView",
     "How",
     "before_of",
+    "check_options",
     "check_scaling",
     "main_of",
     "refuse_two",
@@ -38,6 +41,19 @@ ALL: Final = 100.0
 CANARY_STEPS: Final = (5.0, 25.0, 50.0, 100.0)
 
 _MOST_REPLICAS: Final = 256
+
+_HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
+_BOUNDS: Final = (
+    ("hold_seconds", 0, 86_400, "seconds"),
+    ("max_held", 0, 1_000_000, "a number"),
+    ("timeout_seconds", 0.001, 86_400, "seconds"),
+    ("max_body_bytes", 1, 1 << 40, "bytes"),
+    ("sampling", 0, 1, "a share"),
+    ("samples", 0, 1_000_000, "a number"),
+    ("sample_days", 0.001, 3650, "days"),
+    ("keep_seconds", 0, 365 * 86_400, "seconds"),
+    ("tolerance", 0, 1, "a share"),
+)
 
 How = Literal["rolling", "blue-green", "canary", "shadow"]
 
@@ -180,6 +196,29 @@ def refuse_two(endpoint: Endpoint) -> None:
             f"endpoint {endpoint.name} is on its way from version {rollout.old} to {rollout.new}",
             hint=f"endpoint promote {endpoint.name}, or endpoint rollback {endpoint.name}, first",
         )
+
+
+def check_options(options: EndpointOptions) -> EndpointOptions:
+    """Return what the router does for an endpoint, or raise UsageError: it takes no other."""
+    for name, least, most, what in _BOUNDS:
+        value = getattr(options, name)
+        if not least <= value <= most:
+            raise UsageError(
+                f"{name} {value:g} cannot be",
+                hint=f"{what} from {least:g} to {most:g}",
+                option=name,
+            )
+    if not _HEADER.fullmatch(options.sticky):
+        raise UsageError(
+            f"{options.sticky!r} is no name of a header",
+            hint="such as X-Session-Id",
+            option="sticky",
+        )
+    if not all(options.redact):
+        raise UsageError(
+            "what is left out has a name", hint="such as /inputs/0/name, or name", option="redact"
+        )
+    return options
 
 
 def check_scaling(scaling: Scaling) -> Scaling:

@@ -51,12 +51,13 @@ _SHAPES = tuple(
         ("Docker token", r"\bdckr_pat_[\w-]{10,}"),
         ("Databricks token", r"\bdapi[0-9a-f]{32}\b"),
         ("NVIDIA key", r"\bnvapi-[\w-]{20,}"),
+        ("endpoint key", r"\baii_[0-9a-z-]{1,63}_[\w-]{40,}"),
     )
 )
 # A shape is looked for only where one of these is: most texts have none, and are read once.
 _HINTS = re.compile(
     r"(?i)://|-----BEGIN|bearer|eyJ|gh[oprsu]_|github_pat|glpat|hf_|sk-|[rps]k_|xox|AKIA|ASIA"
-    r"|secret_?access|accountkey|AIza|ya29|npm_|pypi-|dckr_pat|dapi|nvapi"
+    r"|secret_?access|accountkey|AIza|ya29|npm_|pypi-|dckr_pat|dapi|nvapi|aii_"
 )
 # The end of a text that may go on as a token in the next one.
 _OPEN_END = re.compile(r"[\w+/=.:@~-]{6,256}\Z")

@@ -44,8 +44,15 @@ def _endpoint(whole: Whole, now: float) -> config.Endpoint:
         hold_seconds=options.hold_seconds,
         max_held=options.max_held,
         sampling=config.Sampling(
-            rate=options.sampling, redact=options.redact, keep=options.samples
+            rate=options.sampling,
+            redact=options.redact,
+            keep=options.samples,
+            days=options.sample_days,
+            since=endpoint.created_at,
         ),
+        idempotent=options.idempotent,
+        sticky=options.sticky,
+        tolerance=options.tolerance,
     )
 
 
@@ -80,6 +87,7 @@ def _rollout(endpoint: Endpoint) -> config.Rollout | None:
             error_rate=asked.gates.error_rate,
             p95_ms=asked.gates.p95_ms,
             agreement=asked.gates.agreement,
+            tolerance=endpoint.options.tolerance,
         ),
         kind=asked.kind,
     )

@@ -139,15 +139,21 @@ class Sampling(_Record, frozen=True, kw_only=True):
     rate
         Of all requests, 0 to 1.
     redact
-        JSON pointers (``/inputs/0/name``; ``*`` is any member) whose values are not kept, in
-        requests and answers.
+        JSON pointers (``/inputs/0/name``; ``*`` is any member), and names of members, tensors and
+        columns wherever they are: their values are not kept, in requests and answers.
     keep
         How many samples; the oldest go.
+    days
+        How long they are kept.
+    since
+        Nothing older is this endpoint's, in seconds since 1970: another had its name.
     """
 
     rate: float = 0.0
     redact: tuple[str, ...] = ()
     keep: int = 1000
+    days: float = 7.0
+    since: float = 0.0
 
 
 class Endpoint(_Record, frozen=True, kw_only=True):
@@ -174,6 +180,8 @@ class Endpoint(_Record, frozen=True, kw_only=True):
         true where asking a model changes nothing.
     sticky
         Requests with the same value of this header go to the same version.
+    tolerance
+        By how much of it a number of a shadow's answer may differ and still be equal.
     """
 
     versions: dict[str, Version] = msgspec.field(default_factory=dict)
@@ -190,6 +198,7 @@ class Endpoint(_Record, frozen=True, kw_only=True):
     sampling: Sampling = msgspec.field(default_factory=Sampling)
     idempotent: bool = True
     sticky: str = "x-session-id"
+    tolerance: float = 1e-3
 
 
 class Config(_Record, frozen=True, kw_only=True):

@@ -26,7 +26,6 @@ __all__ = ["Home", "Served"]
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _FAILED = 500
 _BUSY = 429
-_TOLERANCE = 1e-3
 # Copies under way at once; what comes meanwhile is not copied.
 _MOST_COPIES = 8
 # How many times the least number of comparisons are made at once, and then one of how many.
@@ -308,6 +307,13 @@ class Served:
         self._copies.add(task)
         task.add_done_callback(self._copies.discard)
 
+    def missed(self, relay: Relay, status: int) -> None:
+        """Sample a request to which no replica gave a whole answer."""
+        if not relay.in_answer:
+            relay.status = status
+        self.samples.keep(self._sample(relay, relay.request.body(), None))
+        relay.sampled = False
+
     def _sample(self, relay: Relay, body: bytes | None, answer: bytes | None) -> Sample:
         return Sample(
             at=time.time(),
@@ -342,7 +348,7 @@ class Served:
             # Too much to do is no opinion.
             return
         rollout = self.config.rollout
-        tolerance = rollout.gates.tolerance if rollout is not None else _TOLERANCE
+        tolerance = rollout.gates.tolerance if rollout is not None else self.config.tolerance
         same: bool | None = relay.status == asked.status and asked.whole
         if same:
             ours, theirs = (relay.answer_lines, answer), (asked.lines, bytes(asked.body))
@@ -399,3 +405,8 @@ class Served:
             task.cancel()
         await asyncio.gather(*self._copies, return_exceptions=True)
         await self.samples.close()
+
+    async def buried(self) -> None:
+        """End what is left, and keep no samples: the endpoint was removed."""
+        await self.close()
+        self.samples.remove()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from jupyter_aiinfra.routing.config import ApiKey, Config, Endpoint, Replica
+from jupyter_aiinfra.routing.config import ApiKey, Config, Endpoint, Replica, Sampling
 
 __all__ = [
     "BadConfig",
@@ -58,6 +59,12 @@ class Places:
     def samples(self, endpoint: str) -> Path:
         """Return the file of an endpoint's samples, JSON lines."""
         return self.config.with_name(f"samples-{endpoint}.jsonl")
+
+    def lost_samples(self, endpoints: Collection[str]) -> list[Path]:
+        """Return the files of samples of all endpoints but these."""
+        known = {self.samples(name).stem for name in endpoints}
+        found = self.config.parent.glob("samples-*.jsonl")
+        return [path for path in found if path.name.split(".")[0] not in known]
 
 
 # Made here, under the import's lock: msgspec learns a type when it first meets it, which is not
@@ -176,14 +183,21 @@ def _check_bounds(where: str, endpoint: Endpoint) -> None:
     for name in ("hold_seconds", "max_held"):
         if not 0 <= getattr(endpoint, name) < float("inf"):
             raise BadConfig(f"{where}, {name} {getattr(endpoint, name)}: 0 or more is expected")
-    sampling = endpoint.sampling
+    if not 0 <= endpoint.tolerance <= 1:
+        raise BadConfig(f"{where}, tolerance {endpoint.tolerance}: 0 to 1 is expected")
+    _check_sampling(where, endpoint.sampling)
+
+
+def _check_sampling(where: str, sampling: Sampling) -> None:
     if not 0 <= sampling.rate <= 1:
         raise BadConfig(f"{where}, sampling rate {sampling.rate}: 0 to 1 is expected")
     if sampling.keep < 0:
         raise BadConfig(f"{where}, samples to keep {sampling.keep}: 0 or more is expected")
-    for pointer in sampling.redact:
-        if not pointer.startswith("/"):
-            raise BadConfig(f"{where}, redact {pointer!r}: a JSON pointer such as /inputs/0")
+    for name in ("days", "since"):
+        if not 0 <= getattr(sampling, name) < float("inf"):
+            raise BadConfig(f"{where}, {name} {getattr(sampling, name)}: 0 or more is expected")
+    if not all(sampling.redact):
+        raise BadConfig(f"{where}, redact '': a name, or a JSON pointer such as /inputs/0")
 
 
 def _check_rollout(where: str, endpoint: Endpoint) -> None:

@@ -253,6 +253,8 @@ class Relay:
             else:
                 seconds = time.monotonic() - self._since
                 self.endpoint.answered(self, target, fault.status, seconds)
+            if self.sampled:
+                self.endpoint.missed(self, fault.status)
         self.answered_by(reply_of(fault))
 
     def _let_go(self) -> Target:

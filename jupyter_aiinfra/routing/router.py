@@ -180,7 +180,7 @@ class Router:
         for name in self.served.keys() - config.endpoints.keys():
             gone = self.served.pop(name)
             self._leaving.update(gone.retired("this endpoint was removed"))
-            self._later(gone.close())
+            self._later(gone.buried())
         self._by_name = {name.encode(): served for name, served in self.served.items()}
         _log.info("revision %d: %s", config.revision, ", ".join(self.served) or "no endpoints")
 
@@ -207,6 +207,8 @@ class Router:
             The address cannot be had.
         """
         self._stamp = self._stamped()
+        for lost in self.places.lost_samples(self.config.endpoints):
+            lost.unlink(missing_ok=True)
         await self._listen(self.config)
         self._apply(self.config)
         # Before anybody is told of the port: who is killed in the next moment comes back to it.

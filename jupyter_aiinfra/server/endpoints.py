@@ -49,6 +49,7 @@ __all__ = [
     "TakeBackHandler",
     "TrafficHandler",
     "UpdateHandler",
+    "known",
 ]
 
 
@@ -61,13 +62,13 @@ class _Handler(AiInfraHandler):
         """Change an endpoint, and write it as it is then."""
 
         async def changed(engine: Engine) -> EndpointItem:
-            _known(engine, endpoint_id)
+            known(engine, endpoint_id)
             return item_of(await work(engine))
 
         self.answer(await self.engine.run(changed))
 
 
-def _known(engine: Engine, endpoint_id: str) -> None:
+def known(engine: Engine, endpoint_id: str) -> None:
     """Refuse what is not exactly the id of an endpoint: an address names one."""
     if engine.store.find_endpoint(endpoint_id) is None:
         raise NotFound(f"there is no endpoint {endpoint_id!r}", hint="it may be another's by now")
@@ -120,7 +121,7 @@ class EndpointHandler(_Handler):
         """Write it, with what has happened to it."""
 
         async def read(engine: Engine) -> EndpointDetail:
-            _known(engine, id)
+            known(engine, id)
             view = await engine.endpoints.show(id)
             events = tuple(event_item(each) for each in engine.endpoints.events(id))
             return EndpointDetail(item=item_of(view), events=events)
@@ -133,7 +134,7 @@ class EndpointHandler(_Handler):
         """Serve it no more; it can be put back."""
 
         async def remove(engine: Engine) -> None:
-            _known(engine, id)
+            known(engine, id)
             await engine.endpoints.remove(id)
 
         await self.engine.run(remove)
@@ -246,7 +247,7 @@ class KeysHandler(_Handler):
         asked = self.body(EndpointKeyRequest)
 
         async def make(engine: Engine) -> EndpointSecretItem:
-            _known(engine, id)
+            known(engine, id)
             secret, key = await engine.endpoints.add_key(
                 id, asked.name, scopes=asked.scopes, per_second=asked.per_second, by=self.who
             )
@@ -264,7 +265,7 @@ class KeyHandler(_Handler):
         """Have it hold no more."""
 
         async def revoke(engine: Engine) -> EndpointKeyItem:
-            _known(engine, id)
+            known(engine, id)
             return key_item(await engine.endpoints.revoke_key(id, name))
 
         self.answer(await self.engine.run(revoke))
@@ -279,7 +280,7 @@ class RotateHandler(_Handler):
         """Make it; the other holds for an hour more."""
 
         async def rotate(engine: Engine) -> EndpointSecretItem:
-            _known(engine, id)
+            known(engine, id)
             secret, key = await engine.endpoints.rotate_key(id, name, by=self.who)
             return EndpointSecretItem(secret=secret, key=key_item(key))
 

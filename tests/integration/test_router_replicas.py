@@ -317,7 +317,7 @@ async def test_samples_are_kept_redacted(router: Router, tmp_path: Path) -> None
                 line for path in files if path.exists() for line in path.read_text().splitlines()
             ]
 
-        await asyncio.to_thread(until, lambda: any('"bytes":14' in line for line in kept()))
+        await asyncio.to_thread(until, lambda: any('"request_bytes":14' in line for line in kept()))
         lines = kept()
         # Half of them, and no more than may be.
         assert 10 < len(lines) <= 20

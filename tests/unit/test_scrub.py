@@ -25,6 +25,7 @@ SECRETS = {
     "Docker token": "dckr_pat_" + "abcDEF123456",
     "Databricks token": "dapi" + "0123456789abcdef" * 2,
     "NVIDIA key": "nvapi-" + "a1B2" * 8,
+    "endpoint key": "aii_d92aef2f9ea4_" + "a1B2" * 11,
     "JSON web token": "eyJ" + "hbGciOiJIUzI1NiJ9." + "eyJ" + "zdWIiOiIxMjM0In0.c2lnbmF0dXJl",
 }
 

@@ -3648,6 +3648,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/aiinfra/endpoint/{id}/samples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** Requests with their answers, as far as they are kept, newest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description of this version only */
+                    version?: number;
+                    /** @description not before, in seconds since 1970 */
+                    since?: number;
+                    /** @description only those with a status from 400 on */
+                    errors?: boolean;
+                    /** @description `next` of the page before */
+                    before?: string;
+                    /** @description how many (50), at most 1,000 */
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description OK */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EndpointSamplesItem"];
+                    };
+                };
+                /** @description Refused */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/aiinfra/endpoints/{name}/{path}": {
         parameters: {
             query?: never;
@@ -5678,11 +5738,17 @@ export interface components {
          *             Until an answer has begun.
          *         cors
          *             Origins whose pages may call it.
-         *         sampling, redact, samples
-         *             The part of requests whose bodies are kept, what is left out of them (JSON pointers), and
-         *             how many are kept.
+         *         sampling, redact, samples, sample_days
+         *             The part of requests whose bodies are kept, what is left out of them (JSON pointers, and
+         *             names wherever they are), how many are kept, and for how long.
          *         keep_seconds
          *             How long replicas of the version before are kept for a quick way back.
+         *         idempotent
+         *             Whether a request may be asked again elsewhere when its replica is lost before it answered.
+         *         sticky
+         *             Requests with the same value of this header go to the same version.
+         *         tolerance
+         *             By how much of it a number may differ from another version's answer and still be equal.
          */
         EndpointOptions: {
             /** @default 60 */
@@ -5701,8 +5767,16 @@ export interface components {
             redact: string[];
             /** @default 1000 */
             samples: number;
+            /** @default 7 */
+            sample_days: number;
             /** @default 600 */
             keep_seconds: number;
+            /** @default true */
+            idempotent: boolean;
+            /** @default x-session-id */
+            sticky: string;
+            /** @default 0.001 */
+            tolerance: number;
         };
         /**
          * Scaling
@@ -5937,8 +6011,16 @@ export interface components {
             redact: string[];
             /** @default 1000 */
             samples: number;
+            /** @default 7 */
+            sample_days: number;
             /** @default 600 */
             keep_seconds: number;
+            /** @default true */
+            idempotent: boolean;
+            /** @default x-session-id */
+            sticky: string;
+            /** @default 0.001 */
+            tolerance: number;
         };
         /**
          * EndpointSecretItem
@@ -5962,6 +6044,51 @@ export interface components {
             scopes: string[];
             /** @default null */
             per_second: number | null;
+        };
+        /**
+         * EndpointSamplesItem
+         * @description Samples, the newest first, of those ``found``; ``next`` is ``before`` of the next page.
+         */
+        EndpointSamplesItem: {
+            samples: components["schemas"]["EndpointSample"][];
+            found: number;
+            next: string | null;
+        };
+        /**
+         * EndpointSample
+         * @description A request as it was kept.
+         *
+         *         Parameters
+         *         ----------
+         *         key
+         *             The caller's key by name; ``None``: none was asked for.
+         *         request, answer
+         *             JSON, redacted; ``None`` where it could not be, or was too large.
+         *         request_bytes, answer_bytes
+         *             How large the bodies were as sent; ``None``: unknown.
+         *         hidden
+         *             Something was left out of them.
+         */
+        EndpointSample: {
+            id: string;
+            at: number;
+            version: number;
+            replica: string;
+            path: string;
+            status: number;
+            milliseconds: number;
+            /** @default null */
+            key: string | null;
+            /** @default null */
+            request: unknown;
+            /** @default null */
+            answer: unknown;
+            /** @default null */
+            request_bytes: number | null;
+            /** @default null */
+            answer_bytes: number | null;
+            /** @default false */
+            hidden: boolean;
         };
     };
     responses: never;
@@ -6107,5 +6234,7 @@ export type SchemaScaleRequest = components['schemas']['ScaleRequest'];
 export type SchemaEndpointOptionsRequest = components['schemas']['EndpointOptionsRequest'];
 export type SchemaEndpointSecretItem = components['schemas']['EndpointSecretItem'];
 export type SchemaEndpointKeyRequest = components['schemas']['EndpointKeyRequest'];
+export type SchemaEndpointSamplesItem = components['schemas']['EndpointSamplesItem'];
+export type SchemaEndpointSample = components['schemas']['EndpointSample'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

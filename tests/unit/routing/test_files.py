@@ -67,7 +67,9 @@ def test_a_configuration_is_read() -> None:
         ({"hold_seconds": -1}, "hold_seconds -1"),
         ({"sampling": {"rate": 2}}, "2"),
         ({"sampling": {"keep": -1}}, "-1"),
-        ({"sampling": {"redact": ["inputs"]}}, "JSON pointer"),
+        ({"sampling": {"redact": [""]}}, "JSON pointer"),
+        ({"sampling": {"days": -1}}, "-1"),
+        ({"tolerance": 2}, "tolerance 2"),
         ({"timeout": "soon"}, "timeout"),
     ],
 )

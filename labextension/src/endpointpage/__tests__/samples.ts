@@ -71,7 +71,11 @@ export function endpoint(id: string, values: Partial<EndpointItem> = {}): Endpoi
       sampling: 0,
       redact: [],
       samples: 1000,
-      keep_seconds: 600
+      sample_days: 7,
+      keep_seconds: 600,
+      idempotent: true,
+      sticky: 'x-session-id',
+      tolerance: 0.001
     },
     scaling: {
       least: 1,
