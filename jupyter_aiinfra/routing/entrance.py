@@ -9,7 +9,14 @@ import httptools
 
 from jupyter_aiinfra.routing.counts import prometheus
 from jupyter_aiinfra.routing.endpoint import Served
-from jupyter_aiinfra.routing.faults import BadRequest, Fault, NoSuchPath, TooLarge, Unsupported
+from jupyter_aiinfra.routing.faults import (
+    BadRequest,
+    Fault,
+    NoSuchMethod,
+    NoSuchPath,
+    TooLarge,
+    Unsupported,
+)
 from jupyter_aiinfra.routing.relay import Relay
 from jupyter_aiinfra.routing.wire import HOP, Reply, connection_names
 
@@ -64,6 +71,8 @@ def _looked_at(endpoints: Mapping[bytes, Served], relay: Relay) -> Reply | None:
     _check_protocol(relay)
     relay.counted = not (relay.method in _LOOKING and relay.path in _OPEN)
     if relay.path == b"/metrics":
+        if relay.method not in _LOOKING:
+            raise NoSuchMethod(f"{relay.method.decode('latin-1')}: metrics are only looked at")
         _admit(served, relay, "metrics")
         return Reply(200, prometheus({served.name: served.status()}), kind=_PLAIN)
     if relay.counted:

@@ -11,6 +11,7 @@ __all__ = [
     "Fault",
     "Forbidden",
     "NoReplica",
+    "NoSuchMethod",
     "NoSuchPath",
     "ReplicaFailed",
     "TooLarge",
@@ -78,6 +79,16 @@ class NoSuchPath(Fault):
     """There is no such endpoint."""
 
     status = 404
+
+
+class NoSuchMethod(Fault):
+    """What the router itself shows takes nothing."""
+
+    status = 405
+
+    def headers(self) -> bytes:
+        """Return what HTTP wants with this status."""
+        return b"allow: GET, HEAD\r\n"
 
 
 class TooSlow(Fault):

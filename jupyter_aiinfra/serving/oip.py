@@ -15,7 +15,7 @@ import numpy as np
 from jupyter_aiinfra.serving.faults import BadInput
 from jupyter_aiinfra.serving.schema import DTYPES, Array, Batch, Field, Reader, Signature
 
-__all__ = ["Asked", "metadata", "read_infer", "write_infer"]
+__all__ = ["FREE_INPUT", "Asked", "metadata", "read_infer", "write_infer"]
 
 _NAMES = {
     **{name: name.upper() for name in DTYPES if name.startswith(("bool", "int", "uint"))},
@@ -25,7 +25,7 @@ _NAMES = {
     "string": "BYTES",
 }
 _TYPES = {theirs: ours for ours, theirs in _NAMES.items()}
-_FREE_INPUT = Field(name="input", dtype="string")
+FREE_INPUT = Field(name="input", dtype="string")
 _MAX_AXES = 16
 _LENGTH = 4
 
@@ -71,7 +71,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def metadata(name: str, version: str, signature: Signature) -> dict[str, Any]:
     """Return the model metadata of the protocol."""
-    inputs = signature.inputs or (_FREE_INPUT,)
+    inputs = signature.inputs or (FREE_INPUT,)
     outputs = signature.outputs or (
         () if signature.inputs else (Field(name="output", dtype="string"),)
     )
@@ -107,7 +107,7 @@ def read_infer(body: bytes, head_bytes: int | None, signature: Signature) -> tup
     head = body if head_bytes is None else body[:head_bytes]
     told: _Infer = Reader.decoded(_decoder, head)
     rest = memoryview(body)[len(head) :]
-    fields = {field.name: field for field in signature.inputs or (_FREE_INPUT,)}
+    fields = {field.name: field for field in signature.inputs or (FREE_INPUT,)}
     arrays: dict[str, Array] = {}
     for number, tensor in enumerate(told.inputs):
         where = f"inputs.{tensor.name}" if tensor.name in fields else f"inputs[{number}]"
@@ -126,7 +126,7 @@ def read_infer(body: bytes, head_bytes: int | None, signature: Signature) -> tup
         binary=told.parameters.get("binary_data_output") is True,
     )
     if signature.free:
-        return _free(Signature(inputs=(_FREE_INPUT,)).checked(arrays)), asked
+        return _free(Signature(inputs=(FREE_INPUT,)).checked(arrays)), asked
     return signature.checked(arrays), asked
 
 
@@ -200,9 +200,9 @@ def _texts(data: memoryview, count: int, where: str) -> Array:
 def _free(arrays: Mapping[str, Array]) -> list[Any]:
     examples: list[Any] = []
     try:
-        examples.extend(map(msgspec.json.decode, arrays[_FREE_INPUT.name]))
+        examples.extend(map(msgspec.json.decode, arrays[FREE_INPUT.name]))
     except (msgspec.MsgspecError, RecursionError) as error:
-        where = f"inputs.{_FREE_INPUT.name}[{len(examples)}]"
+        where = f"inputs.{FREE_INPUT.name}[{len(examples)}]"
         raise BadInput(f"no JSON: {error}", field=where) from error
     return examples
 

@@ -79,7 +79,8 @@ class Field:
         elif self.kind == "b":
             schema = {"type": "boolean"}
         elif self.kind == "f":
-            schema = {"type": "number"} | _range(DTYPES[self.dtype])
+            # What is too large becomes infinite, which is let through where NaN is.
+            schema = {"type": "number"} | ({} if self.nan else _range(DTYPES[self.dtype]))
         else:
             info = np.iinfo(DTYPES[self.dtype])
             schema = {"type": "integer", "minimum": int(info.min), "maximum": int(info.max)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Response
 
-from jupyter_aiinfra.serving import formats, oip
+from jupyter_aiinfra.serving.described import COMPONENTS, described, refusals, security
+from jupyter_aiinfra.serving.faults import Unauthorized
 from jupyter_aiinfra.serving.metrics import Metrics
 from jupyter_aiinfra.serving.model import Served
 
@@ -19,32 +21,13 @@ class Endpoint(Protocol):
     served: Served
     metrics: Metrics
 
+    def admit(self, headers: Mapping[bytes, bytes], scope: str) -> None:
+        """Raise what is wrong with the key in `headers`, where keys are asked for."""
+        ...
+
     async def ready(self) -> bool:
         """Whether the model answers."""
         ...
-
-
-_FAULTS = {
-    "400": "not what the model takes; `field` names the value",
-    "401": "no key, or an unknown one",
-    "403": "the key is not for this",
-    "408": "the body did not arrive in time",
-    "413": "too large",
-    "415": "a content type or encoding that is not accepted",
-    "429": "too much at once; `Retry-After` says when to come again",
-    "500": "the model failed",
-    "504": "no answer in time",
-}
-_FAULT = {
-    "type": "object",
-    "properties": {
-        "error": {"type": "string"},
-        "field": {"type": ["string", "null"]},
-        "error_code": {"type": "string"},
-        "message": {"type": "string"},
-    },
-    "required": ["error", "field"],
-}
 
 
 def documented(endpoint: Endpoint) -> FastAPI:
@@ -79,90 +62,29 @@ def documented(endpoint: Endpoint) -> FastAPI:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = plain()
-            schema["paths"] |= _hot_paths(served)
-            schema.setdefault("components", {})["securitySchemes"] = {
-                "key": {"type": "http", "scheme": "bearer"}
-            }
-            schema["paths"]["/metrics"]["get"]["responses"]["200"]["content"] = {
-                "text/plain": {"schema": {"type": "string"}}
-            }
-            for path in ("/metrics",):
-                schema["paths"][path]["get"]["responses"] |= _faults("401", "403", "429")
+            for operations in schema["paths"].values():
+                _also_behind_a_router(operations["get"]["responses"])
+            told = schema["paths"]["/metrics"]["get"]
+            keyed = _refuses_strangers(endpoint)
+            told["security"] = security(keyed=keyed)
+            told["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+            told["responses"] |= refusals(401, 403, 429)
+            schema["paths"] |= described(served, keyed=keyed)
+            schema["components"] = COMPONENTS
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
-def _faults(*codes: str) -> dict[str, Any]:
-    return {
-        code: {
-            "description": _FAULTS[code],
-            "content": {"application/json": {"schema": _FAULT}},
-        }
-        for code in codes
-    }
+def _also_behind_a_router(responses: dict[str, Any]) -> None:
+    for code, told in refusals(502, 503, 504).items():
+        responses.setdefault(code, told)
 
 
-def _operation(about: str, body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "post": {
-            "summary": about,
-            "security": [{}, {"key": []}],
-            "requestBody": {"required": True, "content": body},
-            "responses": {
-                "200": {"description": "the answer", "content": answer},
-                **_faults(*_FAULTS),
-            },
-        }
-    }
-
-
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
-
-
-def _hot_paths(served: Served) -> dict[str, Any]:
-    signature = served.signature
-    inputs = signature.json_schema()
-    asked = {
-        "type": "object",
-        "properties": {"inputs": inputs},
-        "required": ["inputs"],
-        "additionalProperties": False,
-    }
-    answer = {
-        "type": "object",
-        "properties": {"outputs": {}, "version": {"type": "string"}},
-        "required": ["outputs", "version"],
-    }
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    kinds = [] if signature.free else [formats.SAFETENSORS]
-    if len(signature.inputs) == 1 and signature.inputs[0].kind != "O":
-        kinds.append(formats.NPY)
-    parts = {"text/event-stream": {"schema": {"type": "string"}}} if served.stream else {}
-    binaries = dict.fromkeys(kinds, binary)
-    predict = _operation("Ask the model", _json(asked) | binaries, _json(answer) | binaries | parts)
-    told = {"type": "object", "properties": {"predictions": {}}, "required": ["predictions"]}
-    return {
-        "/predict": predict,
-        "/invocations": _operation("Ask it as MLflow does", _json(asked), _json(told)),
-        f"/v2/models/{served.name}": {
-            "get": {
-                "summary": "What it takes and gives",
-                "security": [{}, {"key": []}],
-                "responses": {
-                    "200": {
-                        "description": "as the Open Inference Protocol has it",
-                        "content": {
-                            "application/json": {
-                                "schema": {"type": "object"},
-                                "example": oip.metadata(served.name, served.version, signature),
-                            }
-                        },
-                    },
-                    **_faults("401", "403", "429"),
-                },
-            }
-        },
-    }
+def _refuses_strangers(endpoint: Endpoint) -> bool:
+    try:
+        endpoint.admit({}, "predict")
+    except Unauthorized:
+        return True
+    return False

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from jupyter_aiinfra.serving.faults import Fault, TooLarge, TooSlow
+from jupyter_aiinfra.serving.faults import Fault, TooLarge, TooSlow, Unauthorized
 from jupyter_aiinfra.serving.formats import compressed, decompressed
 
 __all__ = ["JSON", "Answer", "ClientGone", "Receive", "Scope", "Send", "fault_answer", "read_body"]
@@ -75,6 +75,9 @@ def fault_answer(fault: Fault) -> Answer:
     if fault.retry_after_seconds is not None:
         seconds = max(1, math.ceil(fault.retry_after_seconds))
         answer.headers.append((b"retry-after", b"%d" % seconds))
+    if isinstance(fault, Unauthorized):
+        # HTTP wants it with this status.
+        answer.headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(fault, TooSlow | TooLarge):
         # The rest of the body may still be on its way, and is no next request.
         answer.headers.append((b"connection", b"close"))

@@ -137,6 +137,7 @@ async def test_a_large_body_is_asked_for(router: Router, tmp_path: Path) -> None
 REFUSED = {
     "no http": (b"\x16\x03\x01nonsense\r\n\r\n", 400),
     "no endpoint": (b"GET /b/x HTTP/1.1\r\nHost: e\r\n\r\n", 404),
+    "metrics to be changed": (b"POST /a/metrics HTTP/1.1\r\nHost: e\r\n" + length(b"1"), 405),
     "no path": (b"OPTIONS * HTTP/1.1\r\nHost: e\r\n\r\n", 404),
     "a proxy": (b"CONNECT e:443 HTTP/1.1\r\nHost: e\r\n\r\n", 501),
     "a websocket": (
