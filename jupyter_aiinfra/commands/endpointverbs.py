@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.endpointsampling import samples, sampling
 from jupyter_aiinfra.commands.endpointshow import (
     ENDPOINT_COLUMNS,
     EVENT_COLUMNS,
@@ -115,7 +116,20 @@ _ROUTER: Final[Sequence[Any]] = (
     click.option("--hold", metavar="TIME", callback=_SECONDS("--hold"), help="for a replica (60s)"),
     click.option("--keep", metavar="TIME", callback=_SECONDS("--keep"), help="the version before"),
     click.option("--sample", type=click.FloatRange(0, 1), help="part of requests kept (0)"),
-    click.option("--redact", multiple=True, metavar="POINTER", help="left out of what is kept"),
+    click.option("--redact", multiple=True, metavar="WHAT", help="left out: a pointer, or a name"),
+    click.option(
+        "--idempotent/--not-idempotent",
+        default=None,
+        help="what is lost with a replica is asked again elsewhere, or not (it is)",
+    ),
+    click.option(
+        "--sticky", metavar="HEADER", help="its value decides on the version (X-Session-Id)"
+    ),
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(0, 1),
+        help="by which numbers of answers that agree may differ (0.001)",
+    ),
 )
 _SCALING: Final[Sequence[Any]] = (
     click.option("--min", "least", type=click.IntRange(0), help="replicas at least; 0 may sleep"),
@@ -180,6 +194,9 @@ def _router_options(given: Mapping[str, Any]) -> dict[str, Any]:
         "keep_seconds": given["keep"],
         "sampling": given["sample"],
         "redact": tuple(given["redact"]) or None,
+        "idempotent": given["idempotent"],
+        "sticky": given["sticky"],
+        "tolerance": given["tolerance"],
     }
     return _given(values)
 
@@ -543,7 +560,15 @@ def _scale(
 @options_of(_ROUTER)
 @TAKES_CONTEXT
 def _configure(context: Context, /, name: str, **given: Any) -> None:
-    """Change limits, whose pages may call it, and what is kept of requests."""
+    """Change limits, whose pages may call it, what is kept of requests, and how they are routed.
+
+    \b
+    Examples:
+      endpoint configure digits --timeout 10s --max-body 4 --cors https://example.org
+      endpoint configure digits --sticky X-User         a user always gets the same version
+      endpoint configure digits --not-idempotent        what may be done once is never asked twice
+      endpoint configure digits --tolerance 0.01        answers that differ by 1% agree
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     work = engine.endpoints.configure(name, **_router_options(given))
     _show_one(context, context.session.run(work))
@@ -653,6 +678,10 @@ def _logs(context: Context, name: str, *, replica: str | None, router: bool, fol
         return end
 
     context.surface.value({"job": job_id, "end": context.session.run(show())})
+
+
+endpoint.add_command(samples, "samples")
+endpoint.add_command(sampling, "sampling")
 
 
 # --- keys ----------------------------------------------------------------------------------------
