@@ -6,20 +6,21 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from jupyter_aiinfra.serving import formats, invocations, oip
+from jupyter_aiinfra.serving import oip
 from jupyter_aiinfra.serving.batcher import Batcher, Limits
+from jupyter_aiinfra.serving.dialects import EVENTS, Dialect, Head, Infer, Invocations, Predict
 from jupyter_aiinfra.serving.events import Streams
-from jupyter_aiinfra.serving.faults import BadInput, Busy, Fault, NotServed, Unsupported
+from jupyter_aiinfra.serving.faults import Busy, Fault, NotServed, Unsupported
 from jupyter_aiinfra.serving.keys import Keys
 from jupyter_aiinfra.serving.metrics import Metrics
 from jupyter_aiinfra.serving.model import Served
-from jupyter_aiinfra.serving.schema import Batch, Reader, listed
+from jupyter_aiinfra.serving.schema import Batch, Reader
 from jupyter_aiinfra.serving.surface import documented
 from jupyter_aiinfra.serving.wire import (
     Answer,
@@ -27,7 +28,7 @@ from jupyter_aiinfra.serving.wire import (
     Receive,
     Scope,
     Send,
-    fault_answer,
+    error_answer,
     read_body,
 )
 
@@ -59,25 +60,7 @@ class Options:
     streams: int = 32
 
 
-class _Request:
-    __slots__ = ("body", "headers", "receive")
-
-    def __init__(self, headers: dict[bytes, bytes], receive: Receive) -> None:
-        self.headers = headers
-        self.receive = receive
-        self.body = b""
-
-    @property
-    def kind(self) -> str:
-        told = self.headers.get(b"content-type", b"application/json")
-        return told.decode("latin-1").partition(";")[0].strip().lower()
-
-    @property
-    def accept(self) -> str:
-        return self.headers.get(b"accept", b"*/*").decode("latin-1").lower()
-
-
-_Handler = Callable[[_Request], Awaitable[Answer]]
+_Shown = Callable[[], Awaitable[Answer]]
 
 
 class App:
@@ -99,27 +82,29 @@ class App:
         self.metrics = metrics or Metrics()
         self.draining = False
         self._keys = keys
-        self._reader = Reader(served.signature)
         self._made: Batcher | None = None
         self._streams = Streams(self.options.streams)
         self._ready = (-_READY_SECONDS, False)
         self._surface = documented(self)
-        # The path to what answers it, by method. Those in _OPEN want no key.
-        self._routes: dict[str, dict[str, _Handler]] = {
-            "/predict": {"POST": self._predict},
-            "/invocations": {"POST": self._invocations},
-            "/ping": {"GET": self._ping},
-            "/version": {"GET": self._mlflow_version},
-            "/v2": {"GET": self._server},
-            "/v2/health/live": {"GET": self._live},
-            "/v2/health/ready": {"GET": self._v2_ready},
+        reader = Reader(served.signature)
+        # What asks the model, by POST, and what is shown, by GET. Those in `open` want no key.
+        self.asked: dict[str, Dialect] = {
+            "/predict": Predict(served, reader),
+            "/invocations": Invocations(served, reader),
+        }
+        self.shown: dict[str, _Shown] = {
+            "/ping": self._ping,
+            "/version": self._mlflow_version,
+            "/v2": self._server,
+            "/v2/health/live": self._live,
+            "/v2/health/ready": self._v2_ready,
         }
         model = f"/v2/models/{served.name}"
         for path in (model, f"{model}/versions/{served.version}"):
-            self._routes[path] = {"GET": self._metadata}
-            self._routes[f"{path}/ready"] = {"GET": self._v2_ready}
-            self._routes[f"{path}/infer"] = {"POST": self._infer}
-        self._open = {"/ping", "/version", "/v2/health/live", "/v2/health/ready"}
+            self.shown[path] = self._metadata
+            self.shown[f"{path}/ready"] = self._v2_ready
+            self.asked[f"{path}/infer"] = Infer(served)
+        self.open = frozenset({"/ping", "/version", "/v2/health/live", "/v2/health/ready"})
 
     @property
     def batcher(self) -> Batcher:
@@ -184,7 +169,7 @@ class App:
             status = answer.status
             origin = headers.get(b"origin")
             if origin is not None:
-                self._allow(answer, origin)
+                self.allow(answer, origin)
             await answer.send(send, accepted=headers.get(b"accept-encoding"))
         except ClientGone:
             status = _GONE
@@ -197,41 +182,40 @@ class App:
         """Return the answer, an error included; ``None`` for what the surface answers."""
         try:
             return await self._routed(scope["path"], scope["method"], headers, receive)
-        except Fault as fault:
-            return fault_answer(fault)
         except ClientGone:
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, the client is answered
-            _log.exception("%s %s", scope["method"], scope["path"])
-            return fault_answer(Fault("this should not have happened; it is in the log"))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is answered
+            return error_answer(error, f"{scope['method']} {scope['path']}")
 
     async def _routed(
         self, path: str, method: str, headers: dict[bytes, bytes], receive: Receive
     ) -> Answer | None:
         if method == "OPTIONS" and b"access-control-request-method" in headers:
             return Answer(status=204)
-        methods = self._routes.get(path)
-        if methods is None:
+        dialect, shown = self.asked.get(path), self.shown.get(path)
+        if dialect is None and shown is None:
             if path.startswith("/v2/"):
                 raise NotServed(f"{path}: this is {self.served.name}, {self.served.version}")
             if path == "/metrics":
                 self.admit(headers, "metrics")
             return None
-        handler = methods.get(method)
-        if handler is None:
-            allow = (b"allow", ", ".join(methods).encode())
+        allowed = "POST" if shown is None else "GET"
+        if method != allowed:
+            allow = (b"allow", allowed.encode())
             return Answer(status=405, body=b'{"error":"no such method"}', headers=[allow])
-        if path not in self._open:
+        if path not in self.open:
             self.admit(headers, "predict")
-        request = _Request(headers, receive)
-        if method == "POST":
-            request.body = await read_body(
-                receive,
-                headers,
-                limit_bytes=self.options.body_bytes,
-                seconds=self.options.body_seconds,
-            )
-        return await handler(request)
+        if shown is not None:
+            return await shown()
+        if dialect is None:
+            return None
+        body = await read_body(
+            receive,
+            headers,
+            limit_bytes=self.options.body_bytes,
+            seconds=self.options.body_seconds,
+        )
+        return await self._told(dialect, Head(headers), body, receive)
 
     def admit(self, headers: Mapping[bytes, bytes], scope: str) -> None:
         """Check the key in `headers`, where keys are asked for.
@@ -257,7 +241,8 @@ class App:
         await self._surface(_prefixed(scope), receive, noted)
         return status
 
-    def _allow(self, answer: Answer, origin: bytes) -> None:
+    def allow(self, answer: Answer, origin: bytes) -> None:
+        """Let a page of `origin` read `answer`, if it may."""
         origins = self.options.origins
         if origin.decode("latin-1") in origins or "*" in origins:
             answer.headers += [
@@ -278,10 +263,19 @@ class App:
         Busy, TooLarge
             As :meth:`.Batcher.submit` does.
         """
-        key = None
-        if isinstance(batch, Mapping) and self.served.signature.ragged:
-            key = tuple(array.shape[1:] for array in batch.values())
-        return self.batcher.submit(batch, key=key)
+        return self.batcher.submit(batch, key=self.key_of(batch))
+
+    def key_of(self, batch: Batch) -> Hashable:
+        """Return what two batches have in common that may share a call."""
+        if self.served.signature.ragged and isinstance(batch, Mapping):
+            return tuple(array.shape[1:] for array in batch.values())
+        return None
+
+    async def _told(self, dialect: Dialect, head: Head, body: bytes, receive: Receive) -> Answer:
+        batch, told = dialect.read(head, body)
+        if EVENTS in head.accept and isinstance(dialect, Predict):
+            return self._stream(batch, receive)
+        return dialect.write(await self._asked(batch, receive), head, told)
 
     async def _asked(self, batch: Batch, receive: Receive) -> Batch:
         future = self.submitted(batch)
@@ -298,90 +292,33 @@ class App:
             future.cancel()
             gone.cancel()
 
-    async def _predict(self, request: _Request) -> Answer:
-        batch = self._read(request)
-        accept = request.accept
-        if "text/event-stream" in accept:
-            return self._stream(batch, request)
-        answer = await self._asked(batch, request.receive)
-        if isinstance(answer, Mapping):
-            for kind in (formats.NPY, formats.SAFETENSORS):
-                if kind in accept or ("*/*" in accept and request.kind == kind):
-                    return Answer(body=_as_bytes(answer, kind), kind=kind.encode())
-            if len(answer) == 1:
-                told: Any = listed(next(iter(answer.values())))
-            else:
-                told = {name: listed(array) for name, array in answer.items()}
-        else:
-            told = answer
-        body = {"outputs": told, "version": self.served.version}
-        return Answer(body=msgspec.json.encode(body, enc_hook=listed))
-
-    def _read(self, request: _Request) -> Batch:
-        kind = request.kind
-        signature = self.served.signature
-        if kind == "application/json":
-            return self._reader.read(request.body)
-        if signature.free or kind not in (formats.NPY, formats.SAFETENSORS):
-            takes = "JSON" if signature.free else f"JSON, {formats.NPY} and {formats.SAFETENSORS}"
-            raise Unsupported(f"content type {kind!r}: this model takes {takes}")
-        if kind == formats.SAFETENSORS:
-            return signature.checked(formats.from_safetensors(request.body))
-        if len(signature.inputs) != 1:
-            raise BadInput("an array has no name, and this model takes several inputs")
-        return signature.checked({signature.inputs[0].name: formats.from_npy(request.body)})
-
-    def _stream(self, batch: Batch, request: _Request) -> Answer:
+    def _stream(self, batch: Batch, receive: Receive) -> Answer:
         if self.served.stream is None:
             raise Unsupported("this model does not answer in parts")
-        parts = self._streams.open(self.served.stream, batch, request.receive)
+        parts = self._streams.open(self.served.stream, batch, receive)
         return Answer(
             kind=b"text/event-stream", headers=[(b"cache-control", b"no-store")], stream=parts
         )
 
-    async def _invocations(self, request: _Request) -> Answer:
-        if request.kind == "text/csv":
-            batch = invocations.read_csv(request.body, self.served.signature)
-        elif request.kind == "application/json":
-            batch = invocations.read_invocation(request.body, self.served.signature, self._reader)
-        else:
-            raise Unsupported(f"content type {request.kind!r}: JSON and text/csv are accepted")
-        return Answer(body=invocations.predictions(await self._asked(batch, request.receive)))
-
-    async def _infer(self, request: _Request) -> Answer:
-        told = request.headers.get(b"inference-header-content-length")
-        if told is not None and not told.isdigit():
-            raise BadInput("is no number", field="Inference-Header-Content-Length")
-        served = self.served
-        batch, asked = oip.read_infer(
-            request.body, None if told is None else int(told), served.signature
-        )
-        answer = await self._asked(batch, request.receive)
-        body, head = oip.write_infer(answer, asked, name=served.name, version=served.version)
-        if head is None:
-            return Answer(body=body)
-        length = (b"inference-header-content-length", b"%d" % head)
-        return Answer(body=body, kind=b"application/octet-stream", headers=[length])
-
     # --- what does not ask it ----------------------------------------------------------------
 
-    async def _ping(self, _: _Request) -> Answer:
+    async def _ping(self) -> Answer:
         return Answer(body=b"\n", status=200 if await self.ready() else 503)
 
-    async def _mlflow_version(self, _: _Request) -> Answer:
+    async def _mlflow_version(self) -> Answer:
         return Answer(body=self.served.version.encode(), kind=b"text/plain")
 
-    async def _server(self, _: _Request) -> Answer:
+    async def _server(self) -> Answer:
         told = {"name": "jupyter_aiinfra", "version": "2", "extensions": ["binary_tensor_data"]}
         return Answer(body=msgspec.json.encode(told))
 
-    async def _live(self, _: _Request) -> Answer:
+    async def _live(self) -> Answer:
         return Answer(body=b"{}")
 
-    async def _v2_ready(self, _: _Request) -> Answer:
+    async def _v2_ready(self) -> Answer:
         return Answer(body=b"{}", status=200 if await self.ready() else 503)
 
-    async def _metadata(self, _: _Request) -> Answer:
+    async def _metadata(self) -> Answer:
         served = self.served
         return Answer(
             body=msgspec.json.encode(oip.metadata(served.name, served.version, served.signature))
@@ -394,14 +331,3 @@ def _prefixed(scope: Scope) -> Scope:
     if not _PREFIX.fullmatch(told):
         return scope
     return {**scope, "root_path": told, "path": told + scope["path"]}
-
-
-def _as_bytes(answer: Mapping[str, Any], kind: str) -> bytes:
-    if kind == formats.SAFETENSORS:
-        return formats.to_safetensors(answer)
-    if len(answer) != 1:
-        raise Unsupported(f"there are several outputs; ask for {formats.SAFETENSORS} or JSON")
-    array = next(iter(answer.values()))
-    if array.dtype.hasobject:
-        raise Unsupported("the output is text; ask for JSON")
-    return formats.to_npy(array)

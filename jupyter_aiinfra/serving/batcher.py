@@ -22,7 +22,7 @@ import numpy as np
 from jupyter_aiinfra.serving.faults import Busy, Fault, ModelFault, TooLarge, TooLate
 from jupyter_aiinfra.serving.schema import Batch, rows_of
 
-__all__ = ["Batcher", "Limits", "joined", "shares"]
+__all__ = ["Batcher", "Limits", "Ticket", "joined", "shares"]
 
 _log = logging.getLogger(__name__)
 
@@ -52,17 +52,56 @@ class Limits:
     inline_seconds: float = 0.0005
 
 
-class _Waiting:
-    __slots__ = ("batch", "deadline", "future", "key", "rows")
+class Ticket:
+    """One request in the queue.
 
-    def __init__(
-        self, batch: Batch, rows: int, key: Hashable, deadline: float, future: asyncio.Future[Any]
-    ) -> None:
+    Whoever makes one is told in :meth:`tell`, once, on the event loop and never from within
+    :meth:`Batcher.put`. A ticket that is `done` is not computed any more.
+    """
+
+    __slots__ = ("batch", "deadline", "done", "key", "rows")
+
+    batch: Batch
+    deadline: float
+    key: Hashable
+    rows: int
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def fill(self, batch: Batch, key: Hashable = None) -> None:
+        """Say what is asked; only requests of equal keys share a call."""
         self.batch = batch
-        self.rows = rows
         self.key = key
-        self.deadline = deadline
-        self.future = future
+        self.rows = rows_of(batch)
+
+    def tell(self, answer: Batch | Fault) -> None:
+        """Take the answer, or what is told instead of one."""
+        raise NotImplementedError
+
+
+class _Promise(Ticket):
+    """Hands the answer to a future; whoever cancels that does without."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, batch: Batch, key: Hashable, future: asyncio.Future[Batch]) -> None:
+        super().__init__()
+        self.fill(batch, key)
+        self._future = future
+        future.add_done_callback(self._forget)
+
+    def _forget(self, future: asyncio.Future[Batch]) -> None:
+        del future
+        self.done = True
+
+    def tell(self, answer: Batch | Fault) -> None:
+        if self._future.done():
+            return
+        if isinstance(answer, Fault):
+            self._future.set_exception(answer)
+        else:
+            self._future.set_result(answer)
 
 
 class Batcher:
@@ -94,11 +133,12 @@ class Batcher:
         self._long = 0
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiinfra-forward")
-        self._queue: deque[_Waiting] = deque()
-        self._running: list[_Waiting] = []
+        self._queue: deque[Ticket] = deque()
+        self._running: list[Ticket] = []
         self._busy = False
         self._row_seconds = single_seconds
         self._sweep: asyncio.TimerHandle | None = None
+        self._emptied: asyncio.Future[None] | None = None
         self.queued_rows = 0
 
     @property
@@ -121,30 +161,41 @@ class Batcher:
         TooLarge
             It could never be accepted.
         """
-        rows = rows_of(batch)
+        future: asyncio.Future[Batch] = self._loop.create_future()
+        self.put(_Promise(batch, key, future))
+        return future
+
+    def put(self, ticket: Ticket) -> None:
+        """Queue `ticket`, which is told when there is an answer.
+
+        Raises
+        ------
+        Busy, TooLarge
+            As :meth:`submit` does; the ticket is told nothing then.
+        """
+        rows = ticket.rows
         limit = self._limits.queue
         if rows > limit:
             raise TooLarge(f"{rows} examples; at most {limit} are taken at once", field="inputs")
         if self.queued_rows + rows > limit:
             again = max(1.0, self.queued_rows * self._row_seconds)
             raise Busy("too many requests are waiting", retry_after_seconds=again)
-        future: asyncio.Future[Batch] = self._loop.create_future()
-        deadline = self._loop.time() + self._limits.seconds
-        self._queue.append(_Waiting(batch, rows, key, deadline, future))
+        ticket.deadline = self._loop.time() + self._limits.seconds
+        self._queue.append(ticket)
         self.queued_rows += rows
         if not self._busy:
             # At the end of this turn of the loop: what else is read in it comes along.
             self._busy = True
             self._loop.call_soon(self._next)
         if self._sweep is None:
-            self._sweep = self._loop.call_at(deadline, self._expire)
-        return future
+            self._sweep = self._loop.call_at(ticket.deadline, self._expire)
 
     async def drained(self) -> None:
         """Return when nothing waits any more and nothing runs."""
         while not self.idle:
-            pending = [item.future for item in (*self._running, *self._queue)]
-            await asyncio.wait(pending, timeout=0.05) if pending else await asyncio.sleep(0.005)
+            if self._emptied is None:
+                self._emptied = self._loop.create_future()
+            await asyncio.shield(self._emptied)
 
     def close(self) -> None:
         """Let the thread end; a call that runs is not waited for. May be called twice."""
@@ -157,7 +208,7 @@ class Batcher:
     def _next(self) -> None:
         items = self._taken()
         if not items:
-            self._busy = False
+            self._rest()
             return
         self._running = items
         if self.inline:
@@ -168,13 +219,13 @@ class Batcher:
             lambda done: None if done.cancelled() else self._ended(*done.result())
         )
 
-    def _taken(self) -> list[_Waiting]:
+    def _taken(self) -> list[Ticket]:
         """Take the next batch from the queue, without those whose client has gone."""
-        items: list[_Waiting] = []
+        items: list[Ticket] = []
         rows = 0
         while self._queue:
             head = self._queue[0]
-            if not head.future.done():
+            if not head.done:
                 full = rows + head.rows > self._limits.batch
                 if items and (full or head.key != items[0].key):
                     break
@@ -184,7 +235,7 @@ class Batcher:
             self.queued_rows -= head.rows
         return items
 
-    def _called(self, items: list[_Waiting]) -> tuple[list[_Waiting], list[Any], float]:
+    def _called(self, items: list[Ticket]) -> tuple[list[Ticket], list[Any], float]:
         """Return `items` with an answer or a fault for each, and how long it took."""
         begun = time.perf_counter()
         try:
@@ -198,7 +249,7 @@ class Batcher:
                 answers = [self._alone(item) for item in items]
         return items, answers, time.perf_counter() - begun
 
-    def _shared(self, items: list[_Waiting]) -> list[Any]:
+    def _shared(self, items: list[Ticket]) -> list[Any]:
         if len(items) == 1:
             answer = self._predict(items[0].batch)
             _check_rows(answer, items[0].rows)
@@ -208,21 +259,18 @@ class Batcher:
         _check_rows(whole, sum(rows))
         return shares(whole, rows)
 
-    def _alone(self, item: _Waiting) -> Any:
+    def _alone(self, item: Ticket) -> Any:
         try:
             return self._shared([item])[0]
         except Exception as error:  # noqa: BLE001 - the same
             return _fault(error)
 
-    def _ended(self, items: list[_Waiting], answers: list[Any], seconds: float) -> None:
+    def _ended(self, items: list[Ticket], answers: list[Any], seconds: float) -> None:
         rows = sum(item.rows for item in items)
         for item, answer in zip(items, answers, strict=True):
-            if item.future.done():
-                continue
-            if isinstance(answer, Fault):
-                item.future.set_exception(answer)
-            else:
-                item.future.set_result(answer)
+            if not item.done:
+                item.done = True
+                item.tell(answer)
         self._running = []
         self._row_seconds += 0.1 * (seconds / rows - self._row_seconds)
         if self._inline_possible:
@@ -233,7 +281,13 @@ class Batcher:
             # A turn of the loop between two batches: answers leave, and requests are read.
             self._loop.call_soon(self._next)
         else:
-            self._busy = False
+            self._rest()
+
+    def _rest(self) -> None:
+        self._busy = False
+        emptied, self._emptied = self._emptied, None
+        if emptied is not None and not emptied.done():
+            emptied.set_result(None)
 
     def _place(self, seconds: float) -> None:
         """Decide where the next call runs; on a busy machine anything is long now and then."""
@@ -248,12 +302,12 @@ class Batcher:
         now = self._loop.time()
         first = math.inf
         for item in (*self._running, *self._queue):
-            if item.future.done():
+            if item.done:
                 continue
             if item.deadline <= now:
-                item.future.set_exception(
-                    TooLate(f"no answer within {self._limits.seconds:g} s", retry_after_seconds=1)
-                )
+                item.done = True
+                late = f"no answer within {self._limits.seconds:g} s"
+                item.tell(TooLate(late, retry_after_seconds=1))
             else:
                 first = min(first, item.deadline)
         self._sweep = None if math.isinf(first) else self._loop.call_at(first, self._expire)

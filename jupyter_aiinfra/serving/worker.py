@@ -9,12 +9,13 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from jupyter_aiinfra.serving.app import App, Options
 from jupyter_aiinfra.serving.keys import Keys
+from jupyter_aiinfra.serving.lent import Fronts
 from jupyter_aiinfra.serving.metrics import Metrics
 from jupyter_aiinfra.serving.model import CannotServe, load_model
 
@@ -122,7 +123,8 @@ def serve(work: Work) -> int:
     app = App(served, options=work.options, keys=keys, metrics=metrics)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        # What is asked often does without uvicorn's protocol and ASGI.
+        http=cast("type[asyncio.Protocol]", Fronts(app)),
         loop="uvloop",
         ws="none",
         # Nothing here asks who calls, and a router in front is no reason to trust its headers.
