@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ _OPTIONS = (*DEPLOYING, *(each for each in UPDATING if each not in DEPLOYING))
     "--example", metavar="JSON", help="the argument of one call; in a notebook also a name"
 )
 @click.option("--one-at-a-time", is_flag=True, help="a call takes one example, not many")
+@click.option("--form", help="of a torch module: source, bf16, export, onnx or int8 (source)")
+@click.option("--device", help="of a torch module: cpu, cuda, cuda:0 or auto (cuda with --gpus)")
 @click.option("--data", "lineage", multiple=True, metavar="PATH", help="what it was made from")
 @options_of(_OPTIONS)
 @DETACH
@@ -55,6 +58,8 @@ def promote_endpoint(
     replicas: int | None,
     example: str | None,
     one_at_a_time: bool,
+    form: str | None,
+    device: str | None,
     lineage: tuple[str, ...],
     through: bool,
     detach: bool,
@@ -71,6 +76,7 @@ def promote_endpoint(
     Examples:
       promote endpoint predict --name digits --pool lab --example "[[0, 0.5]]"
       promote endpoint models:/digits@champion --name digits --canary 10
+      promote endpoint net --name digits --pool lab --gpus 1 --form bf16 --example batch
       promote endpoint train.ipynb --name digits --pool lab --min 0 --max 4
     """  # noqa: D301 - click keeps the lines below its \b
     check_endpoint_name(name)
@@ -88,8 +94,15 @@ def promote_endpoint(
         batched=False if one_at_a_time else None,
         environment=given["environment"],
         lineage=lineage,
+        chosen={
+            "form": form,
+            "device": device,
+            # Whoever asks for GPUs means the module to be on them.
+            "otherwise": "cuda" if given["gpus"] and form != "int8" else None,
+        },
     )
     context.surface.text(f"packaged in {folder}")
+    _tell_form(context, folder)
     if there:
         update_folder(
             context,
@@ -145,10 +158,18 @@ def _folder(
     batched: bool | None,
     environment: str | None,
     lineage: tuple[str, ...],
+    chosen: Mapping[str, str | None],
 ) -> Path:
     """Return a folder with the package of what `source` names."""
     path = Path(source)
     if (path / "endpoint.json").is_file():
+        given = [name for name in ("form", "device") if chosen[name] is not None]
+        if given:
+            raise UsageError(
+                f"{source} is packaged already, so --{given[0]} comes too late",
+                hint="its endpoint.json says what it is",
+                option=given[0],
+            )
         return path
     from jupyter_aiinfra.promote.packaging import package  # noqa: PLC0415 - brings numpy
 
@@ -156,6 +177,9 @@ def _folder(
     if example is not None:
         values["example"] = _example(example)
     found = _found(source, path)
+    device = chosen["device"] or (chosen["otherwise"] if _is_module(found) else None)
+    wanted = {"form": chosen["form"], "device": device}
+    values |= {name: value for name, value in wanted.items() if value is not None}
     made = package(
         found,
         name=name,
@@ -166,6 +190,25 @@ def _folder(
         **values,
     )
     return made.folder
+
+
+def _tell_form(context: Context, folder: Path) -> None:
+    """Say how what is about to be deployed compares with the module as it is."""
+    if not (folder / "package.json").is_file():
+        return
+    from jupyter_aiinfra.promote.packaging import (  # noqa: PLC0415 - brings numpy
+        read_package,
+        report,
+    )
+
+    told = report(read_package(folder).manifest)
+    if told is not None:
+        context.surface.text(told)
+
+
+def _is_module(value: Any) -> bool:
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def _example(text: str) -> Any:

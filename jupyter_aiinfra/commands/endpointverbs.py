@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.endpointexport import export
 from jupyter_aiinfra.commands.endpointsampling import samples, sampling
 from jupyter_aiinfra.commands.endpointshow import (
     ENDPOINT_COLUMNS,
@@ -680,6 +681,7 @@ def _logs(context: Context, name: str, *, replica: str | None, router: bool, fol
     context.surface.value({"job": job_id, "end": context.session.run(show())})
 
 
+endpoint.add_command(export, "export")
 endpoint.add_command(samples, "samples")
 endpoint.add_command(sampling, "sampling")
 

@@ -46,12 +46,13 @@ _ROUTER_RESTARTS: Final = 10
 _MOST_FILES: Final = 20_000
 _LARGE_BYTES: Final = 8 << 30
 _SKIPPED: Final = frozenset({".git", "__pycache__", ".ipynb_checkpoints"})
-_LOADERS: Final = ("function", "torch", "mlflow")
+_LOADERS: Final = ("function", "torch", "onnx", "mlflow")
 # Installed where it is served: by the loader, what has to be there beside what all need.
 _NEEDED: Final = ("httptools", "msgspec", "numpy", "uvicorn", "uvloop")
 _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "function": (),
     "torch": ("torch",),
+    "onnx": ("onnxruntime",),
     "mlflow": ("mlflow",),
 }
 
@@ -316,7 +317,9 @@ def preflight_replica(version: EndpointVersion, nodes: Sequence[Node]) -> tuple[
     for node in nodes:
         if node.python is None or not node.python.packages:
             continue
-        missing = [name for name in needed if name not in node.python.packages]
+        # onnxruntime-gpu is the same under another name.
+        there = {name.removesuffix("-gpu") for name in node.python.packages}
+        missing = [name for name in needed if name not in there]
         if missing:
             names = " ".join(missing)
             findings.append(

@@ -13,7 +13,7 @@ from typing import Any
 from jupyter_aiinfra.serving.manifest import CannotServe, Manifest, named
 from jupyter_aiinfra.serving.schema import Array, Batch
 
-__all__ = ["TorchModel"]
+__all__ = ["TorchModel", "module_of"]
 
 
 class TorchModel:
@@ -29,7 +29,7 @@ class TorchModel:
         self._fields = [(field.name, field.dtype) for field in manifest.outputs]
         self._names = [field.name for field in manifest.inputs]
         self._narrow = torch.bfloat16 if manifest.precision == "bf16" else None
-        module = _module(torch, folder, manifest, self._device)
+        module = module_of(torch, folder, manifest, self._device)
         # A program of torch.export is moved as a whole when it is read.
         self._module: Any = (
             module.to(self._device)
@@ -107,7 +107,8 @@ def _device(torch: Any, name: str) -> Any:
     return torch.device(name)
 
 
-def _module(torch: Any, folder: Path, manifest: Manifest, device: Any) -> Any:
+def module_of(torch: Any, folder: Path, manifest: Manifest, device: Any) -> Any:
+    """Return the module in `folder`, ready to be moved to `device`."""
     if manifest.entry.endswith(".pt2"):
         program = torch.export.load(folder / manifest.entry)
         if device.type != "cpu":

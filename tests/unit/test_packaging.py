@@ -327,7 +327,10 @@ class TestRecording:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"name": "Digits!"}, "small letters"),
-    "no form": ({"form": "tiny"}, "form .tiny.: source, export, bf16"),
+    "no form": ({"form": "tiny"}, "form .tiny.: source, export, bf16, onnx, int8 is expected"),
+    "a form of a function": ({"form": "bf16"}, "predict has no form .bf16."),
+    "a device of a function": ({"device": "cuda"}, "predict computes where its own code says"),
+    "eight bits on a gpu": ({"form": "int8", "device": "cuda"}, "int8 computes on processors"),
     "no device": ({"device": "gpu"}, "device .gpu.: cpu, cuda, cuda:0 or auto"),
     "a class": ({"source": dict}, "a class"),
     "a value": ({"source": 3}, "cannot be packaged"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from jupyter_aiinfra.promote.packaging.calls import Call, Recorded, record, recording
 from jupyter_aiinfra.promote.packaging.folders import Package, read_package
 from jupyter_aiinfra.promote.packaging.making import package
+from jupyter_aiinfra.promote.packaging.measuring import report
 from jupyter_aiinfra.promote.packaging.models import chosen_uri
 from jupyter_aiinfra.promote.packaging.registering import register
 from jupyter_aiinfra.promote.packaging.replaying import Replay, replay, replay_in
@@ -26,4 +27,5 @@ __all__ = [
     "register",
     "replay",
     "replay_in",
+    "report",
 ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.promote.packaging.kinds import is_module
 
 __all__ = ["KEPT", "Call", "Recorded", "called", "record", "recording"]
 
@@ -78,7 +79,7 @@ def recording(
     namespace
         By default the names of the notebook.
     """
-    if _is_module(source):
+    if is_module(source):
         with _hooked(source, keep) as calls:
             yield calls
         return
@@ -117,7 +118,7 @@ def _hooked(module: Any, keep: int) -> Iterator[list[Call]]:
 def called(source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
     """Call `source` as the server will, a module in evaluation mode, and return the call."""
     given, named = _copied(args), _copied(kwargs)
-    if not _is_module(source):
+    if not is_module(source):
         result = source(*args, **kwargs)
         if isinstance(result, Iterator):
             result = list(result)
@@ -132,11 +133,6 @@ def called(source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Cal
         for part in training:
             part.training = True
     return Call(args=given, kwargs=named, result=_copied(result))
-
-
-def _is_module(value: Any) -> bool:
-    torch: Any = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def _copied(value: Any) -> Any:

@@ -18,7 +18,7 @@ from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.promote.packaging.records import CALLS
 from jupyter_aiinfra.serving.model import MANIFEST
 
-__all__ = ["ABOUT", "Package", "fresh", "hashed", "read_package", "write_package"]
+__all__ = ["ABOUT", "Package", "filled", "fresh", "hashed", "read_package", "write_package"]
 
 ABOUT = "package.json"
 """What is known of the package beside what serves it. The only file that its digest leaves out."""
@@ -93,8 +93,7 @@ def write_package(
     UsageError
         Something else is at `to`.
     """
-    (content / MANIFEST).write_bytes(_text({**endpoint, "version": ""}))
-    (content / CALLS).write_bytes(records)
+    filled(content, endpoint, records)
     digest = _digest(content)
     # Answers name the version that gave them; deploying gives it a number of its own.
     told = {**endpoint, "version": endpoint.get("version") or digest[:12]}
@@ -117,6 +116,12 @@ def write_package(
     to.parent.mkdir(parents=True, exist_ok=True)
     content.rename(to)
     return read_package(to)
+
+
+def filled(content: Path, endpoint: Mapping[str, Any], records: bytes) -> None:
+    """Put into a folder with what is served what it is served by, and its recorded calls."""
+    (content / MANIFEST).write_bytes(_text({**endpoint, "version": ""}))
+    (content / CALLS).write_bytes(records)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,16 @@ from typing import Any, Final
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.promote.packaging.records import Record
 
-__all__ = ["FORMS", "Form", "check_form", "narrowed", "on_processor", "place_of", "tolerated"]
+__all__ = [
+    "FORMS",
+    "Form",
+    "check_form",
+    "check_plain",
+    "narrowed",
+    "on_processor",
+    "place_of",
+    "tolerated",
+]
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
@@ -40,6 +49,8 @@ FORMS: Final[Mapping[str, Form]] = {
     "source": Form(about="the source of its classes, and its tensors as they are"),
     "export": Form(about="a program of torch.export, without its classes"),
     "bf16": Form(about="its source, with weights and products in bfloat16", share=0.02),
+    "onnx": Form(about="a graph, which onnxruntime runs without torch"),
+    "int8": Form(about="such a graph with weights of eight bits, for processors", share=0.1),
 }
 
 
@@ -48,10 +59,30 @@ def check_form(form: str, device: str) -> None:
     if form not in FORMS:
         told = "; ".join(f"{name}: {each.about}" for name, each in FORMS.items())
         raise UsageError(f"form {form!r}: {', '.join(FORMS)} is expected", hint=told, option="form")
+    if form == "int8" and device not in ("cpu", "auto"):
+        raise UsageError(
+            f"form int8 computes on processors, and the device is {device}",
+            hint="bf16 is the small form for GPUs",
+            option="form",
+        )
     if not _DEVICE.fullmatch(device):
         raise UsageError(
             f"device {device!r}: cpu, cuda, cuda:0 or auto is expected",
             hint="cuda has one worker on each GPU of the replica",
+            option="device",
+        )
+
+
+def check_plain(form: str, device: str, what: str) -> None:
+    """Raise UsageError where `what`, which is no module of torch, is to be had in a form."""
+    if form != "source":
+        raise UsageError(
+            f"{what} has no form {form!r}: only modules of torch have several", option="form"
+        )
+    if device != "cpu":
+        raise UsageError(
+            f"{what} computes where its own code says, and not on a device {device!r}",
+            hint="only modules of torch are moved to one",
             option="device",
         )
 

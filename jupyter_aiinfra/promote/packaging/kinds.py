@@ -9,7 +9,7 @@ import numpy as np
 
 from jupyter_aiinfra.serving.schema import DTYPES
 
-__all__ = ["array_of", "dtype_of", "is_frame", "kind_of", "plain", "unwrapped"]
+__all__ = ["array_of", "dtype_of", "is_frame", "is_module", "kind_of", "plain", "unwrapped"]
 
 
 def plain(value: Any) -> Any:
@@ -89,3 +89,9 @@ def is_frame(value: Any) -> bool:
     """Whether `value` is a data frame of pandas."""
     pandas: Any = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def is_module(value: Any) -> bool:
+    """Whether `value` is a module of torch; where that is not loaded, nothing is."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)

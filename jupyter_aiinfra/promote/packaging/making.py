@@ -9,7 +9,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from jupyter_aiinfra.capture import SourceIndex
 from jupyter_aiinfra.environments import read_environment
-from jupyter_aiinfra.errors import MissingExtra, UsageError
+from jupyter_aiinfra.errors import CaptureError, MissingExtra, UsageError
 from jupyter_aiinfra.node.track import environment_lock
 from jupyter_aiinfra.promote.packaging import tagged
 from jupyter_aiinfra.promote.packaging.calls import Call, Recorded, called
@@ -30,15 +30,18 @@ from jupyter_aiinfra.promote.packaging.capturing import (
     requirements,
 )
 from jupyter_aiinfra.promote.packaging.examples import schema_of
-from jupyter_aiinfra.promote.packaging.folders import Package, fresh, write_package
+from jupyter_aiinfra.promote.packaging.exporting import as_graph, as_program, needs_of
+from jupyter_aiinfra.promote.packaging.folders import Package, filled, fresh, write_package
 from jupyter_aiinfra.promote.packaging.forms import (
     check_form,
+    check_plain,
     narrowed,
-    on_processor,
     place_of,
     tolerated,
 )
+from jupyter_aiinfra.promote.packaging.kinds import is_module
 from jupyter_aiinfra.promote.packaging.lineage import lineage_of
+from jupyter_aiinfra.promote.packaging.measuring import measured
 from jupyter_aiinfra.promote.packaging.models import is_model_uri, package_model
 from jupyter_aiinfra.promote.packaging.records import Record, lines, recorded, tolerance
 from jupyter_aiinfra.promote.packaging.schema import Schema, arguments, bound, declared
@@ -52,6 +55,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _LOCK = "environment.lock"
 _REQUIREMENTS = "requirements.txt"
 _NOTHING = object()
+_WITHOUT_CLASSES = ("export", "onnx", "int8")
+_LOADERS = {"onnx": "onnx", "int8": "onnx"}
 
 
 def package(
@@ -98,8 +103,10 @@ def package(
     batched
         Whether one call takes many examples; by default this is seen from the calls.
     form
-        Of a torch module, one of :data:`.forms.FORMS`: ``source``; ``export`` for a program of
-        ``torch.export``; ``bf16`` for its source with weights in bfloat16.
+        Of a torch module, one of :data:`.forms.FORMS`: ``source``; ``bf16`` for its source with
+        weights in bfloat16; ``export`` for a program of ``torch.export``; ``onnx`` for a graph, and
+        ``int8`` for one with weights of eight bits. What another form than ``source`` costs and
+        gains is measured, and told by :func:`.measuring.report`.
     device
         Of a torch module: where it is to compute when served, ``cpu``, ``cuda``, ``cuda:0`` or
         ``auto``.
@@ -133,6 +140,7 @@ def package(
         "lineage": lineage_of(notebook=notebook, data=data, root=place),
     }
     if is_model_uri(source):
+        check_plain(form, device, str(source))
         with fresh(asked.beside) as folder:
             return package_model(
                 str(source), folder, about, given=given, to=asked.to, tracking_uri=tracking_uri
@@ -142,8 +150,10 @@ def package(
     if isinstance(source, Recorded):
         calls = (*calls, *source.calls)
         source = source.function
-    module = _is_module(source)
+    module = is_module(source)
     _check_source(source, module=module)
+    if not module:
+        check_plain(form, device, _described(source))
     if given is not None:
         calls = (_called(source, given[0]), *calls)
     if module:
@@ -159,20 +169,25 @@ def package(
     with fresh(asked.beside) as folder:
         _write(folder, {_LOCK: environment_lock().encode(), **own})
         made = _Made(asked, source, schema, calls, folder)
-        code = None if form == "export" and module else made.code(namespace, index)
-        endpoint = made.exported() if code is None else made.written(code, module=module)
-        needed = requirements(code, {"torch"} if module else ()) if code else _exported_needs()
+        code = None if form in _WITHOUT_CLASSES else made.code(namespace, index)
+        if code is None:
+            endpoint, needed = made.exported(), needs_of(form)
+        else:
+            endpoint = made.written(code, module=module)
+            needed = requirements(code, {"torch"} if module else ())
         _write(folder, {_REQUIREMENTS: "".join(f"{each}\n" for each in needed).encode()})
         about |= {
             "kind": "torch" if module else "function",
             "source": _described(source),
             "requirements": needed,
-            "form": form if module else "source",
+            "form": form,
             "tolerance": list(tolerated(tolerance(schema), records, form)),
             "carries": [] if code is None else msgspec.to_builtins(code.manifest.items),
             "registered": None,
         }
         endpoint["example"] = _example(records, schema)
+        if form != "source":
+            about["measured"] = made.measured(endpoint, lines(records), namespace, index)
         return write_package(folder, endpoint, about, records=lines(records), to=asked.to)
 
 
@@ -235,31 +250,47 @@ class _Made:
         return self._endpoint(f"{CODE}:{'make' if module else 'serve'}", module=module)
 
     def exported(self) -> dict[str, Any]:
-        import torch  # noqa: PLC0415 - the source is a module of it
+        call, name, form = self._calls[0], _described(self._source), self._asked.form
+        if form == "export":
+            entry = as_program(self._source, call, self._folder, name=name)
+        else:
+            entry = as_graph(
+                self._source,
+                call,
+                self._folder,
+                name=name,
+                schema=self._schema,
+                int8=form == "int8",
+            )
+        return self._endpoint(entry, module=True)
 
-        call = self._calls[0]
-        several = torch.export.Dim("batch", min=1)
-        # One example would be taken for a fixed size.
-        args = tuple(torch.cat([each, each]) if len(each) == 1 else each for each in call.args)
-        if call.kwargs:
-            raise UsageError("an exported module takes its inputs by position: give a tuple")
-        sizes = tuple({0: several} for _ in args)
-        try:
-            with on_processor(self._source) as ready:
-                program = torch.export.export(ready, args, dynamic_shapes=sizes)
-        except Exception as error:
-            raise UsageError(
-                f"torch.export cannot export {_described(self._source)}: {error}",
-                hint='form="source" carries its classes as they are',
-            ) from error
-        torch.export.save(program, self._folder / "model.pt2")
-        return self._endpoint("model.pt2", module=True)
+    def measured(
+        self,
+        endpoint: Mapping[str, Any],
+        records: bytes,
+        namespace: Mapping[str, Any],
+        index: SourceIndex | None,
+    ) -> dict[str, Any]:
+        """Return how what was written does beside the module as it is, of what can be carried."""
+        filled(self._folder, endpoint, records)
+        with fresh(self._asked.beside) as folder:
+            plain = _Made(
+                replace(self._asked, form="source"),
+                *(self._source, self._schema, self._calls, folder),
+            )
+            try:
+                told = plain.written(plain.code(namespace, index), module=True)
+            except CaptureError:
+                # That its classes cannot travel is what some forms are for.
+                return measured(self._folder, None)
+            filled(folder, {**told, "example": endpoint["example"]}, records)
+            return measured(self._folder, folder)
 
     def _endpoint(self, entry: str, *, module: bool) -> dict[str, Any]:
         schema = self._schema
         return {
             "name": self._asked.name,
-            "loader": "torch" if module else "function",
+            "loader": _LOADERS.get(self._asked.form, "torch") if module else "function",
             "entry": entry,
             **({"device": self._asked.device} if module else {"batched": schema.batched}),
             **({"precision": "bf16"} if module and self._asked.form == "bf16" else {}),
@@ -296,12 +327,6 @@ def _safetensors(tensors: Mapping[str, Any], path: Path) -> None:
     save_file({name: each.clone() for name, each in tensors.items()}, path)
 
 
-def _exported_needs() -> list[str]:
-    import torch  # noqa: PLC0415 - the source is a module of it
-
-    return [f"torch=={torch.__version__.partition('+')[0]}"]
-
-
 def _check(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -327,7 +352,7 @@ def _check_source(source: Any, *, module: bool) -> None:
 
 def _called(source: Any, example: Any) -> Call:
     args, kwargs = arguments(source, example)
-    if _is_module(source):
+    if is_module(source):
         place = place_of(source)
         args = tuple(_tensor(each, place) for each in args)
         kwargs = {name: _tensor(each, place) for name, each in kwargs.items()}
@@ -356,11 +381,6 @@ def _with_calls(calls: Sequence[Call]) -> Sequence[Call]:
             "what the module takes is not known", hint="give an example, such as example=(x,)"
         )
     return calls
-
-
-def _is_module(value: Any) -> bool:
-    torch: Any = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def _described(source: Any) -> str:

@@ -23,16 +23,16 @@ from typing import Any
 from jupyter_aiinfra import serving
 from jupyter_aiinfra.errors import UsageError
 from jupyter_aiinfra.promote.packaging.records import CALLS
-from jupyter_aiinfra.shell import LocalShell, Shell
+from jupyter_aiinfra.shell import Completed, LocalShell, Shell
 
-__all__ = ["Replay", "first_difference", "replay", "replay_in"]
+__all__ = ["Replay", "asked_in", "first_difference", "replay", "replay_in"]
 
 _SECONDS = 600.0
 _SHOWN = 120
 # In a folder of its own, where the notebook's modules and files are not to be found by chance.
 _BOOT = (
-    "import os, sys; os.chdir(sys.argv[1]); "
-    "from jupyter_aiinfra.serving.replay import main; sys.exit(main(sys.argv[2:]))"
+    "import os, sys, importlib; os.chdir(sys.argv[1]); "
+    "sys.exit(importlib.import_module(sys.argv[2]).main(sys.argv[3:]))"
 )
 _NEEDS = "pip install 'jupyter_aiinfra[serve]' into it, and what the model imports"
 
@@ -102,24 +102,46 @@ async def replay_in(
 ) -> Replay:
     """Do as :func:`replay`, where a loop runs; through `shell`, by default on this machine."""
     place, records, tolerance = _recorded(Path(folder))
-    with tempfile.TemporaryDirectory(prefix="aiinfra-replay-") as made:
-        # The interpreter need not have this package; it must not find all that is beside it.
-        _stage(Path(made) / "jupyter_aiinfra")
-        environ = {**os.environ, "PYTHONPATH": made, "PYTHONDONTWRITEBYTECODE": "1"}
-        shell = shell or LocalShell(env=environ)
-        argv = [python or sys.executable, "-c", _BOOT, made, place]
-        done = await shell.run(argv, timeout=timeout)
+    python = python or sys.executable
+    done = await asked_in(place, "replay", python=python, shell=shell, timeout=timeout)
     if not done.ok:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         return Replay(
             ok=False,
             calls=len(records),
-            difference=f"{argv[0]} ended with status {done.status}: {said[-1]} ({_NEEDS})",
+            difference=f"{python} ended with status {done.status}: {said[-1]} ({_NEEDS})",
             tolerance=tolerance,
         )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     found = first_difference(records, lines, tolerance)
     return Replay(ok=found is None, calls=len(records), difference=found, tolerance=tolerance)
+
+
+async def asked_in(
+    folder: Path | str,
+    program: str,
+    *,
+    python: str | None = None,
+    shell: Shell | None = None,
+    timeout: float = _SECONDS,
+) -> Completed:
+    """Run one of the programs of :mod:`jupyter_aiinfra.serving` on a package, in a fresh process.
+
+    Parameters
+    ----------
+    folder
+        By its whole path.
+    program
+        The module, whose ``main`` is given the folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="aiinfra-replay-") as made:
+        # The interpreter need not have this package; it must not find all that is beside it.
+        _stage(Path(made) / "jupyter_aiinfra")
+        environ = {**os.environ, "PYTHONPATH": made, "PYTHONDONTWRITEBYTECODE": "1"}
+        shell = shell or LocalShell(env=environ)
+        name = f"jupyter_aiinfra.serving.{program}"
+        argv = [python or sys.executable, "-c", _BOOT, made, name, str(folder)]
+        return await shell.run(argv, timeout=timeout)
 
 
 def _stage(folder: Path) -> None:
