@@ -83,6 +83,7 @@ class App:
         self.draining = False
         self._keys = keys
         self._made: Batcher | None = None
+        self._ragged = served.signature.ragged
         self._streams = Streams(self.options.streams)
         self._ready = (-_READY_SECONDS, False)
         self._surface = documented(self)
@@ -267,7 +268,7 @@ class App:
 
     def key_of(self, batch: Batch) -> Hashable:
         """Return what two batches have in common that may share a call."""
-        if self.served.signature.ragged and isinstance(batch, Mapping):
+        if self._ragged and isinstance(batch, Mapping):
             return tuple(array.shape[1:] for array in batch.values())
         return None
 

@@ -343,6 +343,13 @@ def shares(whole: Batch, rows: Sequence[int]) -> list[Batch]:
     """Cut `whole` into batches of `rows` examples each."""
     cut: list[Batch] = []
     begin = 0
+    if isinstance(whole, dict) and len(whole) == 1:
+        ((name, array),) = whole.items()
+        for count in rows:
+            end = begin + count
+            cut.append({name: array[begin:end]})
+            begin = end
+        return cut
     for count in rows:
         end = begin + count
         if isinstance(whole, Mapping):

@@ -30,15 +30,22 @@ class Head:
         The type of the body.
     accept
         The types that the answer may have.
+    binary
+        Which of the binary types is wanted for the answer of ``/predict``; empty: none.
     """
 
-    __slots__ = ("accept", "headers", "kind")
+    __slots__ = ("accept", "binary", "headers", "kind")
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
         self.headers = headers
         kind = headers.get(b"content-type", b"application/json").decode("latin-1")
         self.kind = kind.partition(";")[0].strip().lower()
         self.accept = headers.get(b"accept", b"*/*").decode("latin-1").lower()
+        any_kind = "*/*" in self.accept
+        self.binary = ""
+        for binary in (formats.SAFETENSORS, formats.NPY):
+            if binary in self.accept or (any_kind and self.kind == binary):
+                self.binary = binary
 
 
 class Dialect(Protocol):
@@ -93,16 +100,14 @@ class Predict:
         """Return `answer` in the type that is wanted; JSON if that does not matter."""
         del told
         outputs: Any = answer
-        if isinstance(answer, Mapping):
-            accept = head.accept
-            for kind in (formats.NPY, formats.SAFETENSORS):
-                if kind in accept or (head.kind == kind and "*/*" in accept):
-                    return Answer(body=_as_bytes(answer, kind), kind=kind.encode())
+        if isinstance(answer, dict | Mapping):
+            if head.binary:
+                return Answer(body=_as_bytes(answer, head.binary), kind=head.binary.encode())
             if len(answer) == 1:
                 (array,) = answer.values()
-                outputs = listed(array)
+                outputs = array.tolist()
             else:
-                outputs = {name: listed(array) for name, array in answer.items()}
+                outputs = {name: array.tolist() for name, array in answer.items()}
         return Answer(body=b'{"outputs":' + self._encoder.encode(outputs) + self._tail)
 
 

@@ -361,13 +361,17 @@ class Front(asyncio.Protocol):
 
     def _flush(self) -> None:
         items = self._items
-        parts: list[bytes] = []
-        last = False
-        while items and not last and (data := items[0].data) is not None:
-            parts.append(data)
-            last = items.popleft().close
-        if parts and not self._ending:
-            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if not items or (whole := items[0].data) is None:
+            return
+        last = items.popleft().close
+        if items and not last:
+            parts = [whole]
+            while items and not last and (data := items[0].data) is not None:
+                parts.append(data)
+                last = items.popleft().close
+            whole = b"".join(parts)
+        if not self._ending:
+            self._transport.write(whole)
             self._since = self._lobby.loop.time()
             if last or (self._leaving and not items):
                 self._end()

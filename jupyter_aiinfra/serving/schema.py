@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -254,6 +255,49 @@ class Signature:
         }
 
 
+# The letters by which `struct` packs a number, refusing what does not fit.
+_LETTERS = {
+    "int8": "b",
+    "int16": "h",
+    "int32": "i",
+    "int64": "q",
+    "uint8": "B",
+    "uint16": "H",
+    "uint32": "I",
+    "uint64": "Q",
+    "float16": "e",
+    "float32": "f",
+    "float64": "d",
+}
+
+
+class _Rows:
+    """Makes arrays of rows of one length, in half the time that numpy takes for small ones."""
+
+    def __init__(self, field: Field) -> None:
+        self._field = field
+        size = field.shape[0] if len(field.shape) == 1 else None
+        self._size = size or 0
+        letter = _LETTERS.get(field.dtype, "")
+        packs = bool(size and letter and not field.nan)
+        self._pack = struct.Struct(f"={size}{letter}").pack if packs else None
+        self._dtype = DTYPES[field.dtype]
+
+    def array(self, values: Any, where: str) -> Array:
+        """Return what :meth:`Field.array` does."""
+        pack = self._pack
+        if pack is not None and values:
+            try:
+                if len(values) == 1:
+                    return np.ndarray((1, self._size), self._dtype, bytearray(pack(*values[0])))
+                packed = bytearray().join([pack(*row) for row in values])
+                return np.ndarray((len(values), self._size), self._dtype, packed)
+            except (struct.error, OverflowError):
+                # It does not fit. Which value is to blame is looked for in the long way.
+                pass
+        return self._field.array(values, where)
+
+
 class Reader:
     """Reads ``{"inputs": …}`` for one signature; the types are built once."""
 
@@ -276,6 +320,7 @@ class Reader:
             )
         body = msgspec.defstruct("Body", [("inputs", kind)], forbid_unknown_fields=True)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
+        self._rows = [_Rows(field) for field in signature.inputs]
 
     def read(self, body: bytes) -> Batch:
         """Return the batch in `body`.
@@ -292,11 +337,11 @@ class Reader:
                 raise BadInput("holds no example", field="inputs")
             return cast("Sequence[Any]", values)
         if len(fields) == 1:
-            return {fields[0].name: fields[0].array(values, "inputs")}
+            return {fields[0].name: self._rows[0].array(values, "inputs")}
         return self._signature.even(
             {
-                field.name: field.array(getattr(values, f"_{number}"), f"inputs.{field.name}")
-                for number, field in enumerate(fields)
+                field.name: rows.array(getattr(values, f"_{number}"), f"inputs.{field.name}")
+                for number, (field, rows) in enumerate(zip(fields, self._rows, strict=True))
             }
         )
 
@@ -348,6 +393,10 @@ def _not_finite(value: Any, where: str) -> str:
 
 def rows_of(batch: Batch) -> int:
     """Return how many examples `batch` holds."""
+    # The kind of all that is read here, and quickly told from others.
+    if isinstance(batch, dict):
+        for array in batch.values():
+            return len(array)
     if isinstance(batch, Mapping):
         return len(next(iter(batch.values())))
     return len(batch)
