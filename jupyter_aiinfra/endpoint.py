@@ -104,6 +104,9 @@ class ReplicaOptions:
         Processes of a replica; ``None``: one on a GPU, else one for each core.
     secrets
         Variables whose values the model is given and that nobody writes down.
+    fallback_pool
+        Where the place of a replica is taken that was lost on the version's own pool, as its
+        machines may be taken back at any time.
     """
 
     workers: int | None = None
@@ -118,6 +121,7 @@ class ReplicaOptions:
     secrets: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     drain_seconds: float = 30.0
+    fallback_pool: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

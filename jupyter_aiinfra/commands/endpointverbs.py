@@ -101,6 +101,10 @@ _VERSION: Final[Sequence[Any]] = (
     click.option("--workers", type=click.IntRange(1), help="processes of each replica"),
     click.option("--gpus", type=click.IntRange(0), help="GPUs of each replica (0)"),
     click.option("--share", is_flag=True, default=None, help="GPUs may be shared"),
+    click.option(
+        "--spot", is_flag=True, default=None, help="the pool's machines may be taken back"
+    ),
+    click.option("--fallback-pool", metavar="POOL", help="that takes the place of what is lost"),
     click.option("--max-batch", type=click.IntRange(1), help="examples in a forward pass (64)"),
     click.option("--max-queue", type=click.IntRange(1), help="examples that may wait (1024)"),
     click.option("--env", "environment", metavar="FILE", help="an environment built for it"),
@@ -182,8 +186,16 @@ def _replica_options(given: Mapping[str, Any], old: ReplicaOptions) -> ReplicaOp
         "env": dict(given["variables"]) or None,
         "secrets": tuple(given["secrets"]) or None,
         "drain_seconds": given["drain"],
+        "fallback_pool": given["fallback_pool"],
     }
-    return replace(old, **_given(values))
+    made = replace(old, **_given(values))
+    if given["spot"] and made.fallback_pool is None:
+        raise UsageError(
+            "--spot is for machines that are taken back, and nothing takes their place",
+            hint="--fallback-pool POOL",
+            option="fallback_pool",
+        )
+    return made
 
 
 def _router_options(given: Mapping[str, Any]) -> dict[str, Any]:

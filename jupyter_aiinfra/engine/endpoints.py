@@ -261,6 +261,8 @@ class Endpoints(SampleVerbs):
 
     async def _options(self, asked: Asked, folder: Path, old: ReplicaOptions) -> ReplicaOptions:
         own = asked.options or old
+        if own.fallback_pool is not None:
+            self._serving_pool(own.fallback_pool)
         if asked.environment is None:
             return own
 

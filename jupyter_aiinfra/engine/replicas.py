@@ -19,7 +19,13 @@ from typing import Any, Final
 
 from jupyter_aiinfra import preflight
 from jupyter_aiinfra.bundle import stored
-from jupyter_aiinfra.endpoint import Endpoint, Replica, ReplicaState, VersionState
+from jupyter_aiinfra.endpoint import (
+    Endpoint,
+    EndpointVersion,
+    Replica,
+    ReplicaState,
+    VersionState,
+)
 from jupyter_aiinfra.engine.routerjob import Launch, RouterJob, lives
 from jupyter_aiinfra.errors import (
     AiInfraError,
@@ -36,7 +42,8 @@ from jupyter_aiinfra.pools.abilities import Reaching
 from jupyter_aiinfra.pools.base import Pool
 from jupyter_aiinfra.promote.endpointjob import SOCKET, compose_replica, preflight_replica
 from jupyter_aiinfra.promote.scaling import Load, Seen, replicas_for
-from jupyter_aiinfra.promote.standing import Change, decide
+from jupyter_aiinfra.promote.spot import away_until, is_fallback, pool_for
+from jupyter_aiinfra.promote.standing import Change, decide, state_of
 from jupyter_aiinfra.routing.status import BUCKETS_MS, EndpointStatus, Status
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
@@ -93,6 +100,7 @@ class Keeping:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._looked: dict[str, float] = {}
         self._loads: dict[tuple[str, int], Load] = {}
+        self._ejected: set[str] = set()
         self.problems: dict[str, str] = {}
 
     # --- the tick ------------------------------------------------------------------------------
@@ -169,6 +177,9 @@ class Keeping:
         told = None if status is None else status.endpoints.get(whole.endpoint.name)
         if status is not None and told is None:
             told = EndpointStatus()  # the router lives, and knows nothing of it yet
+        for replica in whole.replicas:
+            gone = state_of(told, replica) == "ejected"
+            (self._ejected.add if gone else self._ejected.discard)(replica.id)
         change = decide(
             whole,
             status=told,
@@ -176,6 +187,7 @@ class Keeping:
             new_ids=[new_job_id() for _ in range(_NEW_AT_ONCE)],
             now=now,
             wanted=self._wanted(whole, told, now),
+            away=self._away(whole),
             start_seconds=self._settings.start_timeout_seconds,
         )
         if change and self._write(whole.endpoint, change) is None:
@@ -199,6 +211,28 @@ class Keeping:
     def _jobs(self, whole: Whole) -> Mapping[str, Job]:
         found = self._store.jobs_by_id([each.id for each in whole.replicas])
         return {job.id: job for job in found}
+
+    def _away(self, whole: Whole) -> Mapping[int, float]:
+        """Return until when nothing is launched on the own pool of versions that can fall back."""
+        asked = [each for each in whole.versions if each.options.fallback_pool is not None]
+        if not asked:
+            return {}
+        replicas = self._store.endpoint_replicas(whole.endpoint.id)
+        jobs = {job.id: job for job in self._store.jobs_by_id([each.id for each in replicas])}
+        return {each.number: away_until(each, replicas, jobs) for each in asked}
+
+    def _pool_of(self, whole: Whole, version: EndpointVersion) -> str:
+        """Return where the next replica of a version is launched."""
+        if version.options.fallback_pool is None:
+            return version.pool
+        jobs = self._jobs(whole)
+        silent = any(
+            each.id in jobs and not is_fallback(version, jobs[each.id])
+            for each in whole.of(version.number, ReplicaState.SERVING)
+            if each.id in self._ejected
+        )
+        away = self._away(whole).get(version.number, 0.0)
+        return pool_for(version, away=away, silent=silent, now=self._clock())
 
     async def _observe(self, whole: Whole, now: float) -> None:
         """Look at the jobs of replicas whose time has come; a young one is seen more often."""
@@ -311,9 +345,10 @@ class Keeping:
     async def _launched(self, whole: Whole, replica: Replica) -> Job:
         endpoint = whole.endpoint
         version = whole.version(replica.version)
-        pool = self._pool(version.pool)
+        place = self._pool_of(self._store.whole_endpoint(endpoint.id), version)
+        pool = self._pool(place)
         if not isinstance(pool, Reaching):
-            raise UsageError(f"what runs on pool {version.pool} ({pool.kind}) cannot be called")
+            raise UsageError(f"what runs on pool {place} ({pool.kind}) cannot be called")
         options = version.options
         refs = (*version.package.files, *options.environment_files)
         kept = await asyncio.to_thread(stored, refs, blobs=self._settings.blobs)
@@ -331,7 +366,7 @@ class Keeping:
             labels=labels,
         )
         try:
-            return await self._launch(version.pool, spec, bundle, secrets=values, job_id=replica.id)
+            return await self._launch(place, spec, bundle, secrets=values, job_id=replica.id)
         except Conflict:
             # Another process was quicker, or a budget is spent.
             with contextlib.suppress(JobNotFound):

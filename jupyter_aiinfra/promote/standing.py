@@ -20,10 +20,11 @@ from jupyter_aiinfra.endpoint import (
     VersionState,
 )
 from jupyter_aiinfra.model import Job
+from jupyter_aiinfra.promote.spot import is_fallback
 from jupyter_aiinfra.routing.status import EndpointStatus
 from jupyter_aiinfra.store.endpoints import Whole
 
-__all__ = ["GIVEN_UP", "Change", "decide", "is_up"]
+__all__ = ["GIVEN_UP", "Change", "decide", "is_up", "state_of"]
 
 GIVEN_UP: Final = 3
 """So many replicas of a version that never answered end in a row, and it is given up."""
@@ -47,11 +48,16 @@ class Change:
         return bool(self.values or self.versions or self.replicas)
 
 
-def is_up(status: EndpointStatus | None, replica: Replica) -> bool:
-    """Whether the router has a replica that answers."""
+def state_of(status: EndpointStatus | None, replica: Replica) -> str | None:
+    """Return how the router has a replica; ``None``: it has not, or nothing is known."""
     told = None if status is None else status.versions.get(str(replica.version))
     known = None if told is None else told.replicas.get(replica.id)
-    return known is not None and known.state == "up"
+    return None if known is None else known.state
+
+
+def is_up(status: EndpointStatus | None, replica: Replica) -> bool:
+    """Whether the router has a replica that answers."""
+    return state_of(status, replica) == "up"
 
 
 def decide(
@@ -62,6 +68,7 @@ def decide(
     new_ids: Sequence[str],
     now: float,
     wanted: Mapping[int, int] | None = None,
+    away: Mapping[int, float] | None = None,
     start_seconds: float = 600.0,
 ) -> Change:
     """Return what follows.
@@ -76,6 +83,8 @@ def decide(
         Ids for replicas that have to be launched.
     wanted
         How many replicas versions are to have by their load.
+    away
+        Of versions that can fall back on another pool: until when nothing is launched on their own.
     start_seconds
         How long a new version may take to answer.
     """
@@ -86,6 +95,7 @@ def decide(
         new_ids=new_ids,
         now=now,
         wanted=wanted or {},
+        away=away or {},
         start_seconds=start_seconds,
     )
     return decision.made()
@@ -103,6 +113,7 @@ class _Decision:
         new_ids: Sequence[str],
         now: float,
         wanted: Mapping[int, int],
+        away: Mapping[int, float],
         start_seconds: float,
     ) -> None:
         self._whole = whole
@@ -111,6 +122,7 @@ class _Decision:
         self._new_ids = list(new_ids)
         self._now = now
         self._wanted = wanted
+        self._away = away
         self._start_seconds = start_seconds
         self._endpoint = whole.endpoint
         self._versions = {each.number: each for each in whole.versions}
@@ -266,17 +278,55 @@ class _Decision:
             if count != version.wanted:
                 version = self._put_version(number, wanted=count)
         here = self._here(number)
-        if len(here) > version.wanted:
-            self._dismiss(here, len(here) - version.wanted)
-        elif len(here) < version.wanted and self._may_launch(version):
-            for _ in range(version.wanted - len(here)):
+        # One that was lost with its machine is not waited for, and may come back.
+        lost = [each for each in here if self._is_lost(version, each)]
+        there = [each for each in here if each not in lost]
+        count = len(there)
+        wanted = version.wanted + self._tries(version, here)
+        if not wanted:
+            self._dismiss(here, len(here))
+        elif count > wanted:
+            self._dismiss(there, count - wanted)
+        elif count < wanted and self._may_launch(version):
+            for _ in range(wanted - count):
                 if self._new_ids:
                     self._add(version)
+
+    def _is_lost(self, version: EndpointVersion, replica: Replica) -> bool:
+        """Whether a replica that can be replaced elsewhere was there and answers no more."""
+        if version.options.fallback_pool is None or self._falls_back(version, replica):
+            return False
+        return state_of(self._status, replica) == "ejected"
+
+    def _falls_back(self, version: EndpointVersion, replica: Replica) -> bool:
+        return is_fallback(version, self._jobs.get(replica.id))
+
+    def _tries(self, version: EndpointVersion, here: Sequence[Replica]) -> int:
+        """Return 1 where one more is launched to see whether a version's own pool is there again.
+
+        Who falls back serves on meanwhile, and goes when the other one answers.
+        """
+        back = [each for each in here if self._falls_back(version, each)]
+        if not version.wanted or not back or self._now < self._away.get(version.number, 0.0):
+            return 0
+        if any(self._is_lost(version, each) for each in here):
+            return 0
+        steady = all(is_up(self._status, each) for each in back)
+        own = [each for each in here if each not in back]
+        trying = [each for each in own if not is_up(self._status, each)]
+        if trying:
+            return 1  # it is on its way
+        return 1 if steady and len(here) <= version.wanted else 0
 
     def _may_launch(self, version: EndpointVersion) -> bool:
         if version.failed_at is None:
             return True
-        pause = _FIRST_PAUSE_SECONDS * 2.0 ** min(version.failures - 1, 10)
+        failures = version.failures
+        if version.options.fallback_pool is not None:
+            failures -= 1  # the first place that is lost is taken elsewhere at once
+            if not failures:
+                return True
+        pause = _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10)
         # A clock that was put back must not keep it away.
         return abs(self._now - version.failed_at) >= min(pause, _LONGEST_PAUSE_SECONDS)
 
@@ -290,8 +340,16 @@ class _Decision:
         self._put_replica(replica)
 
     def _dismiss(self, here: list[Replica], count: int) -> None:
-        # Who does not answer goes first, then the youngest: the old ones are warm.
-        order = sorted(here, key=lambda each: (is_up(self._status, each), -each.created_at))
+        # Who does not answer goes first, then who only fell back, then the youngest: the old ones
+        # are warm.
+        order = sorted(
+            here,
+            key=lambda each: (
+                is_up(self._status, each),
+                not self._falls_back(self._versions[each.version], each),
+                -each.created_at,
+            ),
+        )
         for replica in order[:count]:
             never = replica.state is ReplicaState.DUE and replica.id not in self._jobs
             if never and replica.claim is None:

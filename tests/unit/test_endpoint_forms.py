@@ -1,4 +1,4 @@
-"""``promote endpoint --form`` and ``endpoint export``, as the lines say it."""
+"""Forms of modules, spot machines and ``endpoint export``, as the lines say it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from jupyter_aiinfra.commands.scheduleverbs import promote
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.terminal import JsonSurface
 from jupyter_aiinfra.commands.tree import invoke
-from jupyter_aiinfra.errors import NotFound, UsageError
+from jupyter_aiinfra.errors import NotFound, PoolNotFound, UsageError
+from jupyter_aiinfra.model import PoolRecord
 from jupyter_aiinfra.promote.packaging import report
 from tests.support.endpoints import model
 from tests.unit.test_endpoint_promote import endpoints, session
@@ -129,6 +130,27 @@ def test_what_was_not_measured_is_not_zero() -> None:
         "bf16: 2 MB of weights (n/a as it is), off by 0% of the largest answer "
         "(2% is let through), 0.2 ms for one example (n/a), 1.1 ms for 32 (n/a)"
     )
+
+
+class TestSpot:
+    def test_another_pool_takes_the_place(
+        self, session: Session, endpoints: Any, tmp_path: Path
+    ) -> None:
+        folder = str(model(tmp_path / "m"))
+        session.engine.store.add_pool(PoolRecord(name="steady", kind="local"))
+        line = (folder, "--name", "net", "--pool", "here", "--detach", "--spot")
+        with pytest.raises(UsageError, match="nothing takes their place"):
+            run(session, endpoint, "deploy", *line)
+        run(session, endpoint, "deploy", *line, "--fallback-pool", "steady")
+        store = session.engine.store
+        whole = store.whole_endpoint(store.get_endpoint("net").id)
+        assert whole.version(1).options.fallback_pool == "steady"
+        # A new version falls back as the one before does.
+        run(session, endpoint, "update", "net", folder, "--detach", "--spot")
+        whole = store.whole_endpoint(whole.endpoint.id)
+        assert whole.version(2).options.fallback_pool == "steady"
+        with pytest.raises(PoolNotFound, match="nowhere"):
+            run(session, endpoint, "update", "net", folder, "--fallback-pool", "nowhere")
 
 
 class TestExport:
