@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import click
 
@@ -22,12 +22,15 @@ from jupyter_aiinfra.commands.costshow import (
     whatif_rows,
     whatif_value,
 )
+from jupyter_aiinfra.commands.endpointshow import REQUEST_COLUMNS, request_rows, request_value
 from jupyter_aiinfra.commands.group import (
     SETTINGS,
     TAKES_CONTEXT,
     Verbs,
+    complete_endpoint,
     complete_job,
     complete_pool,
+    seconds_of_option,
 )
 from jupyter_aiinfra.commands.periods import PERIODS, parse_period
 from jupyter_aiinfra.commands.tags import parse_tag
@@ -36,12 +39,14 @@ from jupyter_aiinfra.cost.catalog import bundled, imported
 from jupyter_aiinfra.cost.export import focus_rows, format_of, write_csv, write_parquet
 from jupyter_aiinfra.cost.importing import as_records, read_prices
 from jupyter_aiinfra.cost.meter import HOUR
+from jupyter_aiinfra.engine.endpointcosts import WINDOW_SECONDS
 from jupyter_aiinfra.errors import Unreachable, UsageError
 from jupyter_aiinfra.model import to_wire
 from jupyter_aiinfra.store.usage import DIMENSIONS, Dimension
 
 __all__ = ["cost"]
 
+_MOST_WINDOW_SECONDS: Final = 7 * 86_400.0
 _BY = tuple(each.replace("_", "-") for each in DIMENSIONS)
 
 
@@ -67,6 +72,7 @@ def cost() -> None:
       cost 2026-11-01..2026-11-15 --by user --pool lab
       cost export november.csv 2026-11
       cost whatif 1mz4k
+      cost endpoints
       cost prices h100
     """  # noqa: D301 - click keeps the lines below its \b
 
@@ -124,6 +130,43 @@ def _show(context: Context, /, period: str, by: str, **narrowed: str | None) -> 
     context.surface.table(bill_columns(bill), bill_rows(bill, jobs), empty=empty)
     context.surface.text(bill_note(bill))
     context.surface.value(bill_value(bill, jobs))
+
+
+@cost.command("endpoints")
+@click.argument("name", required=False, metavar="[ENDPOINT]", shell_complete=complete_endpoint)
+@click.option(
+    "--window",
+    metavar="TIME",
+    default="1d",
+    show_default=True,
+    callback=seconds_of_option("--window"),
+    help="what lately is, at most 7d",
+)
+@TAKES_CONTEXT
+def _endpoints(context: Context, name: str | None, window: float | None) -> None:
+    """Show what 1,000 requests to endpoints cost: since the deploy, and lately.
+
+    All replicas count, whether they were asked or not. A version without a price, or whose requests
+    nobody knows, has none.
+
+    \b
+    Examples:
+      cost endpoints
+      cost endpoints digits --window 6h
+    """  # noqa: D301 - click keeps the lines below its \b
+    seconds = WINDOW_SECONDS if window is None else window
+    if not 0 < seconds <= _MOST_WINDOW_SECONDS:
+        raise UsageError(
+            f"--window {seconds:g} s cannot be",
+            hint="up to 7d: requests are known by the hour for a week",
+            option="window",
+        )
+    engine = context.session.engine
+    work = engine.endpoints.costs(name, window_seconds=seconds)
+    found = context.session.run(work)
+    empty = "nothing is deployed: endpoint deploy FOLDER --name NAME --pool POOL"
+    context.surface.table(REQUEST_COLUMNS, request_rows(found), empty=empty)
+    context.surface.value([request_value(whole.endpoint, each) for whole, each in found])
 
 
 @cost.command("export")

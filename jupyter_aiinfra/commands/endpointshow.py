@@ -6,31 +6,46 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from jupyter_aiinfra.endpoint import EndpointKey, EndpointVersion, Replica
+from jupyter_aiinfra.commands.costshow import money_text
+from jupyter_aiinfra.cost.money import wire_money
+from jupyter_aiinfra.endpoint import Endpoint, EndpointKey, EndpointVersion, Replica
+from jupyter_aiinfra.engine.endpointcosts import EndpointCost, RequestCost, ServedCost
 from jupyter_aiinfra.engine.endpointviews import EndpointView
 from jupyter_aiinfra.model import Event, to_wire
 from jupyter_aiinfra.promote.scaling import p95_of
 from jupyter_aiinfra.routing.status import VersionStatus
+from jupyter_aiinfra.store.endpoints import Whole
 
 __all__ = [
     "ENDPOINT_COLUMNS",
     "EVENT_COLUMNS",
     "KEY_COLUMNS",
+    "REQUEST_COLUMNS",
     "VERSION_COLUMNS",
+    "cost_value",
     "endpoint_lines",
     "endpoint_rows",
     "endpoint_value",
     "event_rows",
     "key_rows",
     "key_value",
+    "request_rows",
+    "request_value",
+    "thousand_text",
     "traffic_text",
     "version_rows",
 ]
 
-ENDPOINT_COLUMNS: Final = ("name", "state", "traffic", "replicas", "requests", "errors", "url")
+ENDPOINT_COLUMNS: Final = (
+    *("name", "state", "traffic", "replicas", "requests", "errors", "1,000 cost", "url"),
+)
 VERSION_COLUMNS: Final = (
     *("version", "state", "pool", "replicas", "requests", "errors", "p95"),
-    *("agrees", "since", "why"),
+    *("agrees", "1,000 cost", "since", "why"),
+)
+REQUEST_COLUMNS: Final = (
+    *("endpoint", "version", "requests", "cost", "1,000 cost"),
+    *("lately: requests", "cost", "1,000 cost", "why not"),
 )
 KEY_COLUMNS: Final = ("key", "name", "for", "rate", "since", "state")
 EVENT_COLUMNS: Final = ("at", "what", "why")
@@ -66,6 +81,7 @@ def endpoint_rows(views: Sequence[EndpointView]) -> list[tuple[str, ...]]:
             _replicas(view),
             _sum(view, "requests"),
             _sum(view, "errors"),
+            thousand_text(None if view.cost is None else view.cost.whole.all),
             view.url or _UNKNOWN,
         )
         for view in views
@@ -93,6 +109,7 @@ def endpoint_lines(view: EndpointView) -> list[str]:
         f"  replicas  {_replicas(view)} up, from {scaling.least} to {scaling.most}",
         f"  keys      {_keys(view.whole.keys)}",
         f"  limits    {options.max_body_bytes >> 20} MiB, {options.timeout_seconds:g} s",
+        *_cost_lines(view.cost),
     ]
     rollout = endpoint.rollout
     if rollout is not None:
@@ -141,6 +158,7 @@ def _version_row(view: EndpointView, version: EndpointVersion) -> tuple[str, ...
         _UNKNOWN if told is None else str(told.errors),
         _p95(told),
         _agrees(told),
+        thousand_text(_version_cost(view, version.number)),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(version.created_at)),
         version.reason or version.note,
     )
@@ -156,6 +174,83 @@ def _agrees(told: VersionStatus | None) -> str:
     if told is None or not compared:
         return _UNKNOWN
     return f"{100 * told.agreement.same / compared:.3g}%"
+
+
+def _version_cost(view: EndpointView, number: int) -> RequestCost | None:
+    found = None if view.cost is None else view.cost.versions.get(number)
+    return None if found is None else found.all
+
+
+def thousand_text(cost: RequestCost | None) -> str:
+    """Return what 1,000 requests cost; the unknown is ``n/a``, and never zero."""
+    return money_text((cost.per_thousand if cost is not None else None) or ())
+
+
+def _cost_lines(cost: EndpointCost | None) -> list[str]:
+    if cost is None:
+        return []
+    lines = []
+    for name, each in (("cost", cost.whole.all), ("lately", cost.whole.window)):
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.since))
+        said = f"{thousand_text(each)} for 1,000 requests"
+        if each.reason:
+            said += f": {each.reason}"
+        elif each.known:
+            said += f"; {money_text(each.cost)} for {each.requests:,} since {since}"
+        lines.append(f"  {name:<9} {said}")
+    return lines if cost.whole.window.since > cost.whole.all.since else lines[:1]
+
+
+def cost_value(cost: ServedCost | None) -> dict[str, Any] | None:
+    """Return what requests cost for a program."""
+    if cost is None:
+        return None
+    return {"all": _request_cost(cost.all), "window": _request_cost(cost.window)}
+
+
+def request_rows(found: Sequence[tuple[Whole, EndpointCost]]) -> list[tuple[str, ...]]:
+    """Return a row an endpoint, and one for each of its versions that has cost or answered."""
+    rows = []
+    for whole, cost in found:
+        rows.append(_request_row(whole.endpoint.name, "all", cost.whole))
+        for number, each in reversed(cost.versions.items()):
+            if each.all.cost or each.all.unpriced_seconds or each.all.requests:
+                rows.append(_request_row(whole.endpoint.name, str(number), each))
+    return rows
+
+
+def _request_row(name: str, version: str, cost: ServedCost) -> tuple[str, ...]:
+    told = [text for each in (cost.all, cost.window) for text in _request_texts(each)]
+    return (name, version, *told, cost.all.reason or cost.window.reason)
+
+
+def _request_texts(cost: RequestCost) -> tuple[str, str, str]:
+    return (
+        _UNKNOWN if cost.requests is None else f"{cost.requests:,}",
+        money_text(cost.cost if cost.known else ()),
+        thousand_text(cost),
+    )
+
+
+def request_value(endpoint: Endpoint, cost: EndpointCost) -> dict[str, Any]:
+    """Return what requests to an endpoint cost for a program."""
+    return {
+        "id": endpoint.id,
+        "name": endpoint.name,
+        "cost": cost_value(cost.whole),
+        "versions": {str(number): cost_value(each) for number, each in cost.versions.items()},
+    }
+
+
+def _request_cost(cost: RequestCost) -> dict[str, Any]:
+    thousand = cost.per_thousand
+    return {
+        "since": cost.since,
+        "cost": [wire_money(each) for each in cost.cost] if cost.known else None,
+        "requests": cost.requests,
+        "per_thousand": None if thousand is None else [wire_money(each) for each in thousand],
+        "reason": cost.reason,
+    }
 
 
 def key_rows(keys: Sequence[EndpointKey]) -> list[tuple[str, ...]]:
@@ -218,6 +313,7 @@ def endpoint_value(view: EndpointView) -> dict[str, Any]:
         "problem": view.problem,
         "versions": [_version_value(view, each) for each in view.whole.versions],
         "keys": [key_value(key) for key in view.whole.keys],
+        "cost": cost_value(None if view.cost is None else view.cost.whole),
         "status": to_wire(view.status),
     }
 
@@ -228,7 +324,8 @@ def _version_value(view: EndpointView, version: EndpointVersion) -> dict[str, An
     del package["files"]
     told["options"].pop("environment_files")
     told["replicas"] = [_replica_value(each) for each in view.whole.of(version.number)]
-    return {**told, "package": package}
+    found = None if view.cost is None else view.cost.versions.get(version.number)
+    return {**told, "package": package, "cost": cost_value(found)}
 
 
 def _replica_value(replica: Replica) -> dict[str, Any]:

@@ -254,23 +254,24 @@ class Ledger:
                     yield cost_of(rate.money, row.allocated, row.parts)
 
     def job_costs(
-        self, job_ids: Collection[str], *, now: float | None = None
+        self, job_ids: Collection[str], *, since: float = 0.0, now: float | None = None
     ) -> Mapping[str, JobCost]:
         """Return what each of these jobs has cost up to now; of one that had nothing, nothing.
 
         Computed of the facts themselves, so that it is exact to the second whatever is settled.
+        With `since` it is what they have cost from then on, and what of it was used is not known.
         """
         now = self._wall() if now is None else now
         end = round(now * SECOND_US)
         settled: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-        for job, _price, _allocated, used, idle in self.store.job_usage(job_ids):
+        for job, _price, _allocated, used, idle in self.store.job_usage([] if since else job_ids):
             settled[job][0] += used
             settled[job][1] += idle
         found: dict[str, JobCost] = {}
         wanted = set(job_ids)
         for pool, rows in self.store.allocations_beside(job_ids).items():
             given = [Allocation(**row._asdict()) for row in rows]
-            start = min(each.since for each in given)
+            start = max(min(each.since for each in given), round(since * SECOND_US))
             # What else a node has decides how its price is shared.
             nodes = {each.node for each in given}
             facts = self.store.facts(pool, start=start, end=end, nodes=nodes)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jupyter_aiinfra.bundle import Bundle, bundle_file, keep
+from jupyter_aiinfra.cost.ledger import Ledger
 from jupyter_aiinfra.endpoint import (
     Endpoint,
     EndpointOptions,
@@ -25,6 +26,7 @@ from jupyter_aiinfra.endpoint import (
     new_endpoint_id,
 )
 from jupyter_aiinfra.engine.asking import Answer
+from jupyter_aiinfra.engine.endpointcosts import WINDOW_SECONDS, EndpointCost, EndpointCosting
 from jupyter_aiinfra.engine.endpointsamples import SampleVerbs
 from jupyter_aiinfra.engine.endpointviews import (
     ALL,
@@ -61,7 +63,7 @@ class Endpoints(SampleVerbs):
 
     Parameters
     ----------
-    launch, refresh, cancel, pool
+    ledger, launch, refresh, cancel, pool
         Those of the engine.
     """
 
@@ -70,6 +72,7 @@ class Endpoints(SampleVerbs):
         store: Store,
         settings: Settings,
         *,
+        ledger: Ledger,
         launch: Launch,
         refresh: Callable[[str], Awaitable[Job]],
         cancel: Callable[[str], Awaitable[Job]],
@@ -81,6 +84,7 @@ class Endpoints(SampleVerbs):
         self._pool = pool
         self._cancel = cancel
         self._clock = clock
+        self.costing = EndpointCosting(store, ledger, clock=clock)
         self.router = RouterJob(
             store, settings, launch=launch, refresh=refresh, cancel=cancel, clock=clock
         )
@@ -105,12 +109,34 @@ class Endpoints(SampleVerbs):
         """Return all endpoints, by name."""
         status = await self.router.status()
         found = self._store.endpoints(removed=removed)
-        return [self._view(self._store.whole_endpoint(each.id), status) for each in found]
+        wholes = [self._store.whole_endpoint(each.id) for each in found]
+        return await asyncio.to_thread(
+            lambda: [self._costed(self._view(each, status)) for each in wholes]
+        )
 
     async def show(self, name: str) -> EndpointView:
         """Return one endpoint, by name or id; also one that was removed."""
         endpoint = self._store.get_endpoint(name, removed=True)
-        return self._view(self._store.whole_endpoint(endpoint.id), await self.router.status())
+        view = self._view(self._store.whole_endpoint(endpoint.id), await self.router.status())
+        return await asyncio.to_thread(self._costed, view)
+
+    def _costed(self, view: EndpointView) -> EndpointView:
+        return replace(view, cost=self.costing.of(view.whole, view.status))
+
+    async def costs(
+        self, name: str | None = None, *, window_seconds: float = WINDOW_SECONDS
+    ) -> Sequence[tuple[Whole, EndpointCost]]:
+        """Return what requests cost: to one endpoint, or to each that is served."""
+        found = self._store.endpoints() if name is None else [self._store.get_endpoint(name)]
+        status = await self.router.status()
+        views = [self._view(self._store.whole_endpoint(each.id), status) for each in found]
+        costing = self.costing
+        return await asyncio.to_thread(
+            lambda: [
+                (view.whole, costing.of(view.whole, view.status, window_seconds=window_seconds))
+                for view in views
+            ]
+        )
 
     def _view(self, whole: Whole, status: Status | None) -> EndpointView:
         endpoint = whole.endpoint

@@ -16,6 +16,7 @@ from jupyter_aiinfra.endpoint import (
     Scaling,
     VersionState,
 )
+from jupyter_aiinfra.engine.endpointcosts import EndpointCost
 from jupyter_aiinfra.errors import Conflict, NotFound, UsageError
 from jupyter_aiinfra.routing.status import EndpointStatus, Status
 from jupyter_aiinfra.store.endpoints import Whole
@@ -94,11 +95,14 @@ class EndpointView:
         Where it is called; ``None`` while its router is not known to listen.
     status
         What the router says; ``None``: it says nothing just now.
+    cost
+        What requests have cost; ``None``: that was not asked for.
     """
 
     whole: Whole
     url: str | None = None
     status: EndpointStatus | None = None
+    cost: EndpointCost | None = None
     router: Status | None = None
     problem: str = ""
 

@@ -153,6 +153,7 @@ class Engine:
         self.endpoints = Endpoints(
             store,
             settings,
+            ledger=self.ledger,
             launch=self.launch,
             refresh=self.refresh,
             cancel=self.cancel,

@@ -23,7 +23,16 @@ _BUSY = 429
 class Counts:
     """The counters of one version."""
 
-    __slots__ = ("buckets", "different", "errors", "rejected", "requests", "same", "total")
+    __slots__ = (
+        "_tallied",
+        "buckets",
+        "different",
+        "errors",
+        "rejected",
+        "requests",
+        "same",
+        "total",
+    )
 
     def __init__(self) -> None:
         self.requests = 0
@@ -33,6 +42,12 @@ class Counts:
         self.different = 0
         self.buckets = [0] * (len(BUCKETS_MS) + 1)
         self.total = 0.0
+        self._tallied = 0
+
+    def untallied(self) -> int:
+        """Return how many requests came since this was asked before."""
+        new, self._tallied = self.requests - self._tallied, self.requests
+        return new
 
     def answered(self, status: int, seconds: float) -> None:
         """Count an answer."""

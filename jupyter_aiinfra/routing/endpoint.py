@@ -18,6 +18,7 @@ from jupyter_aiinfra.routing.rollout import Course, Progress, traffic_of
 from jupyter_aiinfra.routing.running import Running
 from jupyter_aiinfra.routing.samples import Sample, Samples
 from jupyter_aiinfra.routing.status import EndpointStatus
+from jupyter_aiinfra.routing.tallies import Tallies
 from jupyter_aiinfra.routing.target import DRAINING, Target
 from jupyter_aiinfra.routing.wire import KEPT_BYTES, Request
 
@@ -59,6 +60,7 @@ class Served:
         *,
         home: Home,
         samples: Samples,
+        tallies: Tallies,
         progress: Progress | None = None,
     ) -> None:
         self.name = name
@@ -71,6 +73,7 @@ class Served:
         self.keys: Keys | None = None
         self.course: Course | None = None
         self.samples = samples
+        self._tallies = tallies
         self._home = home
         self._copies: set[asyncio.Task[None]] = set()
         self._looked = time.monotonic()
@@ -86,6 +89,7 @@ class Served:
         """Go by `config` from now on; return the replicas that are not in it any more."""
         self.config = config
         self.samples.told(config.sampling)
+        self._tallying = self._tallies.of(self.name, config.sampling.since)
         self.sticky = config.sticky.lower().encode()
         if config.keys is None:
             self.keys = None
@@ -133,6 +137,7 @@ class Served:
             if running.targets.get(target.id) is target:
                 del running.targets[target.id]
             if not running.targets and name not in self.config.versions:
+                self._tallies.take(self._tallying, name, running.counts)
                 del self.versions[name]
 
     # --- who is asked ------------------------------------------------------------------------
@@ -373,14 +378,22 @@ class Served:
 
     # --- the whole ---------------------------------------------------------------------------
 
+    def tally(self) -> None:
+        """Count the requests that came since the last time; called now and then."""
+        for name, running in self.versions.items():
+            self._tallies.take(self._tallying, name, running.counts)
+
     def status(self) -> EndpointStatus:
         """Return it as it is told."""
+        self.tally()
         return EndpointStatus(
             traffic=self.traffic,
             rollout=self.course.status() if self.course is not None else None,
             held=len(self.waiting),
             refused=self.refused,
             last_request=self.last_request,
+            counted_since=self._tallying.since,
+            tallies=self._tallying.told(),
             versions={name: running.status() for name, running in self.versions.items()},
         )
 

@@ -55,6 +55,8 @@ class Places:
         self.inside = config.with_name("inside.sock")
         # What the router decided.
         self.state = config.with_name("router-state.json")
+        # How many requests there were.
+        self.tallies = config.with_name("router-tallies.json")
 
     def samples(self, endpoint: str) -> Path:
         """Return the file of an endpoint's samples, JSON lines."""

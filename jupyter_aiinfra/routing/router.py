@@ -24,6 +24,7 @@ from jupyter_aiinfra.routing.relay import Relay
 from jupyter_aiinfra.routing.rollout import Progress
 from jupyter_aiinfra.routing.samples import Samples
 from jupyter_aiinfra.routing.status import Status
+from jupyter_aiinfra.routing.tallies import Tallies
 from jupyter_aiinfra.routing.target import Target
 
 __all__ = ["Kept", "Router", "unix_listener"]
@@ -34,6 +35,7 @@ _BACKLOG = 2048
 _SWEEP_SECONDS = 0.2
 _LOOK_SECONDS = 1.0
 _SAVE_SECONDS = 2.0
+_TALLY_SECONDS = 5.0
 _PORT_TRIES = 20
 _PORT_PAUSE_SECONDS = 0.1
 
@@ -80,6 +82,7 @@ class Router:
         self._by_name: dict[bytes, Served] = {}
         self._started = time.time()
         self._kept = self._read_kept()
+        self._tallies = Tallies(places.tallies)
         self._saved = b""
         self._stamp: tuple[int, int] | None = None
         self._leaving: set[Target] = set()
@@ -145,6 +148,14 @@ class Router:
         except OSError as error:
             _log.warning("what is decided cannot be kept in %s: %s", self.places.state, error)
 
+    def _tally(self) -> None:
+        """Write how many requests there were, in a thread, if there were any."""
+        for served in self.served.values():
+            served.tally()
+        data = self._tallies.changed()
+        if data is not None:
+            self._threads.submit(self._tallies.write, data)
+
     # --- configuration -----------------------------------------------------------------------
 
     async def reload(self) -> str:
@@ -175,12 +186,14 @@ class Router:
                 endpoint,
                 home=self,
                 samples=samples,
+                tallies=self._tallies,
                 progress=self._kept.rollouts.get(name),
             )
         for name in self.served.keys() - config.endpoints.keys():
             gone = self.served.pop(name)
             self._leaving.update(gone.retired("this endpoint was removed"))
             self._later(gone.buried())
+        self._tallies.kept(self.served)
         self._by_name = {name.encode(): served for name, served in self.served.items()}
         _log.info("revision %d: %s", config.revision, ", ".join(self.served) or "no endpoints")
 
@@ -252,7 +265,7 @@ class Router:
 
     async def run(self, ending: asyncio.Event) -> None:
         """Look after everything until `ending`."""
-        looked = saved = time.monotonic()
+        looked = saved = tallied = time.monotonic()
         while not ending.is_set():
             now = time.monotonic()
             self.sweep(now)
@@ -265,6 +278,9 @@ class Router:
             if now - saved > _SAVE_SECONDS:
                 saved = now
                 self._save()
+            if now - tallied > _TALLY_SECONDS:
+                tallied = now
+                self._tally()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(ending.wait(), _SWEEP_SECONDS)
 
@@ -306,6 +322,7 @@ class Router:
         if self._saving is not None:
             await self._saving
         self._write_kept(self._keepsake())
+        self._tally()
         self._threads.shutdown()
         self.places.inside.unlink(missing_ok=True)
 

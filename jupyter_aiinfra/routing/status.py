@@ -14,6 +14,7 @@ __all__ = [
     "ReplicaStatus",
     "RolloutStatus",
     "Status",
+    "Tally",
     "VersionStatus",
     "parse_status",
 ]
@@ -122,6 +123,23 @@ class RolloutStatus(_Told, frozen=True, kw_only=True):
     different: int = 0
 
 
+class Tally(_Told, frozen=True, kw_only=True):
+    """How many requests a version has answered, also by routers before this one.
+
+    Parameters
+    ----------
+    since
+        From when on all are counted, seconds since 1970: when its endpoint was deployed, unless
+        what was counted was lost.
+    hours
+        Beginnings of hours of the last week, and how many in each; hours without any are left out.
+    """
+
+    since: float
+    requests: int = 0
+    hours: tuple[tuple[int, int], ...] = ()
+
+
 class EndpointStatus(_Told, frozen=True, kw_only=True):
     """One endpoint.
 
@@ -135,6 +153,9 @@ class EndpointStatus(_Told, frozen=True, kw_only=True):
         Answered by the router itself for what was wrong with them (keys, rates, sizes, paths).
     last_request
         When one came, seconds since 1970; ``None``: none since the router started.
+    counted_since, tallies
+        What outlives the router, by version, also of those that are not there any more; a version
+        that is not in it has had no request since then.
     """
 
     traffic: tuple[Share, ...] = ()
@@ -142,6 +163,8 @@ class EndpointStatus(_Told, frozen=True, kw_only=True):
     held: int = 0
     refused: int = 0
     last_request: float | None = None
+    counted_since: float | None = None
+    tallies: dict[str, Tally] = msgspec.field(default_factory=dict)
     versions: dict[str, VersionStatus] = msgspec.field(default_factory=dict)
 
 

@@ -22,6 +22,7 @@ from jupyter_aiinfra.engine.endpointviews import EndpointView
 from jupyter_aiinfra.model import Event, to_wire
 from jupyter_aiinfra.promote.scaling import p95_of
 from jupyter_aiinfra.routing.status import VersionStatus
+from jupyter_aiinfra.server.endpointcostwire import ServedCostItem, served_item
 
 __all__ = [
     "DeployRequest",
@@ -105,6 +106,7 @@ class EndpointVersionItem:
     latency_counts: tuple[int, ...]
     same: int | None
     different: int | None
+    cost: ServedCostItem | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +173,7 @@ class EndpointItem:
     held: int | None
     refused: int | None
     last_request: float | None
+    cost: ServedCostItem | None
     created_at: float
     created_by: str | None
     removed_at: float | None
@@ -293,6 +296,7 @@ def item_of(view: EndpointView) -> EndpointItem:
         held=None if status is None else status.held,
         refused=None if status is None else status.refused,
         last_request=None if status is None else status.last_request,
+        cost=served_item(None if view.cost is None else view.cost.whole),
         created_at=endpoint.created_at,
         created_by=endpoint.created_by,
         removed_at=endpoint.removed_at,
@@ -361,6 +365,7 @@ def _version(view: EndpointView, version: EndpointVersion) -> EndpointVersionIte
         latency_counts=() if told is None else told.latency.counts,
         same=None if told is None else told.agreement.same,
         different=None if told is None else told.agreement.different,
+        cost=served_item(None if view.cost is None else view.cost.versions.get(version.number)),
     )
 
 

@@ -12,8 +12,10 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from jupyter_aiinfra.engine import Engine
+from jupyter_aiinfra.engine.endpointviews import EndpointView
 from jupyter_aiinfra.errors import AiInfraError, UsageError
 from jupyter_aiinfra.model import JobState
+from jupyter_aiinfra.server.endpointmetrics import endpoint_exposition
 from jupyter_aiinfra.server.handlers import AiInfraHandler
 from jupyter_aiinfra.server.queries import integer, number, text
 from jupyter_aiinfra.server.routes import Operation, Query, Route
@@ -123,8 +125,10 @@ class MetricsHandler(AiInfraHandler):
         """Write Prometheus' text format."""
         frames = await self.engine.run(_frames)
         jobs = await self.engine.call(_jobs)
+        endpoints = await self.engine.run(_endpoints)
         # Of many GPUs it is a long text, and nobody waits for it in a page.
         body = await asyncio.to_thread(exposition, frames, jobs)
+        body += endpoint_exposition(endpoints)
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(body, set_content_type=CONTENT_TYPE)
 
@@ -140,6 +144,11 @@ async def _frames(engine: Engine) -> Mapping[str, Frame | None]:
 
     names = [record.name for record in engine.store.list_pools()]
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+
+async def _endpoints(engine: Engine) -> Sequence[EndpointView]:
+    # Without any there is no router to be asked.
+    return await engine.endpoints.views() if engine.store.endpoints() else ()
 
 
 def _jobs(engine: Engine) -> Mapping[tuple[str, str], int]:
@@ -240,7 +249,9 @@ ROUTES = (
         path="metrics",
         handler=MetricsHandler,
         operations={
-            "get": Operation(summary="All pools, in Prometheus' text format", answer=bytes)
+            "get": Operation(
+                summary="All pools, in Prometheus' text format", answer=bytes, kind="text/plain"
+            )
         },
     ),
 )

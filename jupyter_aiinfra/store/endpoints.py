@@ -140,6 +140,14 @@ class EndpointRecords:
         with self._database.read() as connection:
             return [_replica(row) for row in connection.execute(query).all()]
 
+    def replica_jobs(self, endpoint_id: str) -> Sequence[tuple[int, str]]:
+        """Return the version and the job of each replica that there ever was."""
+        query = select(endpoint_replicas.c.version, endpoint_replicas.c.id).where(
+            endpoint_replicas.c.endpoint == endpoint_id
+        )
+        with self._database.read() as connection:
+            return [(int(version), str(job)) for version, job in connection.execute(query)]
+
     def change_endpoint(
         self,
         endpoint: Endpoint,

@@ -14,7 +14,7 @@ from jupyter_aiinfra.telemetry.frames import Frame, GpuView, NodeView
 from jupyter_aiinfra.telemetry.sample import GpuReading, NodeReading
 from jupyter_aiinfra.telemetry.sampler import NodeState
 
-__all__ = ["CONTENT_TYPE", "METRICS", "exposition"]
+__all__ = ["CONTENT_TYPE", "METRICS", "exposition", "family"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -174,7 +174,7 @@ def exposition(frames: Mapping[str, Frame | None], jobs: Mapping[tuple[str, str]
             for view in frame.gpus
             if (reading := frame.reading(view)) is not None
         ]
-        _family(lines, metric.name, metric.help, found, metric.type)
+        family(lines, metric.name, metric.help, found, metric.type)
     for node_metric in _NODES:
         of_nodes = [
             ({"pool": pool, "node": name}, node_metric.read(sample.node))
@@ -182,20 +182,18 @@ def exposition(frames: Mapping[str, Frame | None], jobs: Mapping[tuple[str, str]
             if frame is not None
             for name, sample in frame.samples.items()
         ]
-        _family(lines, node_metric.name, node_metric.help, of_nodes)
+        family(lines, node_metric.name, node_metric.help, of_nodes)
     up = {
         (pool, node.name): node.state is NodeState.LIVE
         for pool, frame in frames.items()
         if frame is not None
         for node in frame.nodes
     }
-    _family(
-        lines, *_NODE_UP, [({"pool": p, "node": n}, float(live)) for (p, n), live in up.items()]
-    )
+    family(lines, *_NODE_UP, [({"pool": p, "node": n}, float(live)) for (p, n), live in up.items()])
     live_pools = {pool for (pool, _), live in up.items() if live}
-    _family(lines, *_POOL_UP, [({"pool": pool}, float(pool in live_pools)) for pool in frames])
+    family(lines, *_POOL_UP, [({"pool": pool}, float(pool in live_pools)) for pool in frames])
     counts = [({"pool": p, "state": s}, float(count)) for (p, s), count in jobs.items()]
-    _family(lines, *_JOBS, counts)
+    family(lines, *_JOBS, counts)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -217,13 +215,16 @@ def _gpu_labels(pool: str, node: NodeView, gpu: GpuView) -> dict[str, str]:
     return labels
 
 
-def _family(
+def family(
     lines: list[str],
     name: str,
     text: str,
     found: Sequence[tuple[dict[str, str], float | None]],
     kind: str = "gauge",
+    *,
+    places: int = 3,
 ) -> None:
+    """Add a metric with its values, to so many places; what is unknown has no line."""
     known = [(labels, value) for labels, value in found if value is not None]
     if not known:
         return
@@ -231,7 +232,7 @@ def _family(
     lines.append(f"# TYPE {name} {kind}")
     for labels, value in known:
         shown = ",".join(f'{label}="{_escaped(each)}"' for label, each in labels.items())
-        lines.append(f"{name}{{{shown}}} {_number(value)}")
+        lines.append(f"{name}{{{shown}}} {_number(value, places)}")
 
 
 def _escaped(text: str) -> str:
@@ -239,5 +240,5 @@ def _escaped(text: str) -> str:
     return made.encode("utf-8", "replace").decode()
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(round(value, 3))
+def _number(value: float, places: int) -> str:
+    return str(int(value)) if value == int(value) else repr(round(value, places))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_aiinfra.bundle import Bundle
+from jupyter_aiinfra.cost.ledger import Ledger
 from jupyter_aiinfra.endpoint import Endpoint, Reach, ReplicaState, Scaling
 from jupyter_aiinfra.engine.endpoints import Endpoints
 from jupyter_aiinfra.errors import Conflict, SubmitError
@@ -97,6 +98,7 @@ class World:
         made = Endpoints(
             store,
             self.settings,
+            ledger=Ledger(store),
             launch=launch,
             refresh=refresh,
             cancel=cancel,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from jupyter_aiinfra.commands.context import Context
+from jupyter_aiinfra.commands.costverbs import cost
 from jupyter_aiinfra.commands.endpointverbs import endpoint
 from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.terminal import JsonSurface, TerminalSurface
@@ -235,3 +236,23 @@ def test_they_are_written_for_their_owner(session: Session, tmp_path: Path) -> N
     run(session, "rollback", "adder", "--detach")
     with pytest.raises(UsageError, match="is not what the notebook has"):
         run(session, "update", "adder", str(folder), "--detach")
+
+
+# --- what requests cost --------------------------------------------------------------------------
+
+
+def test_what_requests_cost_is_shown(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    def line(*words: str) -> str:
+        context = Context(session=session, surface=TerminalSurface(session))
+        invoke(cost, list(words), name="cost", context=context)
+        return capsys.readouterr().out
+
+    shown = line("endpoints")
+    assert "adder" in shown
+    assert "n/a" in shown
+    assert "nothing is known of anything that it was given" in shown
+    with pytest.raises(UsageError, match="cannot be"):
+        line("endpoints", "--window", "30d")
+    with pytest.raises(NotFound, match="other"):
+        line("endpoints", "other")
+    assert run(session, "show", "adder")["cost"]["all"]["per_thousand"] is None

@@ -5670,6 +5670,7 @@ export interface components {
             held: number | null;
             refused: number | null;
             last_request: number | null;
+            cost: components["schemas"]["ServedCostItem"] | null;
             created_at: number;
             created_by: string | null;
             removed_at: number | null;
@@ -5840,6 +5841,7 @@ export interface components {
             latency_counts: number[];
             same: number | null;
             different: number | null;
+            cost: components["schemas"]["ServedCostItem"] | null;
         };
         /**
          * VersionState
@@ -5874,6 +5876,28 @@ export interface components {
          * @enum {unknown}
          */
         ReplicaState: "due" | "gone" | "leaving" | "serving";
+        /**
+         * ServedCostItem
+         * @description What requests have cost since the deploy, and in the last day (from a full hour on).
+         */
+        ServedCostItem: {
+            all: components["schemas"]["RequestCostItem"];
+            window: components["schemas"]["RequestCostItem"];
+        };
+        /**
+         * RequestCostItem
+         * @description What requests have cost since a time, by what the jobs of replicas did.
+         *
+         *         ``requests`` is ``null`` where the router does not say. ``per_thousand`` is ``null`` where it is
+         *         not known, or there were none; ``reason`` says why.
+         */
+        RequestCostItem: {
+            since: number;
+            cost: components["schemas"]["Amount"][];
+            requests: number | null;
+            per_thousand: components["schemas"]["Amount"][] | null;
+            reason: string;
+        };
         /**
          * EndpointKeyItem
          * @description A key of callers; its secret is nowhere.
@@ -6223,6 +6247,8 @@ export type SchemaEndpointVersionItem = components['schemas']['EndpointVersionIt
 export type SchemaVersionState = components['schemas']['VersionState'];
 export type SchemaEndpointReplicaItem = components['schemas']['EndpointReplicaItem'];
 export type SchemaReplicaState = components['schemas']['ReplicaState'];
+export type SchemaServedCostItem = components['schemas']['ServedCostItem'];
+export type SchemaRequestCostItem = components['schemas']['RequestCostItem'];
 export type SchemaEndpointKeyItem = components['schemas']['EndpointKeyItem'];
 export type SchemaDeployRequest = components['schemas']['DeployRequest'];
 export type SchemaEndpointDetail = components['schemas']['EndpointDetail'];

@@ -47,6 +47,7 @@ export function version(number: number, values: Partial<EndpointVersion> = {}): 
     latency_counts: [0, 0, 0, 0, 0, 0],
     same: 0,
     different: 0,
+    cost: null,
     ...values
   };
 }
@@ -89,6 +90,7 @@ export function endpoint(id: string, values: Partial<EndpointItem> = {}): Endpoi
     keys: [],
     held: 0,
     refused: 0,
+    cost: null,
     last_request: null,
     created_at: 900,
     created_by: 'anna',
