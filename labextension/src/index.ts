@@ -3,6 +3,7 @@ import budgets from './plugins/budgets';
 import cellbanner from './plugins/cellbanner';
 import celltoolbar from './plugins/celltoolbar';
 import costpage from './plugins/costpage';
+import deploy from './plugins/deploy';
 import editor from './plugins/editor';
 import endpointpage from './plugins/endpointpage';
 import gpuspage from './plugins/gpuspage';
@@ -28,6 +29,7 @@ export default [
   cellbanner,
   celltoolbar,
   costpage,
+  deploy,
   editor,
   endpointpage,
   gpuspage,

@@ -133,7 +133,9 @@ export const CommandIDs = {
   promoteEndpoint: 'aiinfra:promote-endpoint',
   /** Takes `{ id, least, most }`; what is left out is asked for. */
   scaleEndpoint: 'aiinfra:scale-endpoint',
-  removeEndpoint: 'aiinfra:remove-endpoint'
+  removeEndpoint: 'aiinfra:remove-endpoint',
+  /** Takes `{ endpoint }`, the name of one that gets another version; may be left out. */
+  deployNotebook: 'aiinfra:deploy-notebook'
 } as const;
 
 /** What a search of jobs may be narrowed to. `state` is `active`, `ended` or one state. */

@@ -16,3 +16,4 @@ import './schedules.css';
 import './runpage.css';
 import './schedulepage.css';
 import './endpointpage.css';
+import './deployform.css';

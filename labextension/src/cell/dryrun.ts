@@ -8,6 +8,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Panel, Widget } from '@lumino/widgets';
 
 import { asDryRun } from '../editor/launchline';
+import { free } from './free';
 
 export interface IDryRunOptions {
   source: string;
@@ -87,22 +88,6 @@ export async function dryRun(options: IDryRunOptions): Promise<void> {
   }
   await over;
   model.dispose();
-}
-
-/** Resolves when the kernel has nothing to do, or `signal` says that it does not matter. */
-async function free(kernel: Kernel.IKernelConnection, signal: AbortSignal): Promise<void> {
-  await new Promise<void>(resolve => {
-    const look = (): void => {
-      if (signal.aborted || kernel.isDisposed || kernel.status !== 'busy') {
-        kernel.statusChanged.disconnect(look);
-        signal.removeEventListener('abort', look);
-        resolve();
-      }
-    };
-    kernel.statusChanged.connect(look);
-    signal.addEventListener('abort', look);
-    look();
-  });
 }
 
 async function ask(

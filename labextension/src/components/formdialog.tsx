@@ -32,6 +32,8 @@ export interface IFormOptions<T> {
   fields: React.JSX.Element;
   /** Of the dialog, where it looks unlike others. */
   className?: string;
+  /** Closes it unsent, where something in the fields does. */
+  closing?: AbortSignal;
   trans: TranslationBundle;
 }
 
@@ -71,6 +73,7 @@ class FormDialog<T> extends Dialog<unknown> {
     }
     this.node.ariaLabel = title;
     draft.changed.connect(this._onDraft);
+    options.closing?.addEventListener('abort', () => this.reject(), { once: true });
   }
 
   /** What the server answered, once it has taken it. */

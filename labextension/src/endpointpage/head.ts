@@ -86,6 +86,11 @@ export class Head {
             : trans.__('Take all requests from version %1', tried),
         onClick: run(rollbackEndpoint)
       }),
+      button(trans.__('New version…'), {
+        name: 'deploy',
+        title: trans.__('Give it what a notebook that is open has'),
+        onClick: () => void commands.execute(CommandIDs.deployNotebook, { endpoint: name })
+      }),
       button(trans.__('Scale…'), { name: 'scale', onClick: run(scaleEndpoint) }),
       button(trans.__('Remove'), { name: 'remove', onClick: run(removeEndpoint) })
     );

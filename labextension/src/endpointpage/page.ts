@@ -265,7 +265,7 @@ export class EndpointPage extends Widget {
           ? trans.__('loading…')
           : all.length === 0
             ? trans.__(
-                'Nothing is served. “%promote endpoint FUNCTION --name NAME --pool POOL” in a cell has a model answer at a URL.'
+                'Nothing is served. “Deploy…” in the toolbar of a notebook, or “%promote endpoint FUNCTION --name NAME --pool POOL” in a cell, has a model answer at a URL.'
               )
             : trans.__('No endpoint has this in its name, state, pool or note.');
     }
