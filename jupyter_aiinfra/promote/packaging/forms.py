@@ -20,6 +20,7 @@ __all__ = [
     "check_form",
     "check_plain",
     "narrowed",
+    "on_host",
     "on_processor",
     "place_of",
     "tolerated",
@@ -129,12 +130,32 @@ def place_of(module: Any) -> Any:
     return next(found, torch.device("cpu"))
 
 
+def on_host(module: Any) -> Any:
+    """Return a module with its tensors in the memory of this machine: itself where they are there.
+
+    Else a copy, as somebody may compute with the module meanwhile; no memory of a GPU is taken.
+    """
+    torch: Any = sys.modules["torch"]
+    tensors = [*module.parameters(), *module.buffers()]
+    away = [each for each in tensors if each.device.type != "cpu"]
+    if not away:
+        return module
+    # What a deep copy finds here it takes for copied already.
+    memo: dict[int, Any] = {}
+    for each in away:
+        here = each.detach().cpu()
+        if isinstance(each, torch.nn.Parameter):
+            here = torch.nn.Parameter(here, requires_grad=each.requires_grad)
+        memo[id(each)] = here
+    return copy.deepcopy(module, memo)
+
+
 @contextmanager
 def on_processor(module: Any) -> Iterator[Any]:
     """Hold a module in evaluation mode and not on a GPU; then it is as it was."""
-    if place_of(module).type != "cpu":
-        # A copy: somebody may compute with the module meanwhile.
-        yield copy.deepcopy(module).cpu().eval()
+    here = on_host(module)
+    if here is not module:
+        yield here.eval()
         return
     training = [part for part in module.modules() if part.training]
     module.eval()

@@ -36,6 +36,7 @@ from jupyter_aiinfra.promote.packaging.forms import (
     check_form,
     check_plain,
     narrowed,
+    on_host,
     place_of,
     tolerated,
 )
@@ -222,7 +223,12 @@ class _Made:
             # What a kernel has run so far, as pure Python; elsewhere there are no such cells.
             for number, text in enumerate(namespace.get("In", ())):
                 index.record(str(text), number=number)
-        return captured(self._source, namespace, index=index, root=self._asked.root)
+        source = on_host(self._source) if is_module(self._source) else self._source
+        if source is not self._source:
+            # What is carried under its name is what is in this machine's memory.
+            own = self._source
+            namespace = {name: source if it is own else it for name, it in namespace.items()}
+        return captured(source, namespace, index=index, root=self._asked.root)
 
     def written(self, code: Code, *, module: bool) -> dict[str, Any]:
         folder = self._folder
