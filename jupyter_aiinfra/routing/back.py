@@ -7,6 +7,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from jupyter_aiinfra.routing.seen import Answered, Seen
 from jupyter_aiinfra.routing.wire import HOP, Request
 
 __all__ = ["Back", "Errand", "Place"]
@@ -14,6 +15,8 @@ __all__ = ["Back", "Errand", "Place"]
 _INFORMATION = 100
 _FINAL = 200
 _NO_BODY = (204, 304)
+
+_seen: Seen[Answered] = Seen()
 
 
 class Errand(Protocol):
@@ -62,6 +65,8 @@ class Back(asyncio.Protocol):
         "_closes",
         "_complete",
         "_errand",
+        "_fed",
+        "_head_lines",
         "_length",
         "_lines",
         "_parser",
@@ -83,6 +88,9 @@ class Back(asyncio.Protocol):
         self._lines: list[bytes] = []
         self._length: int | None = None
         self._status = 0
+        self._head_lines = b""
+        # Whether the parser has seen something of this answer.
+        self._fed = False
         self._begun = self._complete = self._closes = self._until_close = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,6 +126,10 @@ class Back(asyncio.Protocol):
             # Nothing was asked.
             self.transport.abort()
             return
+        first, self._fed = not self._fed, True
+        if first and errand.request.method != b"HEAD" and (found := _seen.find(data)) is not None:
+            self._known(errand, *found)
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -130,7 +142,25 @@ class Back(asyncio.Protocol):
             return
         errand.flush()
         if self._complete:
+            if first and not self._closes:
+                self._learn(errand, data)
             self._finish(errand)
+
+    def _known(self, errand: Errand, head: Answered, body: bytes) -> None:
+        """Take a whole answer whose head needs no parser."""
+        self._begun = self._complete = True
+        errand.head(head.status, head.lines, head.length)
+        if body:
+            errand.part(body)
+        if self._errand is errand:
+            errand.flush()
+            self._finish(errand)
+
+    def _learn(self, errand: Errand, data: bytes) -> None:
+        """Remember the head of a whole answer that came at once."""
+        bodiless = errand.request.method == b"HEAD" or self._status in _NO_BODY
+        if self._length is not None and not bodiless:
+            _seen.keep(data, Answered(self._status, self._head_lines, self._length))
 
     def _finish(self, errand: Errand) -> None:
         self._errand = None
@@ -190,7 +220,8 @@ class Back(asyncio.Protocol):
         bodiless = errand.request.method == b"HEAD" or status in _NO_BODY
         if not bodiless and self._length is None and self._closes:
             self._until_close = True
-        errand.head(status, b"".join(self._lines), self._length)
+        self._head_lines = b"".join(self._lines)
+        errand.head(status, self._head_lines, self._length)
         if errand.request.method == b"HEAD":
             # The parser would wait for the body that is told and not sent.
             self._complete = self._closes = True

@@ -135,6 +135,19 @@ def _allow_origin(served: Served, relay: Relay) -> None:
 
 def _send_on(served: Served, relay: Relay, query: bytes) -> None:
     """Say what of the head goes on."""
+    relay.request.target = relay.path + b"?" + query if query else relay.path
+    if relay.known is None:
+        relay.request.lines = _lines_on(served, relay)
+        return
+    # All else that they depend on is in the head.
+    key = served.name, served.keys is None, relay.front.trusted
+    lines = relay.known.sent.get(key)
+    if lines is None:
+        lines = relay.known.sent[key] = _lines_on(served, relay)
+    relay.request.lines = lines
+
+
+def _lines_on(served: Served, relay: Relay) -> bytes:
     skipped = _FRAMING
     if served.keys is not None:
         skipped |= _SECRETS
@@ -146,5 +159,4 @@ def _send_on(served: Served, relay: Relay, query: bytes) -> None:
         # A program of the user's that is itself asked under a path.
         prefix = relay.headers.get(b"x-forwarded-prefix", prefix)
     lines.append(b"x-forwarded-prefix: %b\r\n" % prefix)
-    relay.request.lines = b"".join(lines)
-    relay.request.target = relay.path + b"?" + query if query else relay.path
+    return b"".join(lines)

@@ -11,6 +11,7 @@ import httptools
 
 from jupyter_aiinfra.routing.faults import BadRequest, Fault, TooManyHeaders, TooSlow
 from jupyter_aiinfra.routing.relay import Relay
+from jupyter_aiinfra.routing.seen import Asked, Seen
 from jupyter_aiinfra.routing.wire import EARLY_BYTES, Fields, reply_of
 
 __all__ = ["Front", "Reception"]
@@ -20,6 +21,10 @@ _HEAD_SECONDS = 30.0
 _IDLE_SECONDS = 75.0
 _LINGER_SECONDS = 2.0
 _CHOKED_SECONDS = 60.0
+# What makes a request more than its bytes.
+_ODD = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer"})
+
+_seen: Seen[Asked] = Seen()
 
 
 class Reception(Protocol):
@@ -56,6 +61,8 @@ class Front(asyncio.Protocol):
         self._fields: Fields = []
         self._url = b""
         self._head_bytes = 0
+        # How many requests began in what came last.
+        self._begun = 0
         self._in_head = False
         self._waits = False
         self._pumping = False
@@ -63,6 +70,9 @@ class Front(asyncio.Protocol):
         self._ending = False
         # What it still sends is not to be understood, but there is something to be told.
         self._deaf = False
+        # Of the request that was parsed last.
+        self._method = b""
+        self._plain = False
         self._since = time.monotonic()
 
     # --- of the transport --------------------------------------------------------------------
@@ -89,6 +99,32 @@ class Front(asyncio.Protocol):
         """Read requests."""
         if self._ending or self._deaf:
             return
+        between = self._reading is None and not self._in_head
+        if between and (found := _seen.find(data)) is not None:
+            self._known(*found)
+            return
+        self._begun = 0
+        self._parsed(data)
+        if between and self._begun == 1 and self._reading is None and not self._deaf:
+            self._learn(data)
+
+    def _known(self, head: Asked, body: bytes) -> None:
+        """Take a whole request whose head needs no parser."""
+        self._since = time.monotonic()
+        relay = Relay(self, head.method, head.target, head.fields, persistent=True, known=head)
+        self._take(relay, chunks=True)
+        if body:
+            self.on_body(body)
+        self.on_message_complete()
+
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of a whole request that came at once."""
+        headers = dict(self._fields)
+        length = headers.get(b"content-length", b"0")
+        if self._plain and length.isdigit() and _ODD.isdisjoint(headers):
+            _seen.keep(data, Asked(self._method, self._url, self._fields, int(length)))
+
+    def _parsed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -126,6 +162,7 @@ class Front(asyncio.Protocol):
         self._url = b""
         self._head_bytes = 0
         self._in_head = True
+        self._begun += 1
         self._since = time.monotonic()
 
     def on_url(self, url: bytes) -> None:
@@ -140,17 +177,19 @@ class Front(asyncio.Protocol):
         """See what it is, and whether it may."""
         self._in_head = False
         parser = self._parser
-        relay = Relay(
-            self,
-            parser.get_method(),
-            self._url,
-            self._fields,
-            persistent=parser.should_keep_alive() and not parser.should_upgrade(),
-        )
+        persistent = parser.should_keep_alive() and not parser.should_upgrade()
+        self._method = parser.get_method()
+        chunks = parser.get_http_version() != "1.0"
+        self._plain = persistent and parser.get_http_version() == "1.1"
+        relay = Relay(self, self._method, self._url, self._fields, persistent=persistent)
+        self._take(relay, chunks=chunks)
+
+    def _take(self, relay: Relay, *, chunks: bool) -> None:
+        """See whether a request may, whose head is there."""
         self._reading = relay
         if self._relay is None:
             self._relay = relay
-            self.chunks = parser.get_http_version() != "1.0"
+            self.chunks = chunks
         else:
             self._queue.append(relay)
             self._read(paused=True)

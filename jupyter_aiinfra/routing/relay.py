@@ -14,6 +14,7 @@ from jupyter_aiinfra.routing.faults import (
     TooLate,
     TooSlow,
 )
+from jupyter_aiinfra.routing.seen import Asked
 from jupyter_aiinfra.routing.target import Target
 from jupyter_aiinfra.routing.wire import (
     EARLY_BYTES,
@@ -29,12 +30,16 @@ from jupyter_aiinfra.routing.wire import (
 if TYPE_CHECKING:
     from jupyter_aiinfra.routing.endpoint import Served
     from jupyter_aiinfra.routing.front import Front
+    from jupyter_aiinfra.routing.tracing import Span
 
 __all__ = ["Relay"]
 
 # How often a request may be lost with the replica that had it.
 _MOST_LOST = 2
 _STALL_SECONDS = 60.0
+
+# What a request is said to be answered with whose client does not wait.
+_GONE = 499
 
 _READING, _HELD, _ASKED, _ANSWERING, _DONE = range(5)
 
@@ -48,6 +53,8 @@ class Relay:
         All of its header.
     persistent
         Whether the client may ask more on its connection.
+    known
+        What is known of its head from requests before.
     """
 
     __slots__ = (
@@ -72,6 +79,7 @@ class Relay:
         "headers",
         "in_answer",
         "key",
+        "known",
         "limit_bytes",
         "method",
         "mirror",
@@ -82,6 +90,7 @@ class Relay:
         "reply",
         "request",
         "sampled",
+        "span",
         "status",
         "target",
         "tried",
@@ -89,16 +98,24 @@ class Relay:
     )
 
     def __init__(
-        self, front: Front, method: bytes, target: bytes, fields: Fields, *, persistent: bool
+        self,
+        front: Front,
+        method: bytes,
+        target: bytes,
+        fields: Fields,
+        *,
+        persistent: bool,
+        known: Asked | None = None,
     ) -> None:
         self.front = front
         self.method = method
         self.fields = fields
-        self.headers = dict(fields)
+        self.known = known
+        self.headers = dict(fields) if known is None else known.headers
         self.path = target
         self.persistent = persistent
         length = self.headers.get(b"content-length", b"0")
-        chunks = b"transfer-encoding" in self.headers
+        chunks = known is None and b"transfer-encoding" in self.headers
         self.request = Request(method, target, length=None if chunks else int(length))
         self.endpoint: Served | None = None
         # What the router answers instead of a replica.
@@ -123,6 +140,7 @@ class Relay:
         self.answer: bytearray | None = None
         self.answer_lines = b""
         self.sampled = False
+        self.span: Span | None = None
         # The version that is asked the same afterwards.
         self.mirror: str | None = None
         self._out: list[bytes] = []
@@ -147,6 +165,8 @@ class Relay:
         if self._stage == _ANSWERING:
             self.front.broken(self)
             return
+        if self.span is not None:
+            self.span.end(self, reply.status)
         self.abandon()
         self.reply = reply
         self.front.replied(self)
@@ -339,6 +359,8 @@ class Relay:
         if self.endpoint is not None and (self.sampled or self.answer is not None):
             self.endpoint.afterwards(self)
         self._stage = _DONE
+        if self.span is not None:
+            self.span.end(self, self.status)
         self.front.finished(self)
 
     def slow(self, *, paused: bool) -> None:
@@ -375,6 +397,8 @@ class Relay:
 
         May be called at any time, and twice.
         """
+        if self.span is not None:
+            self.span.end(self, _GONE)
         if self.endpoint is not None:
             self.endpoint.waiting.pop(self, None)
         back = self.back
