@@ -410,6 +410,7 @@ ROUTES = (
             "get": Operation(
                 summary="Usage by the hour as CSV, under the names of FOCUS",
                 answer=bytes,
+                kind="text/csv",
                 query=_TIME,
             )
         },

@@ -108,8 +108,12 @@ ROUTES = (
         path="endpoints/{name}/{path}",
         handler=CallHandler,
         operations={
-            "get": Operation(summary="Ask an endpoint, such as its /docs or /readyz", answer=bytes),
-            "post": Operation(summary="Call an endpoint, such as its /predict", answer=bytes),
+            "get": Operation(
+                summary="Ask an endpoint, such as its /docs or /readyz", answer=bytes, kind="*/*"
+            ),
+            "post": Operation(
+                summary="Call an endpoint, such as its /predict", answer=bytes, kind="*/*"
+            ),
         },
     ),
 )

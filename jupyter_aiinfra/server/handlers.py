@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from http.client import responses
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import ApiPath, to_os_path
+from tornado.web import RequestHandler
 
 from jupyter_aiinfra.errors import AiInfraError, HostKeyUnknown, LoginNeeded, UsageError
 from jupyter_aiinfra.model import from_json
@@ -109,13 +111,19 @@ class AiInfraHandler(APIHandler):
         super().send_error(error.status if error else status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Write our error as :class:`Problem`; what is not ours is left to Jupyter."""
-        error = _ours(kwargs.get("exc_info"))
-        if error is None:
-            super().write_error(status_code, **kwargs)
-            return
+        """Write any error as :class:`Problem`, whether it is ours, Jupyter's or a defect."""
+        exc_info = kwargs.get("exc_info")
+        error = _ours(exc_info)
+        otherwise = responses.get(status_code, "Unknown")
+        if error is not None:
+            problem = _problem(error, otherwise)
+        else:
+            said = getattr(exc_info[1], "log_message", None) if exc_info else None
+            problem = Problem(message=said or otherwise)
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(_verbs(type(self))))
         self.set_header("Content-Type", "application/json")
-        self.finish(encode(_problem(error, responses[status_code])))
+        self.finish(encode(problem))
 
     def log_exception(
         self,
@@ -152,6 +160,15 @@ def _problem(error: AiInfraError, otherwise: str) -> Problem:
         command=error.command if isinstance(error, LoginNeeded) else "",
         host_key=key,
     )
+
+
+def _verbs(handler: type[RequestHandler]) -> list[str]:
+    """Return what a handler answers; tornado itself has all verbs, and refuses them."""
+    return [
+        verb
+        for verb in RequestHandler.SUPPORTED_METHODS
+        if getattr(handler, verb.lower()) is not getattr(RequestHandler, verb.lower())
+    ]
 
 
 def _ours(exc_info: Any) -> AiInfraError | None:

@@ -167,6 +167,7 @@ ROUTES = (
                 summary="A rank's log as a file, or a range of its bytes; the rank may be "
                 "launcher, or launcher-1 of the second node",
                 answer=bytes,
+                kind="text/plain",
             )
         },
     ),

@@ -69,7 +69,7 @@ def _parameters(route: Route) -> dict[str, Any]:
 def _operation(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": responses[operation.status]}
     if operation.answer is bytes:
-        answer["content"] = {"application/octet-stream": {}}
+        answer["content"] = {operation.kind: {}}
     elif operation.answer is not None:
         answer["content"] = {"application/json": {"schema": schemas[operation.answer]}}
     refusal = {"application/json": {"schema": schemas[wire.Problem]}}

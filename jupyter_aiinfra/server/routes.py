@@ -33,12 +33,13 @@ class Query:
 class Operation:
     """One verb of an endpoint.
 
-    ``answer`` is a wire type, or ``bytes`` for a file, or ``None`` where nothing is answered;
-    ``body`` the wire type of what is sent.
+    ``answer`` is a wire type, or ``bytes`` for a file of the type ``kind``, or ``None`` where
+    nothing is answered; ``body`` the wire type of what is sent.
     """
 
     summary: str
     answer: Any
+    kind: str = "application/octet-stream"
     body: Any = None
     status: int = 200
     query: tuple[Query, ...] = ()
