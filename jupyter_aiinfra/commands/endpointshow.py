@@ -147,12 +147,17 @@ def _version_replicas(view: EndpointView, version: EndpointVersion) -> str:
     return f"{sum(each.state == 'up' for each in told.replicas.values())}/{version.wanted}"
 
 
+def _pool_text(version: EndpointVersion) -> str:
+    fallback = version.options.fallback_pool
+    return version.pool if fallback is None else f"{version.pool}, else {fallback}"
+
+
 def _version_row(view: EndpointView, version: EndpointVersion) -> tuple[str, ...]:
     told = None if view.status is None else view.status.versions.get(str(version.number))
     return (
         str(version.number),
         version.state.value,
-        version.pool,
+        _pool_text(version),
         _version_replicas(view, version),
         _UNKNOWN if told is None else str(told.requests),
         _UNKNOWN if told is None else str(told.errors),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,6 +58,11 @@ def run(of: Session, group: Any, *words: str) -> tuple[list[str], Any]:
     class Kept(JsonSurface):
         def text(self, text: str) -> None:
             said.append(text)
+
+        def table(
+            self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str
+        ) -> None:
+            said.extend(" ".join(row) for row in rows)
 
         def value(self, value: Any) -> None:
             values.append(value)
@@ -146,7 +152,8 @@ class TestSpot:
         whole = store.whole_endpoint(store.get_endpoint("net").id)
         assert whole.version(1).options.fallback_pool == "steady"
         # A new version falls back as the one before does.
-        run(session, endpoint, "update", "net", folder, "--detach", "--spot")
+        said, _ = run(session, endpoint, "update", "net", folder, "--detach", "--spot")
+        assert any("here, else steady" in line for line in said)
         whole = store.whole_endpoint(whole.endpoint.id)
         assert whole.version(2).options.fallback_pool == "steady"
         with pytest.raises(PoolNotFound, match="nowhere"):
