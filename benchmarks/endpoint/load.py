@@ -47,9 +47,13 @@ class Client(asyncio.Protocol):
             self._ask()
 
 
-async def _load(port: int, path: str, body: bytes, connections: int, seconds: float) -> object:
+def _request(path: str, body: bytes, key: str) -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: endpoint\r\nContent-Type: application/json\r\n"
-    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    head += f"X-API-Key: {key}\r\n" if key else ""
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def _load(port: int, request: bytes, connections: int, seconds: float) -> object:
     times: list[float] = []
     failed: list[int] = []
     loop = asyncio.get_running_loop()
@@ -76,10 +80,10 @@ async def _load(port: int, path: str, body: bytes, connections: int, seconds: fl
 
 
 def main() -> None:
-    """Run from the command line: port, path, connections, seconds; the body on standard input."""
-    port, path, connections, seconds = sys.argv[1:]
-    body = sys.stdin.buffer.read()
-    told = uvloop.run(_load(int(port), path, body, int(connections), float(seconds)))
+    """Run: port, path, connections, seconds, key or nothing; the body on standard input."""
+    port, path, connections, seconds, key = sys.argv[1:]
+    request = _request(path, sys.stdin.buffer.read(), key)
+    told = uvloop.run(_load(int(port), request, int(connections), float(seconds)))
     print(json.dumps(told))
 
 

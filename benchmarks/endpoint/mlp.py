@@ -18,9 +18,9 @@ import psutil
 
 from benchmarks.endpoint.models import BODY, write
 from benchmarks.figure import Figure, Goal
-from benchmarks.registry import Run
+from benchmarks.registry import CannotMeasure, Run
 
-__all__ = ["Server", "asked", "mlp", "served"]
+__all__ = ["Server", "asked", "free_port", "mlp", "served", "started"]
 
 _SECONDS = 2.0
 _LOAD = Path(__file__).with_name("load.py")
@@ -75,35 +75,68 @@ class Server:
 
 
 @contextmanager
-def served(folder: Path, *, ours: bool) -> Iterator[Server]:
+def served(
+    folder: Path,
+    *,
+    ours: bool,
+    options: Sequence[str] = (),
+    body: bytes = BODY,
+    key: str = "",
+) -> Iterator[Server]:
     """Have the model in `folder` served."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     argv = [sys.executable, "-m"]
     if ours:
         argv += ["jupyter_aiinfra.serving", str(folder), "--workers", "1", "--port", str(port)]
+        argv += options
     else:
         argv += ["uvicorn", "raw:app", "--no-access-log", "--log-level", "warning"]
         argv += ["--port", str(port)]
+    with started(argv, folder, port, body=body, key=key) as server:
+        yield server
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def started(
+    argv: Sequence[str],
+    folder: Path,
+    port: int,
+    *,
+    path: str = "/predict",
+    body: bytes = BODY,
+    key: str = "",
+    packages: Path | None = None,
+) -> Iterator[Server]:
+    """Run a server in `folder` that answers `body` at `path`, with the packages of a peer."""
     home = str(Path(__file__).parents[2])
-    env = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
+    places = [str(packages or ""), home, str(folder)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, cwd=folder)
     try:
-        _until_answered(port, process)
+        _until_answered(f"http://127.0.0.1:{port}{path}", body, key, process)
         yield Server(psutil.Process(process.pid), port)
     finally:
+        family = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         process.wait(30)
+        for one in psutil.wait_procs(family, timeout=10)[1]:
+            one.kill()
 
 
-def _until_answered(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 60
-    headers = {"content-type": "application/json"}
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/predict", BODY, headers)
+def _until_answered(url: str, body: bytes, key: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 120
+    headers = {"content-type": "application/json"} | ({"x-api-key": key} if key else {})
+    asked = urllib.request.Request(url, body, headers)  # noqa: S310 - ours
     while not _answered(asked):
-        assert process.poll() is None, "it ended"
-        assert time.monotonic() < until, "it does not answer"
+        if process.poll() is not None or time.monotonic() > until:
+            raise CannotMeasure(f"{url} does not answer")
         time.sleep(0.1)
 
 
@@ -115,11 +148,13 @@ def _answered(asked: urllib.request.Request) -> bool:
         return False
 
 
-def asked(server: Server, clients: int, path: str = "/predict") -> dict[str, float]:
+def asked(
+    server: Server, clients: int, path: str = "/predict", *, body: bytes = BODY, key: str = ""
+) -> dict[str, float]:
     """Ask for a while on so many connections; return requests a second, and milliseconds."""
     before = server.cpu_seconds()
     argv = [sys.executable, str(_LOAD), str(server.port), path, str(clients), str(_SECONDS)]
-    done = subprocess.run(argv, input=BODY, capture_output=True, check=True, timeout=60)
+    done = subprocess.run([*argv, key], input=body, capture_output=True, check=True, timeout=60)
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["answers"], told
     assert not told["failed"], told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["BODY", "write"]
+__all__ = ["BODY", "TOKENS", "write", "write_encoder"]
 
 _NET = """
 import torch
@@ -18,6 +18,40 @@ def build():
         torch.nn.Linear(512, 512), torch.nn.ReLU(),
         torch.nn.Linear(512, 10),
     )
+"""
+_ENCODER = """
+import torch
+
+class Encoder(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.Embedding(1000, 256)
+        layer = torch.nn.TransformerEncoderLayer(256, 8, 1024, batch_first=True, dropout=0.0)
+        self.layers = torch.nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
+        self.head = torch.nn.Linear(256, 10)
+
+    def forward(self, tokens):
+        return self.head(self.layers(self.words(tokens)).mean(1))
+
+def build():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return Encoder().eval()
+"""
+# The batched forward pass alone: `python inside.py SECONDS` prints examples a second.
+_INSIDE = """
+import sys, time
+import torch
+from encoder import build
+
+model, tokens = build(), torch.arange(32 * 64).reshape(32, 64) % 1000
+with torch.inference_mode():
+    model(tokens)
+    begun, count = time.perf_counter(), 0
+    while time.perf_counter() - begun < float(sys.argv[1]):
+        model(tokens)
+        count += 32
+    print(count / (time.perf_counter() - begun))
 """
 _RAW = """
 import torch
@@ -52,6 +86,26 @@ def write(folder: Path) -> Path:
         "entry": "net:build",
         "inputs": [{"name": "x", "dtype": "float32", "shape": [128]}],
         "example": [_EXAMPLE],
+    }
+    (folder / "endpoint.json").write_text(json.dumps(manifest))
+    return folder
+
+
+_SENTENCE = [number * 7 % 1000 for number in range(64)]
+TOKENS = json.dumps({"inputs": [_SENTENCE]}).encode()
+
+
+def write_encoder(folder: Path) -> Path:
+    """Write a larger model into `folder`, and what runs it in its own process; return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "encoder.py").write_text(_ENCODER)
+    (folder / "inside.py").write_text(_INSIDE)
+    manifest = {
+        "name": "encoder",
+        "loader": "torch",
+        "entry": "encoder:build",
+        "inputs": [{"name": "tokens", "dtype": "int64", "shape": [64]}],
+        "example": [_SENTENCE],
     }
     (folder / "endpoint.json").write_text(json.dumps(manifest))
     return folder
