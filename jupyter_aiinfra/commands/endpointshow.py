@@ -218,7 +218,7 @@ def request_rows(found: Sequence[tuple[Whole, EndpointCost]]) -> list[tuple[str,
     rows = []
     for whole, cost in found:
         rows.append(_request_row(whole.endpoint.name, "all", cost.whole))
-        for number, each in reversed(cost.versions.items()):
+        for number, each in reversed(list(cost.versions.items())):
             if each.all.cost or each.all.unpriced_seconds or each.all.requests:
                 rows.append(_request_row(whole.endpoint.name, str(number), each))
     return rows

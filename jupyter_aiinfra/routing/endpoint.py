@@ -20,6 +20,7 @@ from jupyter_aiinfra.routing.samples import Sample, Samples
 from jupyter_aiinfra.routing.status import EndpointStatus
 from jupyter_aiinfra.routing.tallies import Tallies
 from jupyter_aiinfra.routing.target import DRAINING, Target
+from jupyter_aiinfra.routing.tracing import Traces
 from jupyter_aiinfra.routing.wire import KEPT_BYTES, Request
 
 __all__ = ["Home", "Served"]
@@ -61,6 +62,7 @@ class Served:
         home: Home,
         samples: Samples,
         tallies: Tallies,
+        traces: Traces | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.name = name
@@ -74,6 +76,7 @@ class Served:
         self.course: Course | None = None
         self.samples = samples
         self._tallies = tallies
+        self._traces = traces
         self._home = home
         self._copies: set[asyncio.Task[None]] = set()
         self._looked = time.monotonic()
@@ -144,6 +147,8 @@ class Served:
 
     def place(self, relay: Relay) -> None:
         """Have a replica asked, or have it wait for one."""
+        if self._traces is not None and relay.span is None and relay.counted:
+            self._traces.begin(relay, self.name)
         version = self._version_of(relay)
         running = self.versions.get(version) if version is not None else None
         target = running.pick(relay.tried) if running is not None else None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvloop
 
+from jupyter_aiinfra.routing import tracing
 from jupyter_aiinfra.routing.control import Control
 from jupyter_aiinfra.routing.files import BadConfig, Places
 from jupyter_aiinfra.routing.router import Router
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         lock = os.open(places.config.with_name("router.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        router = Router(places)
+        traces = tracing.started()
+        router = Router(places, traces=traces)
     except BlockingIOError:
         return _cannot(f"another router goes by {places.config}")
     except (BadConfig, OSError) as error:
@@ -50,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _cannot(str(error))
     finally:
+        if traces is not None:
+            traces.close()
         os.close(lock)
     return 0
 

@@ -26,6 +26,7 @@ from jupyter_aiinfra.routing.samples import Samples
 from jupyter_aiinfra.routing.status import Status
 from jupyter_aiinfra.routing.tallies import Tallies
 from jupyter_aiinfra.routing.target import Target
+from jupyter_aiinfra.routing.tracing import Traces
 
 __all__ = ["Kept", "Router", "unix_listener"]
 
@@ -62,6 +63,8 @@ class Router:
     ----------
     places
         Where its files are.
+    traces
+        What traces requests, where a collector is named.
 
     Raises
     ------
@@ -69,8 +72,9 @@ class Router:
         There is no configuration to begin with.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, *, traces: Traces | None = None) -> None:
         self.places = places
+        self._traces = traces
         self.draining = False
         self.fronts: set[Front] = set()
         # Each of their requests may take a connection to a replica; some files are for ourselves.
@@ -187,6 +191,7 @@ class Router:
                 home=self,
                 samples=samples,
                 tallies=self._tallies,
+                traces=self._traces,
                 progress=self._kept.rollouts.get(name),
             )
         for name in self.served.keys() - config.endpoints.keys():
@@ -271,6 +276,8 @@ class Router:
             self.sweep(now)
             if now - looked > _LOOK_SECONDS:
                 looked = now
+                if self._traces is not None:
+                    self._traces.look(self.status().endpoints)
                 stamp = self._stamped()
                 # A file that is being replaced may be away for a moment.
                 if stamp is not None and stamp != self._stamp:

@@ -22,6 +22,7 @@ from jupyter_aiinfra.serving.metrics import Metrics
 from jupyter_aiinfra.serving.model import Served
 from jupyter_aiinfra.serving.schema import Batch, Reader
 from jupyter_aiinfra.serving.surface import documented
+from jupyter_aiinfra.serving.tracing import CURRENT, Traces
 from jupyter_aiinfra.serving.wire import (
     Answer,
     ClientGone,
@@ -76,10 +77,12 @@ class App:
         options: Options | None = None,
         keys: Keys | None = None,
         metrics: Metrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.served = served
         self.options = options or Options()
         self.metrics = metrics or Metrics()
+        self.traces = traces
         self.draining = False
         self._keys = keys
         self._made: Batcher | None = None
@@ -111,11 +114,13 @@ class App:
     def batcher(self) -> Batcher:
         """What asks the model; made when there is a loop."""
         if self._made is None:
+            predict, traces = self.served.predict, self.traces
             self._made = Batcher(
-                self.served.predict,
+                predict if traces is None else traces.timed(predict),
                 limits=self.options.limits,
                 single_seconds=self.served.single_seconds,
                 note=self._noted,
+                traced=None if traces is None else traces.batched,
             )
         return self._made
 
@@ -162,6 +167,10 @@ class App:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         self.metrics.began()
         status = _GONE
+        span = None
+        if self.traces is not None and scope["path"] in self.asked:
+            span = self.traces.begin(headers)
+            CURRENT.set(span)
         try:
             answer = await self._answer(scope, headers, receive)
             if answer is None:
@@ -176,6 +185,8 @@ class App:
             status = _GONE
         finally:
             self.metrics.ended(status, time.perf_counter() - begun)
+            if span is not None:
+                span.end(status)
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive
@@ -264,7 +275,8 @@ class App:
         Busy, TooLarge
             As :meth:`.Batcher.submit` does.
         """
-        return self.batcher.submit(batch, key=self.key_of(batch))
+        span = None if self.traces is None else CURRENT.get()
+        return self.batcher.submit(batch, key=self.key_of(batch), span=span)
 
     def key_of(self, batch: Batch) -> Hashable:
         """Return what two batches have in common that may share a call."""

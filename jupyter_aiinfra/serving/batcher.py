@@ -21,6 +21,7 @@ import numpy as np
 
 from jupyter_aiinfra.serving.faults import Busy, Fault, ModelFault, TooLarge, TooLate
 from jupyter_aiinfra.serving.schema import Batch, rows_of
+from jupyter_aiinfra.serving.tracing import Span
 
 __all__ = ["Batcher", "Limits", "Ticket", "joined", "shares"]
 
@@ -59,15 +60,17 @@ class Ticket:
     :meth:`Batcher.put`. A ticket that is `done` is not computed any more.
     """
 
-    __slots__ = ("batch", "deadline", "done", "key", "rows")
+    __slots__ = ("batch", "deadline", "done", "key", "rows", "span")
 
     batch: Batch
     deadline: float
     key: Hashable
     rows: int
+    span: Span | None
 
     def __init__(self) -> None:
         self.done = False
+        self.span = None
 
     def fill(self, batch: Batch, key: Hashable = None) -> None:
         """Say what is asked; only requests of equal keys share a call."""
@@ -115,6 +118,8 @@ class Batcher:
         What one example took at warm-up: decides where the first calls run.
     note
         Told the size of each batch and the seconds it took.
+    traced
+        Told who was in it, and the seconds.
     """
 
     def __init__(
@@ -124,10 +129,12 @@ class Batcher:
         limits: Limits,
         single_seconds: float,
         note: Callable[[int, float], object] | None = None,
+        traced: Callable[[Sequence[Ticket], float], object] | None = None,
     ) -> None:
         self._predict = predict
         self._limits = limits
         self._note = note
+        self._traced = traced
         self._inline_possible = single_seconds < limits.inline_seconds
         self.inline = self._inline_possible
         self._long = 0
@@ -146,13 +153,17 @@ class Batcher:
         """Whether nothing waits and nothing runs."""
         return not self._busy and not self._queue
 
-    def submit(self, batch: Batch, *, key: Hashable = None) -> asyncio.Future[Batch]:
+    def submit(
+        self, batch: Batch, *, key: Hashable = None, span: Span | None = None
+    ) -> asyncio.Future[Batch]:
         """Return what will be the answer to `batch`; to cancel it takes it out of the queue.
 
         Parameters
         ----------
         key
             Only requests of equal keys share a call.
+        span
+            The request that it is, where that is traced.
 
         Raises
         ------
@@ -162,7 +173,9 @@ class Batcher:
             It could never be accepted.
         """
         future: asyncio.Future[Batch] = self._loop.create_future()
-        self.put(_Promise(batch, key, future))
+        promise = _Promise(batch, key, future)
+        promise.span = span
+        self.put(promise)
         return future
 
     def put(self, ticket: Ticket) -> None:
@@ -181,6 +194,8 @@ class Batcher:
             again = max(1.0, self.queued_rows * self._row_seconds)
             raise Busy("too many requests are waiting", retry_after_seconds=again)
         ticket.deadline = self._loop.time() + self._limits.seconds
+        if ticket.span is not None:
+            ticket.span.queued()
         self._queue.append(ticket)
         self.queued_rows += rows
         if not self._busy:
@@ -267,6 +282,8 @@ class Batcher:
 
     def _ended(self, items: list[Ticket], answers: list[Any], seconds: float) -> None:
         rows = sum(item.rows for item in items)
+        if self._traced is not None:
+            self._traced(items, seconds)
         for item, answer in zip(items, answers, strict=True):
             if not item.done:
                 item.done = True

@@ -19,6 +19,7 @@ from jupyter_aiinfra.serving.faults import Fault, TooSlow
 from jupyter_aiinfra.serving.heads import Heads, Known
 from jupyter_aiinfra.serving.metrics import Metrics
 from jupyter_aiinfra.serving.schema import Batch
+from jupyter_aiinfra.serving.tracing import Traces
 from jupyter_aiinfra.serving.wire import Answer, check_length, error_answer, fault_answer, unpacked
 
 __all__ = ["Asking", "Desk", "Front", "Lobby"]
@@ -52,6 +53,7 @@ class Desk(Protocol):
     """Who looks at requests, and has them answered."""
 
     metrics: Metrics
+    traces: Traces | None
 
     @property
     def options(self) -> Options:
@@ -128,6 +130,7 @@ class Front(asyncio.Protocol):
         self._lobby = lobby
         self._desk = lobby.desk
         self._metrics = lobby.desk.metrics
+        self._traces = lobby.desk.traces
         self._heads = lobby.heads
         self._items: deque[Asking] = deque()
         # What came and is not read yet; the request whose body is arriving, and its parts.
@@ -161,6 +164,8 @@ class Front(asyncio.Protocol):
                 item.task.cancel()
             if item.data is None:
                 self._metrics.ended(_GONE, time.perf_counter() - item.begun)
+                if item.span is not None:
+                    item.span.end(_GONE)
         self._items.clear()
         self._parts = []
 
@@ -279,6 +284,8 @@ class Front(asyncio.Protocol):
         item = Asking(self, head)
         self._items.append(item)
         self._metrics.began()
+        if self._traces is not None and head.dialect is not None:
+            item.span = self._traces.begin(head.headers)
         end = begin + head.length
         options = self._desk.options
         self._deaf = not head.keep
@@ -340,6 +347,8 @@ class Front(asyncio.Protocol):
     def answered(self, item: Asking, answer: Answer) -> None:
         """Write `answer` when it is its turn."""
         self._metrics.ended(answer.status, time.perf_counter() - item.begun)
+        if item.span is not None:
+            item.span.end(answer.status)
         head = item.head
         if head.origin is not None:
             self._desk.allow(answer, head.origin)

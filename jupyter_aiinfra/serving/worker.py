@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import uvicorn
 
+from jupyter_aiinfra.serving import tracing
 from jupyter_aiinfra.serving.app import App, Options
 from jupyter_aiinfra.serving.keys import Keys
 from jupyter_aiinfra.serving.lent import Fronts
@@ -120,7 +121,8 @@ def serve(work: Work) -> int:
         print(f"cannot serve: {error}", file=sys.stderr, flush=True)  # noqa: T201 - to whoever started it
         return CANNOT
     metrics = Metrics(work.counters, worker=work.worker, workers=work.workers)
-    app = App(served, options=work.options, keys=keys, metrics=metrics)
+    traces = tracing.started(served.name, served.version)
+    app = App(served, options=work.options, keys=keys, metrics=metrics, traces=traces)
     config = uvicorn.Config(
         app,
         # What is asked often does without uvicorn's protocol and ASGI.
@@ -143,6 +145,8 @@ def serve(work: Work) -> int:
         server.run(sockets=sockets)
     finally:
         app.close()
+        if traces is not None:
+            traces.close()
     return 0
 
 

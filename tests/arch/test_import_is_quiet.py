@@ -22,6 +22,7 @@ HEAVY = {
     "mlflow",
     "nbformat",
     "numpy",
+    "opentelemetry",
     "pandas",
     "papermill",
     "pynvml",

@@ -52,7 +52,7 @@ def run(session: Session, *words: str) -> Any:
             said.append(value)
 
     context = Context(session=session, surface=Kept(session))
-    invoke(endpoint, list(words), name=endpoint.name, context=context)
+    invoke(endpoint, list(words), name="endpoint", context=context)
     return said[-1] if said else None
 
 
