@@ -281,7 +281,8 @@ class Endpoints(SampleVerbs):
         nodes = await self._pool(pool).nodes()
         # Of another machine the Python is not here: ours has to do.
         own = [each.python for each in nodes if each.address == _HERE and each.python is not None]
-        found = await replay_in(folder, python=own[0].executable if own else None)
+        python = own[0].executable if own else None
+        found = await replay_in(folder, python=python, elsewhere=not own)
         if not found.ok:
             raise UsageError(found.text, hint="--no-replay deploys it all the same")
 

@@ -33,22 +33,25 @@ class _Call(msgspec.Struct, kw_only=True):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure the package in the folder that `argv` names; return an exit status."""
-    (place,) = argv
+    """Measure the package in the folder that `argv` names; return an exit status.
+
+    A second word is where it computes, whatever the manifest says.
+    """
+    place, *device = argv
     # Only what is ours: models print, and so do the packages that they import.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with out:
         try:
-            told = _measured(Path(place))
+            told = _measured(Path(place), next(iter(device), None))
         except (CannotServe, BadInput) as error:
             told = {"failed": str(error)}
         out.write(msgspec.json.encode(told) + b"\n")
     return 0
 
 
-def _measured(folder: Path) -> dict[str, Any]:
-    served = load_model(folder)
+def _measured(folder: Path, device: str | None) -> dict[str, Any]:
+    served = load_model(folder, device=device)
     reader = Reader(served.signature)
     lines = (folder / _CALLS).read_bytes().splitlines()
     calls = [msgspec.json.decode(line, type=_Call) for line in lines]
@@ -57,6 +60,7 @@ def _measured(folder: Path) -> dict[str, Any]:
         raise CannotServe("no call was recorded, so there is nothing to measure it by")
     told = _compared(served, batches, [call.outputs for call in calls])
     return {
+        "device": served.device,
         "weight_bytes": served.weight_bytes,
         "one_seconds": _best(served, _rows(batches[0], 1)),
         "many_seconds": _best(served, _rows(batches[0], _MANY)),

@@ -12,7 +12,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -68,6 +68,8 @@ class Served:
         Yields the parts of one example's answer, where the entry is a generator.
     weight_bytes
         What its weights take, where the loader knows.
+    device
+        Where it computes, ``cpu`` or ``cuda``, as far as that is known.
     """
 
     name: str
@@ -79,12 +81,18 @@ class Served:
     single_seconds: float
     stream: Callable[[Any], Iterator[Any]] | None = None
     weight_bytes: int | None = None
+    device: str = "cpu"
 
 
-def load_model(folder: Path, *, warm_up: int = 30) -> Served:
+def load_model(folder: Path, *, warm_up: int = 30, device: str | None = None) -> Served:
     """Load what is in `folder` and answer its example a few times.
 
     Puts the folder at the head of ``sys.path``: one model a process.
+
+    Parameters
+    ----------
+    device
+        Where it computes, whatever the manifest says.
 
     Raises
     ------
@@ -92,6 +100,8 @@ def load_model(folder: Path, *, warm_up: int = 30) -> Served:
         It cannot be loaded, or fails on its own example.
     """
     manifest = read_manifest(folder)
+    if device is not None:
+        manifest = replace(manifest, device=device)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
@@ -112,6 +122,7 @@ def load_model(folder: Path, *, warm_up: int = 30) -> Served:
         single_seconds=_warmed(predictor, example, times=warm_up),
         stream=stream,
         weight_bytes=getattr(predictor, "weight_bytes", None),
+        device=getattr(predictor, "device", "cpu"),
     )
 
 

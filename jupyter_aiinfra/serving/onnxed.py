@@ -57,6 +57,7 @@ class OnnxModel:
                 "outputs"
             )
         self._outputs = names
+        self.device = "cuda" if _ON_GPU in self._session.get_providers() else "cpu"
         self.weight_bytes = sum(each.stat().st_size for each in folder.glob(f"{path.name}*"))
 
     def predict(self, batch: Any) -> Batch:

@@ -30,8 +30,11 @@ class _Call(msgspec.Struct, kw_only=True):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Answer the calls of the folder that `argv` names; return an exit status."""
-    (place,) = argv
+    """Answer the calls of the folder that `argv` names; return an exit status.
+
+    A second word is where it computes, whatever the manifest says.
+    """
+    place, *device = argv
     # Only what is ours: models print, and so do the packages that they import.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -39,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             folder = Path(place)
             manifest = read_manifest(folder)
-            served = load_model(folder)
+            served = load_model(folder, device=next(iter(device), None))
             lines = (folder / _CALLS).read_bytes().splitlines()
             calls = [msgspec.json.decode(line, type=_Call) for line in lines]
         except CannotServe as error:

@@ -38,6 +38,11 @@ class TorchModel:
         )
 
     @property
+    def device(self) -> str:
+        """Where it computes, ``cpu`` or ``cuda``."""
+        return str(self._device.type)
+
+    @property
     def weight_bytes(self) -> int:
         """What its parameters and buffers take in memory."""
         held = {*self._module.parameters(), *self._module.buffers()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import onnxruntime
@@ -12,7 +14,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from jupyter_aiinfra.errors import UsageError
-from jupyter_aiinfra.promote.packaging import replay, report
+from jupyter_aiinfra.promote.packaging import Package, replay, report
 from jupyter_aiinfra.promote.packaging.handing import hand_over
 from tests.integration.serving_endpoint import Endpoint
 from tests.integration.test_serving_gpu import NET, asked, close
@@ -30,15 +32,28 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Notebook:
     return made.run("net = trained('cpu')")
 
 
+@pytest.fixture(scope="module")
+def package_as(notebook: Notebook) -> Callable[[str], Package]:
+    """Return what packages the module in a form, once: torch takes its time to export it."""
+
+    @functools.cache
+    def made(form: str) -> Package:
+        return packed(notebook, "net", example=given(16, 1), form=form, to=notebook.root / form)
+
+    return made
+
+
 def given(count: int, seed: int) -> Any:
     return torch.randn(count, 5, 8, generator=torch.Generator().manual_seed(seed)).numpy()
 
 
 @pytest.mark.parametrize("form", ["export", "bf16", "onnx", "int8"])
-def test_a_form_is_measured_and_served(notebook: Notebook, form: str) -> None:
+def test_a_form_is_measured_and_served(
+    notebook: Notebook, package_as: Callable[[str], Package], form: str
+) -> None:
     net = notebook.names["net"]
     rows = given(24, 2)
-    made = packed(notebook, "net", example=given(16, 1), form=form, to=notebook.root / form)
+    made = package_as(form)
     endpoint = json.loads((made.folder / "endpoint.json").read_text())
     assert endpoint["loader"] == LOADERS[form]
 
@@ -72,11 +87,10 @@ class TestHandedOver:
     """What other servers are given is checked by what runs it there."""
 
     @pytest.mark.parametrize("form", ["source", "bf16", "export", "int8"])
-    def test_a_repository_of_triton(self, notebook: Notebook, form: str) -> None:
-        given_rows = given(6, 1)
-        made = packed(
-            *(notebook, "net"), example=given_rows, form=form, to=notebook.root / f"hand-{form}"
-        )
+    def test_a_repository_of_triton(
+        self, notebook: Notebook, package_as: Callable[[str], Package], form: str
+    ) -> None:
+        made = package_as(form)
         to = notebook.root / f"repository-{form}"
         handed = hand_over(made.folder, to, kind="triton", name="nets", max_batch=32)
         assert [str(path.relative_to(to)) for path in handed.files] == [
@@ -111,8 +125,10 @@ class TestHandedOver:
         with pytest.raises(UsageError, match="nets is there already"):
             hand_over(made.folder, to, kind="triton", name="nets")
 
-    def test_a_package_with_a_graph_is_served_as_it_is(self, notebook: Notebook) -> None:
-        made = packed(notebook, "net", example=given(4, 1), to=notebook.root / "hand-served")
+    def test_a_package_with_a_graph_is_served_as_it_is(
+        self, notebook: Notebook, package_as: Callable[[str], Package]
+    ) -> None:
+        made = package_as("source")
         handed = hand_over(made.folder, notebook.root / "graph", kind="onnx")
         with torch.inference_mode():
             wanted = notebook.names["net"](torch.from_numpy(given(9, 5))).numpy()

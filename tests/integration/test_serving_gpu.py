@@ -21,7 +21,7 @@ import pytest
 import requests
 import torch
 
-from jupyter_aiinfra.promote.packaging import Package, replay
+from jupyter_aiinfra.promote.packaging import Package, replay, replay_in, report
 from jupyter_aiinfra.serving.gpus import visible_gpus
 from tests.integration.serving_endpoint import Endpoint
 from tests.support.bench import wait_until
@@ -196,11 +196,18 @@ def _less(told: tuple[int, dict[int, int | None]], most: int) -> bool:
     return told[0] < most
 
 
-def test_a_gpu_that_is_not_there(trained: tuple[Notebook, Any, str]) -> None:
+async def test_a_gpu_that_is_not_there(trained: tuple[Notebook, Any, str]) -> None:
     notebook, _, _ = trained
-    given = torch.zeros(1, 5, 8).numpy()
+    given = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1)).numpy()
     to = notebook.root / "elsewhere"
-    made = packed(notebook, "net", example=given, device="cuda:99", to=to)
+    made = packed(notebook, "net", example=given, form="bf16", device="cuda:99", to=to)
+    # It was held against its calls where it could be.
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    assert made.manifest["measured"]["form"]["device"] == here
+    assert (report(made.manifest) or "").endswith(f" on {here}")
+    assert (await replay_in(made.folder, elsewhere=True)).ok
+    found = await replay_in(made.folder)
+    assert (found.difference or "").startswith("device cuda:99: torch")
     told = json.loads((made.folder / "endpoint.json").read_text())
     assert told["device"] == "cuda:99"
     argv = [sys.executable, "-m", "jupyter_aiinfra.serving", str(made.folder), "--port", "0"]

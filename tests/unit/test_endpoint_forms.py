@@ -27,6 +27,7 @@ from tests.unit.test_endpoint_promote import endpoints, session
 __all__ = ["endpoints", "session"]
 
 ONE = {
+    "device": "cpu",
     "weight_bytes": 2_000_000,
     "one_seconds": 0.0002,
     "many_seconds": 0.0011,
@@ -47,7 +48,7 @@ MANIFEST = {
 SAID = (
     "bf16: 2 MB of weights (4 MB as it is), off by 0.4% of the largest answer (2% is let through), "
     "the same largest value in 7 of 8 examples, 0.2 ms for one example (0.2 ms), "
-    "1.1 ms for 32 (1.1 ms)"
+    "1.1 ms for 32 (1.1 ms) on cpu"
 )
 
 
@@ -134,7 +135,7 @@ def test_what_was_not_measured_is_not_zero() -> None:
     alone = {**MANIFEST, "measured": {"form": {**ONE, "chosen": 0, "off": 0.0}}}
     assert report(alone) == (
         "bf16: 2 MB of weights (n/a as it is), off by 0% of the largest answer "
-        "(2% is let through), 0.2 ms for one example (n/a), 1.1 ms for 32 (n/a)"
+        "(2% is let through), 0.2 ms for one example (n/a), 1.1 ms for 32 (n/a) on cpu"
     )
 
 

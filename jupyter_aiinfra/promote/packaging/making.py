@@ -288,9 +288,9 @@ class _Made:
                 told = plain.written(plain.code(namespace, index), module=True)
             except CaptureError:
                 # That its classes cannot travel is what some forms are for.
-                return measured(self._folder, None)
+                return measured(self._folder, None, device=self._asked.device)
             filled(folder, {**told, "example": endpoint["example"]}, records)
-            return measured(self._folder, folder)
+            return measured(self._folder, folder, device=self._asked.device)
 
     def _endpoint(self, entry: str, *, module: bool) -> dict[str, Any]:
         schema = self._schema

@@ -17,25 +17,27 @@ __all__ = ["measured", "report"]
 _PROGRAM = "measuring"
 
 
-def measured(folder: Path, beside: Path | None) -> dict[str, Any]:
+def measured(folder: Path, beside: Path | None, *, device: str) -> dict[str, Any]:
     """Return what the package in `folder` takes, and what the one in `beside` does.
 
-    Each is loaded in a process of its own, one after the other. What could not be measured says
-    why, under ``failed``; that is no reason not to make a package for another machine.
+    What is for a GPU that is not here is measured on the processor, as a report says. Each is
+    loaded in a process of its own, one after the other. What could not be measured says why, under
+    ``failed``; that is no reason not to make a package for another machine.
     """
+    place = "cpu" if device == "cpu" else "auto"
 
     async def both() -> dict[str, Any]:
-        told = {"form": await _asked(folder)}
-        return told if beside is None else {**told, "source": await _asked(beside)}
+        told = {"form": await _asked(folder, place)}
+        return told if beside is None else {**told, "source": await _asked(beside, place)}
 
     # A kernel's thread has a loop that runs already.
     with ThreadPoolExecutor(1, thread_name_prefix="aiinfra-measure") as thread:
         return thread.submit(asyncio.run, both()).result()
 
 
-async def _asked(folder: Path) -> dict[str, Any]:
+async def _asked(folder: Path, device: str) -> dict[str, Any]:
     try:
-        done = await asked_in(folder, _PROGRAM)
+        done = await asked_in(folder, _PROGRAM, device)
     except AiInfraError as error:
         return {"failed": error.message}
     if not done.ok:
@@ -64,7 +66,7 @@ def report(manifest: Mapping[str, Any]) -> str | None:
         parts.append(f"the same largest value in {form['same']} of {form['chosen']} examples")
     one = f"{_ms(form['one_seconds'])} for one example ({_ms(source.get('one_seconds'))})"
     many = f"{_ms(form['many_seconds'])} for {form['many']} ({_ms(source.get('many_seconds'))})"
-    return f"{manifest['form']}: {', '.join([*parts, one, many])}"
+    return f"{manifest['form']}: {', '.join([*parts, one, many])} on {form['device']}"
 
 
 def _bytes(count: float | None) -> str:

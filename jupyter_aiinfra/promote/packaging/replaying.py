@@ -98,12 +98,20 @@ async def replay_in(
     *,
     python: str | None = None,
     shell: Shell | None = None,
+    elsewhere: bool = False,
     timeout: float = _SECONDS,
 ) -> Replay:
-    """Do as :func:`replay`, where a loop runs; through `shell`, by default on this machine."""
+    """Do as :func:`replay`, where a loop runs; through `shell`, by default on this machine.
+
+    Parameters
+    ----------
+    elsewhere
+        It is to be served on another machine, so that here a GPU need not be there.
+    """
     place, records, tolerance = _recorded(Path(folder))
     python = python or sys.executable
-    done = await asked_in(place, "replay", python=python, shell=shell, timeout=timeout)
+    words = ("auto",) if elsewhere else ()
+    done = await asked_in(place, "replay", *words, python=python, shell=shell, timeout=timeout)
     if not done.ok:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         return Replay(
@@ -120,7 +128,7 @@ async def replay_in(
 async def asked_in(
     folder: Path | str,
     program: str,
-    *,
+    *words: str,
     python: str | None = None,
     shell: Shell | None = None,
     timeout: float = _SECONDS,
@@ -132,7 +140,7 @@ async def asked_in(
     folder
         By its whole path.
     program
-        The module, whose ``main`` is given the folder.
+        The module, whose ``main`` is given the folder, and `words`.
     """
     with tempfile.TemporaryDirectory(prefix="aiinfra-replay-") as made:
         # The interpreter need not have this package; it must not find all that is beside it.
@@ -140,7 +148,7 @@ async def asked_in(
         environ = {**os.environ, "PYTHONPATH": made, "PYTHONDONTWRITEBYTECODE": "1"}
         shell = shell or LocalShell(env=environ)
         name = f"jupyter_aiinfra.serving.{program}"
-        argv = [python or sys.executable, "-c", _BOOT, made, name, str(folder)]
+        argv = [python or sys.executable, "-c", _BOOT, made, name, str(folder), *words]
         return await shell.run(argv, timeout=timeout)
 
 
