@@ -38,7 +38,8 @@ def build():
     torch.manual_seed(0)
     return Encoder().eval()
 """
-# The batched forward pass alone: `python inside.py SECONDS` prints examples a second.
+# The batched forward pass alone: `python inside.py SECONDS` prints examples a second, and what one
+# takes of a processor.
 _INSIDE = """
 import sys, time
 import torch
@@ -47,11 +48,11 @@ from encoder import build
 model, tokens = build(), torch.arange(32 * 64).reshape(32, 64) % 1000
 with torch.inference_mode():
     model(tokens)
-    begun, count = time.perf_counter(), 0
+    begun, used, count = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - begun < float(sys.argv[1]):
         model(tokens)
         count += 32
-    print(count / (time.perf_counter() - begun))
+    print(count / (time.perf_counter() - begun), (time.process_time() - used) / count)
 """
 _RAW = """
 import torch

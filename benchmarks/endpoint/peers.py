@@ -74,6 +74,7 @@ mlflow.models.set_model(Mlp())
 """
 _RAY = """
 import os, sys, time
+os.environ["RAY_raylet_start_wait_time_s"] = "150"
 import ray, torch
 from ray import serve
 from net import build
