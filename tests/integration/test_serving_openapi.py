@@ -85,7 +85,7 @@ def test_one_that_wants_a_key(tmp_path: Path) -> None:
         asked = fuzzed(
             f"{one.url}/openapi.json",
             tmp_path,
-            examples=10,
+            examples=8,
             config=_INFER,
             headers={"Authorization": f"Bearer {secret}"},
         )
@@ -110,7 +110,7 @@ def test_through_the_router(tmp_path: Path) -> None:
         asked = fuzzed(
             f"{router.url}/a/openapi.json",
             tmp_path,
-            examples=10,
+            examples=8,
             config=_INFER,
             headers={"Authorization": f"Bearer {secret}"},
         )

@@ -19,7 +19,8 @@ def fuzzed(
     document: str,
     folder: Path,
     *words: str,
-    examples: int,
+    examples: int = 10,
+    phases: str = "examples,coverage,fuzzing",
     config: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> int:
@@ -33,13 +34,15 @@ def fuzzed(
     ----------
     document
         A URL, or a path.
+    examples
+        For each operation, of those that are made at random.
     config
         A ``schemathesis.toml``.
     """
     told = folder / "schemathesis.toml"
     told.write_text(config)
     argv = [str(_PROGRAM), "--config-file", str(told), "run", document, "--no-color"]
-    argv += ["--phases", "examples,coverage,fuzzing", "--generation-deterministic"]
+    argv += ["--phases", phases, "--generation-deterministic"]
     argv += ["--max-examples", str(examples), "--request-timeout", "30"]
     argv += ["--continue-on-failure", *words]
     for name, value in (headers or {}).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -79,18 +80,25 @@ class Site:
             check=False,
         )
 
-    def begin(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start ``jupyter aiinfra words…`` in a process group of its own, as a shell does."""
-        return subprocess.Popen(
-            [*COMMAND, *words],
-            cwd=self.work,
-            env={**self.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def begin(
+        self, *words: str, env: Mapping[str, str] | None = None, log: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Start ``jupyter aiinfra words…`` in a process group of its own, as a shell does.
+
+        With `log`, its standard error goes there: more of it than a pipe holds would stop it.
+        """
+        with contextlib.ExitStack() as stack:
+            errors = subprocess.PIPE if log is None else stack.enter_context(log.open("wb"))
+            return subprocess.Popen(
+                [*COMMAND, *words],
+                cwd=self.work,
+                env={**self.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
 
     def attach(self, *options: str, name: str = "here") -> None:
         """Attach the local pool."""
