@@ -16,6 +16,7 @@ import grpc
 import msgspec
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from jupyter_aiinfra.serving import oip
 from jupyter_aiinfra.serving.faults import BadInput, Fault, NotServed
@@ -113,19 +114,23 @@ class Service:
             "ModelInfer": (self._infer, "Infer"),
         }
         made = {
-            name: grpc.unary_unary_rpc_method_handler(
-                self._answering(call), request_deserializer=self._kinds[asked].FromString
-            )
+            # Messages are read here: what is none is the client's fault, which gRPC would not say.
+            name: grpc.unary_unary_rpc_method_handler(self._answering(call, asked))
             for name, (call, asked) in calls.items()
         }
-        made["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
-            self._stream, request_deserializer=self._kinds["Infer"].FromString
-        )
+        made["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
         return grpc.method_handlers_generic_handler(_SERVICE, made)
 
-    def _answering(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        async def answer(asked: Any, context: Any) -> bytes:
+    def _read(self, kind: str, message: bytes) -> Any:
+        try:
+            return self._kinds[kind].FromString(message)
+        except DecodeError as error:
+            raise BadInput("is none of this protocol", field="message") from error
+
+    def _answering(self, call: Callable[..., Any], kind: str) -> Callable[..., Any]:
+        async def answer(message: bytes, context: Any) -> bytes:
             try:
+                asked = self._read(kind, message)
                 return bytes((await call(asked, context)).SerializeToString())
             except Fault as fault:
                 code = _STATUS.get(fault.status, grpc.StatusCode.INTERNAL)
@@ -219,10 +224,12 @@ class Service:
             place = end
         return made
 
-    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
-        async for asked in requests:
+    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        async for message in requests:
             made = self._kinds["Streamed"]()
+            asked = self._kinds["Infer"]()
             try:
+                asked = self._read("Infer", message)
                 made.infer_response.CopyFrom(await self._infer(asked, context))
             except Fault as fault:
                 # What follows on the same stream is still answered.

@@ -153,6 +153,40 @@ def test_messages_that_do_not_fit_together(client: Any) -> None:
         client._client_stub.ModelInfer(asked)
 
 
+def test_bytes_that_are_no_message(client: Any) -> None:
+    nonsense = b"\x0a\xff\xff"
+    channel = client._channel
+    name = "/inference.GRPCInferenceService/"
+    with pytest.raises(Exception, match="message: is none of this protocol") as caught:
+        channel.unary_unary(f"{name}ModelInfer")(nonsense)
+    assert caught.value.code().name == "INVALID_ARGUMENT"  # type: ignore[attr-defined]
+    asked = service.ModelInferRequest(model_name="double", raw_input_contents=[b"\0" * 8])
+    asked.inputs.add(name="x", datatype="FP32", shape=[1, 2])
+    # What follows on the same stream is still answered.
+    stream = channel.stream_stream(f"{name}ModelStreamInfer")
+    sent = iter([nonsense, asked.SerializeToString()])
+    told = [service.ModelStreamInferResponse.FromString(each) for each in stream(sent)]
+    assert told[0].error_message == "message: is none of this protocol"
+    assert told[1].infer_response.outputs[0].name == "y"
+
+
+SHAPES = {
+    "that is larger than anything": [2**62, 2**62],
+    "that is negative": [-1, 2],
+    "without axes": [],
+    "with very many axes": [1] * 40,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_that_are_none(client: Any, shape: str) -> None:
+    asked = service.ModelInferRequest(model_name="double", raw_input_contents=[b"\0" * 8])
+    asked.inputs.add(name="x", datatype="FP32", shape=SHAPES[shape])
+    with pytest.raises(Exception, match=r"inputs\.x: ") as caught:
+        client._client_stub.ModelInfer(asked)
+    assert caught.value.code().name == "INVALID_ARGUMENT"  # type: ignore[attr-defined]
+
+
 def test_texts_and_any_json(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "free", entry="pid", inputs=[], outputs=[], example=[1])
     with OverGrpc(folder) as endpoint, triton.InferenceServerClient(endpoint.grpc) as client:
@@ -164,6 +198,13 @@ def test_texts_and_any_json(tmp_path: Path) -> None:
         made.set_data_from_numpy(np.array(["{", "1"], dtype=object))
         with pytest.raises(triton.InferenceServerException, match="no JSON"):
             client.infer("double", [made])
+        made.set_data_from_numpy(np.array(["[" * 60_000, "1"], dtype=object))
+        with pytest.raises(triton.InferenceServerException, match=r"inputs\.input\[0\]"):
+            client.infer("double", [made])
+        made.set_data_from_numpy(np.array([b"1", b"\xff"], dtype=object))
+        with pytest.raises(triton.InferenceServerException, match="element 1 is no UTF-8"):
+            client.infer("double", [made])
+        assert client.is_server_ready()
 
 
 def test_keys(tmp_path: Path) -> None:
