@@ -109,9 +109,11 @@ def test_a_bad_version_is_rolled_back(
             until(lambda: load.good > 100)
             # It is not to end by itself: only a broken gate can.
             course = rollout(gates=gates, step_seconds=3600)
+            before = sum(load.versions.values())
             router.change(a=endpoint(versions, traffic=OLD, rollout=course))
             until(lambda: state(router) == "rolled-back")
             seen = load.versions["2"]
+            asked = sum(load.versions.values()) - before
             begun = load.good
             until(lambda: load.good > begun + 300)
         told = router.of("a")
@@ -121,6 +123,8 @@ def test_a_bad_version_is_rolled_back(
         assert [(share.version, share.weight) for share in told.traffic] == [("1", 100)]
         # Whoever was under way may have come back after the decision was seen; nobody is asked.
         assert load.versions["2"] <= seen + 8
+        # A tenth of the answers, and no more than it takes to see that three in 40 are wrong.
+        assert 0 < load.versions["2"] <= min(asked / 10 + 1, 40) + 8
         assert (load.lost, load.refused) == (0, 0)
         failed = sum(load.statuses.values()) - load.good
         # Two errors are the first that 2 % of 40 do not allow; others were then under way.
