@@ -22,7 +22,7 @@ from jupyter_aiinfra.serving.schema import Batch
 from jupyter_aiinfra.serving.tracing import Traces
 from jupyter_aiinfra.serving.wire import Answer, check_length, error_answer, fault_answer, unpacked
 
-__all__ = ["Asking", "Desk", "Front", "Lobby"]
+__all__ = ["Asking", "Desk", "Front", "Lobby", "Options"]
 
 _HEAD_BYTES = 64 * 1024
 _HEAD_SECONDS = 30.0

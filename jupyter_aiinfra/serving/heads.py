@@ -14,7 +14,7 @@ import httptools
 from jupyter_aiinfra.serving.dialects import EVENTS, Dialect, Head
 from jupyter_aiinfra.serving.wire import Answer
 
-__all__ = ["Heads", "Known", "Paths"]
+__all__ = ["Heads", "Known", "Paths", "Shown"]
 
 Shown = Callable[[], Awaitable[Answer]]
 
