@@ -41,6 +41,11 @@ _OPTIONS = (*DEPLOYING, *(each for each in UPDATING if each not in DEPLOYING))
     "--example", metavar="JSON", help="the argument of one call; in a notebook also a name"
 )
 @click.option("--one-at-a-time", is_flag=True, help="a call takes one example, not many")
+@click.option(
+    *("--calls", "answers"),
+    metavar="FILE",
+    help="what has to be answered alike, too: as endpoint samples --out writes it",
+)
 @click.option("--form", help="of a torch module: source, bf16, export, onnx or int8 (source)")
 @click.option("--device", help="of a torch module: cpu, cuda, cuda:0 or auto (cuda with --gpus)")
 @click.option("--data", "lineage", multiple=True, metavar="PATH", help="what it was made from")
@@ -58,6 +63,7 @@ def promote_endpoint(
     replicas: int | None,
     example: str | None,
     one_at_a_time: bool,
+    answers: str | None,
     form: str | None,
     device: str | None,
     lineage: tuple[str, ...],
@@ -76,6 +82,7 @@ def promote_endpoint(
     Examples:
       promote endpoint predict --name digits --pool lab --example "[[0, 0.5]]"
       promote endpoint models:/digits@champion --name digits --canary 10
+      promote endpoint net --name digits --calls calls.jsonl     as endpoint samples --out wrote
       promote endpoint net --name digits --pool lab --gpus 1 --form bf16 --example batch
       promote endpoint train.ipynb --name digits --pool lab --min 0 --max 4
     """  # noqa: D301 - click keeps the lines below its \b
@@ -97,6 +104,7 @@ def promote_endpoint(
         chosen={
             "form": form,
             "device": device,
+            "calls": answers,
             # Whoever asks for GPUs means the module to be on them.
             "otherwise": "cuda" if given["gpus"] and form != "int8" else None,
         },
@@ -163,7 +171,7 @@ def _folder(
     """Return a folder with the package of what `source` names."""
     path = Path(source)
     if (path / "endpoint.json").is_file():
-        given = [name for name in ("form", "device") if chosen[name] is not None]
+        given = [name for name in ("form", "device", "calls") if chosen[name] is not None]
         if given:
             raise UsageError(
                 f"{source} is packaged already, so --{given[0]} comes too late",
@@ -178,7 +186,7 @@ def _folder(
         values["example"] = _example(example)
     found = _found(source, path)
     device = chosen["device"] or (chosen["otherwise"] if _is_module(found) else None)
-    wanted = {"form": chosen["form"], "device": device}
+    wanted = {"form": chosen["form"], "device": device, "calls": chosen["calls"]}
     values |= {name: value for name, value in wanted.items() if value is not None}
     made = package(
         found,

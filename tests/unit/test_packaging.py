@@ -433,3 +433,36 @@ def test_lineage_names_data_and_environment(notebook: Notebook) -> None:
     assert (data["name"], data["size_bytes"], data["files"]) == ("data", 1, 1)
     assert made.manifest["environment"]["kind"] == "requirements"
     assert "numpy==" in (made.folder / "environment.lock").read_text()
+
+
+class TestCallsOfAFile:
+    def test_they_have_to_be_answered_beside_the_example(
+        self, notebook: Notebook, tmp_path: Path
+    ) -> None:
+        notebook.run("def double(x): return x * 2")
+        file = tmp_path / "served.jsonl"
+        told = {"inputs": [[3.0, 4.0]], "outputs": [[6.0, 8.0]]}
+        file.write_text(json.dumps(told) + "\n\n")
+        made = packed(
+            notebook, "double", example=np.ones((1, 2), np.float32), calls=str(file), batched=True
+        )
+        assert calls(made.folder) == [
+            {"inputs": [[1.0, 1.0]], "outputs": [[2.0, 2.0]]},
+            told,
+        ]
+        assert endpoint(made.folder)["example"] == [[1.0, 1.0]]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [("{", "line 1"), ('{"inputs": 1}', "no recorded call"), ("[]", "no recorded call")],
+    )
+    def test_what_is_none_is_told_by_its_line(
+        self, notebook: Notebook, tmp_path: Path, text: str, said: str
+    ) -> None:
+        notebook.run("def double(x): return x * 2")
+        file = tmp_path / "served.jsonl"
+        file.write_text(text)
+        with pytest.raises(UsageError, match=said):
+            packed(notebook, "double", calls=file)
+        with pytest.raises(UsageError, match="cannot be read"):
+            packed(notebook, "double", calls=tmp_path / "nowhere.jsonl")

@@ -44,7 +44,13 @@ from jupyter_aiinfra.promote.packaging.kinds import is_module
 from jupyter_aiinfra.promote.packaging.lineage import lineage_of
 from jupyter_aiinfra.promote.packaging.measuring import measured
 from jupyter_aiinfra.promote.packaging.models import is_model_uri, package_model
-from jupyter_aiinfra.promote.packaging.records import Record, lines, recorded, tolerance
+from jupyter_aiinfra.promote.packaging.records import (
+    Record,
+    lines,
+    read_records,
+    recorded,
+    tolerance,
+)
 from jupyter_aiinfra.promote.packaging.schema import Schema, arguments, bound, declared
 from jupyter_aiinfra.serving import carried
 from jupyter_aiinfra.settings import load_settings
@@ -65,7 +71,7 @@ def package(
     *,
     name: str,
     example: Any = _NOTHING,
-    calls: Sequence[Call] = (),
+    calls: Sequence[Call] | Path | str = (),
     signature: Mapping[str, Any] | None = None,
     environment: str | None = None,
     to: Path | str | None = None,
@@ -94,7 +100,8 @@ def package(
         The arguments of one call: a tuple by position, a mapping by name, else the only one. It
         is called here, and what comes back is what the package has to answer.
     calls
-        Calls that were recorded.
+        Calls that were recorded; or a file of some, as ``endpoint samples --out`` writes it, which
+        have to be answered beside that of the example.
     signature
         ``{"inputs": […], "outputs": […]}``, to say it otherwise than calls and hints do.
     environment
@@ -131,6 +138,7 @@ def package(
     namespace = vars(sys.modules["__main__"]) if namespace is None else namespace
     place = Path(notebook).parent if notebook else Path.cwd()
     given = None if example is _NOTHING else (example,)
+    known, calls = _from_file(calls)
     asked = _Asked(name=name, form=form, device=device, to=Path(to) if to else None, root=place)
     about = {
         "format": 1,
@@ -144,7 +152,13 @@ def package(
         check_plain(form, device, str(source))
         with fresh(asked.beside) as folder:
             return package_model(
-                str(source), folder, about, given=given, to=asked.to, tracking_uri=tracking_uri
+                str(source),
+                folder,
+                about,
+                given=given,
+                known=known,
+                to=asked.to,
+                tracking_uri=tracking_uri,
             )
     if isinstance(source, (str, Path)):
         source = tagged.function_in(Path(source), namespace)
@@ -162,7 +176,7 @@ def package(
     schema = schema_of(source, calls, batched=batched)
     if signature is not None:
         schema = declared(signature, schema)
-    records = recorded(source, calls, schema)
+    records = [*recorded(source, calls, schema), *known]
     environment_spec, own = read_environment(environment, place)
     about["environment"] = (
         None if environment_spec is None else msgspec.to_builtins(environment_spec)
@@ -308,6 +322,12 @@ class _Made:
 def _told(field: Any) -> dict[str, Any]:
     told = {"name": field.name, "dtype": field.dtype, "shape": list(field.shape)}
     return {**told, "nan": True} if field.nan else told
+
+
+def _from_file(calls: Sequence[Call] | Path | str) -> tuple[list[Record], Sequence[Call]]:
+    if isinstance(calls, (str, Path)):
+        return read_records(Path(calls)), ()
+    return [], calls
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -11,7 +11,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from jupyter_aiinfra.promote.packaging.calls import Call
 from jupyter_aiinfra.promote.packaging.examples import outputs_of
 from jupyter_aiinfra.promote.packaging.folders import Package, write_package
 from jupyter_aiinfra.promote.packaging.lineage import of_run
-from jupyter_aiinfra.promote.packaging.records import lines, recorded, tolerance
+from jupyter_aiinfra.promote.packaging.records import Record, lines, recorded, tolerance
 from jupyter_aiinfra.promote.packaging.schema import Schema
 from jupyter_aiinfra.serving.model import CannotServe, mlflow_fields
 from jupyter_aiinfra.serving.schema import Field
@@ -106,6 +106,7 @@ def package_model(
     about: Mapping[str, Any],
     *,
     given: tuple[Any] | None,
+    known: Sequence[Record] = (),
     to: Path | None,
     tracking_uri: str | None,
 ) -> Package:
@@ -143,7 +144,7 @@ def package_model(
         result = mlflow.pyfunc.load_model(str(place)).predict(example)
         calls = [Call(args=(_as_given(example, inputs, uri, tensors=tensors),), result=result)]
         schema = _schema(inputs, outputs_of([result]), tensors=tensors)
-    records = recorded(_predict, calls, schema)
+    records = [*recorded(_predict, calls, schema), *known]
     endpoint: dict[str, Any] = {
         "name": about["name"],
         "loader": "mlflow",

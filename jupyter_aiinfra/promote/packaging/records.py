@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from jupyter_aiinfra.promote.packaging.calls import Call
 from jupyter_aiinfra.promote.packaging.kinds import plain
 from jupyter_aiinfra.promote.packaging.schema import Schema, bound
 
-__all__ = ["CALLS", "Record", "lines", "recorded", "tolerance"]
+__all__ = ["CALLS", "Record", "lines", "read_records", "recorded", "tolerance"]
 
 CALLS = "calls.jsonl"
 
@@ -41,6 +42,36 @@ def recorded(source: Callable[..., Any], calls: Sequence[Call], schema: Schema) 
 def lines(records: Sequence[Record]) -> bytes:
     """Return the text of ``calls.jsonl``."""
     return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+
+
+def read_records(path: Path) -> list[Record]:
+    """Return the calls in a file, as ``endpoint samples --out`` writes it.
+
+    Raises
+    ------
+    UsageError
+        It is none; names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", option="calls") from None
+    told = enumerate(text.splitlines(), 1)
+    return [_record(line, f"{path}, line {number}") for number, line in told if line.strip()]
+
+
+def _record(line: str, where: str) -> Record:
+    try:
+        told = json.loads(line)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}", option="calls") from None
+    if not isinstance(told, dict) or not {"inputs", "outputs"} <= told.keys():
+        raise UsageError(
+            f"{where} is no recorded call",
+            hint='{"inputs": …, "outputs": …}, as endpoint samples NAME --out FILE writes them',
+            option="calls",
+        )
+    return Record(inputs=told["inputs"], outputs=told["outputs"])
 
 
 def tolerance(schema: Schema) -> tuple[float, float]:
