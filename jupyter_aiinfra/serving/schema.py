@@ -289,9 +289,11 @@ class _Rows:
         if pack is not None and values:
             try:
                 if len(values) == 1:
-                    return np.ndarray((1, self._size), self._dtype, bytearray(pack(*values[0])))
-                packed = bytearray().join([pack(*row) for row in values])
-                return np.ndarray((len(values), self._size), self._dtype, packed)
+                    packed = bytearray(pack(*values[0]))
+                else:
+                    packed = bytearray().join([pack(*row) for row in values])
+                made: Array = np.ndarray((len(values), self._size), self._dtype, packed)
+                return made  # noqa: TRY300 - nothing else is tried
             except (struct.error, OverflowError):
                 # It does not fit. Which value is to blame is looked for in the long way.
                 pass
