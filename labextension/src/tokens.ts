@@ -23,6 +23,8 @@ import type {
   EndpointItem,
   EndpointKey,
   EndpointKeyRequest,
+  EndpointOptions,
+  EndpointSamples,
   EndpointSecret,
   FileItem,
   GoneNews,
@@ -145,6 +147,16 @@ export interface IJobQuery {
   search?: string;
   before?: string;
   limit?: number;
+}
+
+/** What kept requests may be narrowed to; the newest first. */
+export interface ISampleQuery {
+  version?: number | undefined;
+  /** Only those with a status from 400 on. */
+  errors?: boolean | undefined;
+  /** `next` of the page before. */
+  before?: string | undefined;
+  limit?: number | undefined;
 }
 
 /** What runs of schedules may be narrowed to; the newest first. */
@@ -359,6 +371,10 @@ export interface IAiInfraApi {
   /** Divide the requests: weights by version. Refused while a change is under way. */
   splitEndpoint(id: string, weights: Readonly<Record<string, number>>): Promise<EndpointItem>;
   scaleEndpoint(id: string, request: ScaleRequest): Promise<EndpointItem>;
+  /** What the router does for it, all of it: what is left out is as in a new endpoint. */
+  configureEndpoint(id: string, options: EndpointOptions): Promise<EndpointItem>;
+  /** Requests that are kept with their answers, newest first. */
+  endpointSamples(id: string, query?: ISampleQuery): Promise<EndpointSamples>;
   removeEndpoint(id: string): Promise<void>;
   /** Put back what was removed. */
   restoreEndpoint(id: string): Promise<EndpointItem>;
@@ -610,6 +626,7 @@ export interface IEndpointsModel {
   rollback(id: string, to?: number): Promise<EndpointItem>;
   split(id: string, weights: Readonly<Record<string, number>>): Promise<EndpointItem>;
   scale(id: string, request: ScaleRequest): Promise<EndpointItem>;
+  configure(id: string, options: EndpointOptions): Promise<EndpointItem>;
   /** Hide one now and remove it after `seconds`. It serves until then; left before, it stays. */
   remove(id: string, seconds: number): IRemoval;
   addKey(id: string, request: EndpointKeyRequest): Promise<EndpointSecret>;

@@ -14,6 +14,7 @@ import type {
   IJobQuery,
   ILogQuery,
   IRunQuery,
+  ISampleQuery,
   ResultForm
 } from '../tokens';
 import type { Comparison, RunNotebook, VersionDiff } from '../models/schedulewire';
@@ -32,6 +33,8 @@ import type {
   EndpointItem,
   EndpointKey,
   EndpointKeyRequest,
+  EndpointOptions,
+  EndpointSamples,
   EndpointSecret,
   FileItem,
   GpuPast,
@@ -366,6 +369,14 @@ export class ApiClient implements IAiInfraApi {
 
   scaleEndpoint(id: string, body: ScaleRequest): Promise<EndpointItem> {
     return this._object(join('endpoint', id, 'scale'), 'POST', body);
+  }
+
+  configureEndpoint(id: string, body: EndpointOptions): Promise<EndpointItem> {
+    return this._object(join('endpoint', id, 'options'), 'PUT', body);
+  }
+
+  endpointSamples(id: string, asked: ISampleQuery = {}): Promise<EndpointSamples> {
+    return this._object(join('endpoint', id, 'samples') + query({ ...asked }));
   }
 
   removeEndpoint(id: string): Promise<void> {

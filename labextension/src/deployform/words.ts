@@ -33,10 +33,10 @@ export function faultText(fault: DeployFault | undefined, trans: TranslationBund
 export function howText(how: How, trans: TranslationBundle): string {
   const words: Record<How, string> = {
     rolling: trans.__('replica by replica'),
-    canary: trans.__('canary: a part of the requests first'),
+    canary: trans.__('canary: a part first'),
     'blue-green': trans.__('all at once'),
-    header: trans.__('only requests with a header'),
-    shadow: trans.__('shadow: only copies of requests')
+    header: trans.__('requests with a header'),
+    shadow: trans.__('shadow: copies only')
   };
   return words[how];
 }

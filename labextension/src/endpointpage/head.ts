@@ -18,6 +18,8 @@ import {
   rateText,
   replicasText,
   stateText,
+  thousandText,
+  thousandTitle,
   trafficText,
   triedOf
 } from './words';
@@ -38,6 +40,7 @@ export class Head {
   readonly node = h('section', { class: 'aiinfra-EndpointPage-head', hidden: '' });
 
   update(item: EndpointItem | null): void {
+    const { trans } = this._options;
     this.node.hidden = item === null;
     if (item === null) {
       return;
@@ -54,7 +57,9 @@ export class Head {
     }
     this._problem.hidden = problem === '';
     const pairs = this._pairs(item);
-    this._factsDrawn.draw(JSON.stringify(pairs), () => [facts(pairs)]);
+    const cost = h('span', { title: thousandTitle(item, trans) }, thousandText(item, trans));
+    const key = JSON.stringify([pairs, cost.textContent, cost.title]);
+    this._factsDrawn.draw(key, () => [facts([...pairs, [trans.__('Cost of 1,000'), cost]])]);
   }
 
   private _makeTitle(item: EndpointItem): HTMLElement[] {

@@ -18,6 +18,7 @@ import { EndpointPageModel } from './model';
 import { button } from './parts';
 import { Replicas } from './replicas';
 import { RolloutView } from './rollout';
+import { Samples } from './samples';
 import { Traffic } from './traffic';
 import { TryIt } from './tryit';
 import { Versions } from './versions';
@@ -55,6 +56,7 @@ export class EndpointPage extends Widget {
     this._traffic = new Traffic(shared);
     this._charts = new Charts(shared);
     this._versions = new Versions(shared);
+    this._samples = new Samples(shared);
     this._replicas = new Replicas(shared);
     this._replicas.onShow = (): void => this._onChanged();
     this._keys = new Keys(shared);
@@ -122,6 +124,7 @@ export class EndpointPage extends Widget {
     this._panel.append(
       this._overview,
       this._try.node,
+      this._samples.node,
       this._replicas.node,
       this._keys.node,
       this._history.node
@@ -221,6 +224,7 @@ export class EndpointPage extends Widget {
     const labels: Record<Tab, string> = {
       overview: trans.__('Overview'),
       try: trans.__('Try it'),
+      samples: trans.__('Samples'),
       replicas: trans.__('Replicas'),
       keys: trans.__('Keys'),
       history: trans.__('History')
@@ -229,6 +233,7 @@ export class EndpointPage extends Widget {
     this._tabs.update(tabs, tab);
     this._overview.hidden = tab !== 'overview';
     this._try.node.hidden = tab !== 'try';
+    this._samples.node.hidden = tab !== 'samples';
     this._replicas.node.hidden = tab !== 'replicas';
     this._keys.node.hidden = tab !== 'keys';
     this._history.node.hidden = tab !== 'history';
@@ -240,6 +245,8 @@ export class EndpointPage extends Widget {
       this._traffic.update(item);
       this._charts.update(item);
       this._versions.update(item);
+    } else if (tab === 'samples') {
+      this._samples.update(item);
     } else if (tab === 'replicas') {
       this._replicas.update(item);
     } else if (tab === 'history') {
@@ -293,6 +300,7 @@ export class EndpointPage extends Widget {
   private _traffic: Traffic;
   private _charts: Charts;
   private _versions: Versions;
+  private _samples: Samples;
   private _replicas: Replicas;
   private _keys: Keys;
   private _try: TryIt;

@@ -19,6 +19,7 @@ import {
   percentsOf,
   rateText,
   replicasText,
+  thousandText,
   versionStateText
 } from './words';
 
@@ -78,6 +79,10 @@ export class Versions {
       number(trans.__('Errors'), trans.__('5xx, too late, or lost; since the router began')),
       number(trans.__('Busy'), trans.__('Refused with 429 since the router began')),
       number(trans.__('Agreement'), trans.__('Answers like those of the other version')),
+      number(
+        trans.__('Cost of 1,000'),
+        trans.__('Of the last day: what its replicas cost, by the requests that they answered')
+      ),
       number(trans.__('Replicas')),
       { text: trans.__('Pool') },
       { text: trans.__('Made') },
@@ -102,6 +107,7 @@ export class Versions {
       errorsText(errors, requests, trans),
       rejected === null ? trans.__('n/a') : count(rejected),
       shareText(compared === 0 ? null : (same ?? 0) / compared, trans),
+      thousandText(version, trans),
       replicasText([version], trans),
       version.pool,
       momentText(version.created_at)

@@ -3,6 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { EndpointEvent, EndpointItem, EndpointVersion } from '../api/types';
+import { costText } from '../cost/text';
 import { count } from '../widgets/format';
 
 export function stateText(state: EndpointItem['state'], trans: TranslationBundle): string {
@@ -172,6 +173,25 @@ export function rolloutText(
   };
   return words[kind];
 }
+
+/** What 1,000 requests of the last day have cost; `n/a` where that is not known. */
+export function thousandText({ cost }: ICosted, trans: TranslationBundle): string {
+  return costText(cost?.window.per_thousand ?? []) ?? trans.__('n/a');
+}
+
+/** The same since the deploy, and why it is not known where it is not. */
+export function thousandTitle({ cost }: ICosted, trans: TranslationBundle): string {
+  const all = costText(cost?.all.per_thousand ?? []) ?? trans.__('n/a');
+  return [
+    trans.__('Of the last day: what its replicas cost, by the requests that they answered.'),
+    trans.__('Since the deploy: %1.', all),
+    cost === null ? trans.__('What its replicas cost is not known.') : cost.window.reason
+  ]
+    .filter(Boolean)
+    .join('\n');
+}
+
+type ICosted = Pick<EndpointItem, 'cost'>;
 
 /** What happened, in words. */
 export function eventText(event: EndpointEvent, trans: TranslationBundle): string {

@@ -7,6 +7,7 @@ import type {
   EndpointItem,
   EndpointKey,
   EndpointKeyRequest,
+  EndpointOptions,
   EndpointSecret,
   ScaleRequest
 } from '../api/types';
@@ -81,6 +82,10 @@ export class EndpointsModel implements IEndpointsModel {
 
   async scale(id: string, request: ScaleRequest): Promise<EndpointItem> {
     return this._take(await this._api.scaleEndpoint(id, request));
+  }
+
+  async configure(id: string, options: EndpointOptions): Promise<EndpointItem> {
+    return this._take(await this._api.configureEndpoint(id, options));
   }
 
   async addKey(id: string, request: EndpointKeyRequest): Promise<EndpointSecret> {

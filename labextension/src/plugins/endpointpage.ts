@@ -102,7 +102,10 @@ function addPageCommands({ app, trans, load }: IContext, open: Open): void {
         type: 'object',
         properties: {
           endpoint: { ...text, description: trans.__('The endpoint; all when left out') },
-          tab: { ...text, description: trans.__('overview, try, replicas, keys or history') }
+          tab: {
+            ...text,
+            description: trans.__('overview, try, samples, replicas, keys or history')
+          }
         }
       }
     },
