@@ -9,6 +9,7 @@ standard error.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +23,31 @@ from jupyter_aiinfra.serving.model import CannotServe, Manifest, load_model, rea
 __all__ = ["main", "rows_alone"]
 
 _CALLS = "calls.jsonl"
+_OURS = __name__.rpartition(".")[0]
 _MOST_ROWS = 64
 
 
 class _Call(msgspec.Struct, kw_only=True):
     inputs: Any
+
+
+class _Reasons(logging.Handler):
+    """Keeps why the model failed: a client is not told, who has made the model is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the error of `record`, if there is one."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            self.last = f"{type(error).__name__}: {error}"
+
+    def take(self) -> str | None:
+        """Return the last one, once."""
+        last, self.last = self.last, None
+        return last
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,14 +76,29 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _answers(app: App, manifest: Manifest, calls: Sequence[_Call]) -> list[dict[str, Any]]:
+    reasons = _Reasons()
+    logging.getLogger(_OURS).addHandler(reasons)
+    try:
+        return await _all_answers(app, manifest, calls, reasons)
+    finally:
+        logging.getLogger(_OURS).removeHandler(reasons)
+
+
+async def _all_answers(
+    app: App, manifest: Manifest, calls: Sequence[_Call], reasons: _Reasons
+) -> list[dict[str, Any]]:
     bodies = [msgspec.json.encode({"inputs": call.inputs}) for call in calls]
-    found = [{"call": n, "how": "alone"} | await _asked(app, body) for n, body in enumerate(bodies)]
+    found = [
+        {"call": n, "how": "alone"} | await _asked(app, body, reasons)
+        for n, body in enumerate(bodies)
+    ]
     for number, call in enumerate(calls):
         for row, inputs in enumerate(rows_alone(call.inputs, named=len(manifest.inputs) > 1)):
             body = msgspec.json.encode({"inputs": inputs})
-            found.append({"call": number, "row": row, "how": "row"} | await _asked(app, body))
+            answer = await _asked(app, body, reasons)
+            found.append({"call": number, "row": row, "how": "row"} | answer)
     if len(bodies) > 1:
-        together = await asyncio.gather(*(_asked(app, body) for body in bodies))
+        together = await asyncio.gather(*(_asked(app, body, reasons) for body in bodies))
         found += [{"call": n, "how": "together"} | each for n, each in enumerate(together)]
     app.close()
     return found
@@ -80,7 +116,7 @@ def rows_alone(inputs: Any, *, named: bool) -> list[Any]:
     return cut if named else [each[""] for each in cut]
 
 
-async def _asked(app: App, body: bytes) -> dict[str, Any]:
+async def _asked(app: App, body: bytes, reasons: _Reasons) -> dict[str, Any]:
     """Ask the application itself, without a socket."""
     scope = {
         "type": "http",
@@ -102,4 +138,6 @@ async def _asked(app: App, body: bytes) -> dict[str, Any]:
 
     await app(scope, receive, send)
     answer = b"".join(message.get("body", b"") for message in sent)
-    return {"status": sent[0]["status"], "body": msgspec.Raw(answer)}
+    told: dict[str, Any] = {"status": sent[0]["status"], "body": msgspec.Raw(answer)}
+    why = reasons.take()
+    return told if why is None else {**told, "why": why}

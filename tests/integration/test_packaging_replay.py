@@ -104,6 +104,15 @@ class TestTheGate:
             == "call 1 of 1: outputs[0] is 2.5 where the notebook has 2.0 (0.5 off)"
         )
 
+    def test_why_a_call_fails_is_said(self, notebook: Notebook) -> None:
+        notebook.names.update(record=record, HERE=os.getpid())
+        notebook.run(
+            "import os\n@record\ndef root(x: float) -> float:\n    if x < 0 and os.getpid() != HERE: raise ValueError('it has no root')\n    return abs(x) ** 0.5"
+        )
+        notebook.run("root(4.0); root(-4.0)")
+        found = replay(packed(notebook, "root").folder)
+        assert found.difference == "call 2 of 2 fails with 500: ValueError: it has no root"
+
     def test_a_model_that_looks_at_the_whole_batch(self, notebook: Notebook) -> None:
         notebook.run("def predict(x): return x - x.mean(axis=0)")
         given = np.arange(6.0).reshape(3, 2)

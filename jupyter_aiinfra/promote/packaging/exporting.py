@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import importlib.util
 import logging
@@ -32,8 +33,11 @@ def needs_of(form: str) -> list[str]:
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in _NEEDS[form]]
 
 
-def as_program(source: Any, called: Call, folder: Path, *, name: str) -> str:
+def as_program(source: Any, called: Call, folder: Path, *, name: str, device: str = "cpu") -> str:
     """Write `source` as a program of ``torch.export`` into `folder`; return the file's name.
+
+    What is to compute on a GPU is exported there where this machine has one: how tensors lie in
+    memory on the way is part of a program, and not everywhere the same.
 
     Raises
     ------
@@ -45,6 +49,10 @@ def as_program(source: Any, called: Call, folder: Path, *, name: str) -> str:
     args, sizes = _arguments(called, torch)
     try:
         with on_processor(source) as ready:
+            if device.startswith("cuda") and torch.cuda.is_available():
+                # A copy: the module itself stays where it is.
+                ready = copy.deepcopy(ready).to(device)  # noqa: PLW2901
+                args = tuple(each.to(device) for each in args)
             program = torch.export.export(ready, args, dynamic_shapes=sizes)
     except Exception as error:
         raise _refused("torch.export", name, error) from error

@@ -272,7 +272,8 @@ class _Made:
     def exported(self) -> dict[str, Any]:
         call, name, form = self._calls[0], _described(self._source), self._asked.form
         if form == "export":
-            entry = as_program(self._source, call, self._folder, name=name)
+            device = self._asked.device
+            entry = as_program(self._source, call, self._folder, name=name, device=device)
         else:
             entry = as_graph(
                 self._source,

@@ -196,7 +196,7 @@ def first_difference(
         elif answer["how"] == "together":
             where += ", asked together with the others"
         if answer["status"] != 200:  # noqa: PLR2004
-            said = answer["body"].get("error", answer["body"])
+            said = answer.get("why") or answer["body"].get("error", answer["body"])
             return f"{where} fails with {answer['status']}: {_short(said)}"
         found = _differs(answer["body"]["outputs"], wanted, "outputs", tolerance)
         if found is not None:
