@@ -27,6 +27,8 @@ export interface IDeployed {
   secret: string | null;
   /** Why there is no key though one was asked for. */
   keyProblem: RequestError | null;
+  /** Whether it was held against the calls that were recorded with it. */
+  isReplayed: boolean;
   /** What the verb said. */
   said: readonly string[];
 }
@@ -169,7 +171,8 @@ export class DeployDraft extends Draft<DeployField, DeployFault, IDeployed> {
       const key = this.texts.key.trim();
       const made = old === null && key !== '' ? await this._makeKey(item.id, key) : NO_KEY;
       const number = Math.max(...item.versions.map(each => each.number));
-      return { item, number, said: this.said, ...made };
+      const isReplayed = this.texts.unreplayed === '';
+      return { item, number, isReplayed, said: this.said, ...made };
     } finally {
       this._turn('filling');
     }

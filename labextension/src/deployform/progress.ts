@@ -69,7 +69,9 @@ class Progress extends Widget {
     const { deployed, endpoints, trans } = this._options;
     const item = endpoints.find(deployed.item.id) ?? deployed.item;
     const steps = stepsOf(item, deployed.number, trans);
-    const packaged = trans.__('Packaged, and held against the calls that were recorded');
+    const packaged = deployed.isReplayed
+      ? trans.__('Packaged, and held against the calls that were recorded')
+      : trans.__('Packaged, and not held against the calls that were recorded');
     const registered = deployed.said.filter(line => /registered/.test(line)).join(' ');
     const all = [
       { name: 'package', state: 'done', text: packaged, why: registered },

@@ -181,6 +181,7 @@ describe('deploying', () => {
     expect(done).toEqual({
       item: made,
       number: 2,
+      isReplayed: true,
       secret: 'secret of e1 anna',
       keyProblem: null,
       said: ['looks', 'packaged in /tmp/x']
@@ -213,8 +214,9 @@ describe('deploying', () => {
   it('makes no key for an endpoint that was there', async () => {
     const form = draft({ endpoints: [made], endpoint: 'digits' });
     await form.look();
-    fill(form, { key: 'anna' });
-    expect(await form.submit()).toMatchObject({ secret: null, keyProblem: null });
+    fill(form, { key: 'anna', unreplayed: 'yes' });
+    const done = await form.submit();
+    expect(done).toMatchObject({ secret: null, keyProblem: null, isReplayed: false });
   });
 
   it('asks a kernel that it still waits for nothing once it is closed', async () => {
