@@ -104,7 +104,7 @@ def sources_hash() -> str:
 
 
 def _sources() -> Iterator[Path]:
-    for name in (*LOCK_FILES, "tsconfig.json"):
+    for name in (*LOCK_FILES, "tsconfig.json", "rspack.config.cjs"):
         yield ROOT / name
     yield from sorted((PACKAGE / "widgets").glob("*.css"))
     for folder in ("src", "style", "schema"):
