@@ -20,8 +20,8 @@ DEMO := example_notebooks/quickstart.ipynb
 DEMO_HOME := $(abspath build/demo-home)
 EXTRAS := $(abspath build/extras)
 SHARED := -n $(WORKERS) --dist loadfile
-# Where real networks are cut and real machines are short of time, a failure is looked at twice. The
-# summary lists each test that needed it, so that it is mended rather than forgotten.
+# Where real networks are cut and machines are short of time, a failure is looked at twice. The summary
+# lists each test that needed it, so that it is mended rather than forgotten.
 TWICE := --reruns 1 -r aR
 NOTEBOOK_TESTS := $(wildcard tests/notebooks/test_*.py)
 
@@ -101,13 +101,13 @@ check-types: $(VENV)/.aiinfra-installed
 
 # Two processes: pytest-jupyter's event loop and pytest-asyncio's do not share one.
 check-tests: $(VENV)/.aiinfra-installed
-	$(PY) -m pytest -q $(SHARED) $(PYTEST_ARGS)
-	$(PY) -m pytest -q $(SHARED) tests/server $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(SHARED) $(TWICE) $(PYTEST_ARGS)
+	$(PY) -m pytest -q $(SHARED) $(TWICE) tests/server $(PYTEST_ARGS)
 
 check-frontend: frontend
 	npm run --silent typecheck
 	npm run --silent lint
-	npm run --silent test
+	npm run --silent test -- --retry=1
 
 # Not in the environment itself: an older kernel beside the newer one, and what changes JupyterLab.
 extras: $(EXTRAS)/.installed

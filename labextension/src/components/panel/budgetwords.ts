@@ -112,7 +112,7 @@ export function untilTomorrow(now: Date): number {
   const morning = new Date(now);
   morning.setDate(morning.getDate() + 1);
   morning.setHours(MORNING, 0, 0, 0);
-  return Math.round((morning.getTime() - now.getTime()) / 1000);
+  return Math.ceil((morning.getTime() - now.getTime()) / 1000);
 }
 
 export const MORNING = 8;
