@@ -6,30 +6,23 @@ itself prints goes to standard error.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from jupyter_aiinfra.serving.faults import BadInput
 from jupyter_aiinfra.serving.model import CannotServe, Served, load_model
+from jupyter_aiinfra.serving.recorded import place_and_device, read_calls, telling
 from jupyter_aiinfra.serving.schema import Batch, Reader, listed, rows_of
 
 __all__ = ["main"]
 
-_CALLS = "calls.jsonl"
 _MANY = 32
 _TIMES = 50
 _SECONDS = 1.0
-
-
-class _Call(msgspec.Struct, kw_only=True):
-    inputs: Any
-    outputs: Any
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,25 +30,20 @@ def main(argv: Sequence[str]) -> int:
 
     A second word is where it computes, whatever the manifest says.
     """
-    place, *device = argv
-    # Only what is ours: models print, and so do the packages that they import.
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    with out:
+    with telling() as tell:
         try:
-            told = _measured(Path(place), next(iter(device), None))
+            told = _measured(*place_and_device(argv))
         except (CannotServe, BadInput) as error:
             told = {"failed": str(error)}
-        out.write(msgspec.json.encode(told) + b"\n")
+        tell(told)
     return 0
 
 
 def _measured(folder: Path, device: str | None) -> dict[str, Any]:
     served = load_model(folder, device=device)
     reader = Reader(served.signature)
-    lines = (folder / _CALLS).read_bytes().splitlines()
-    calls = [msgspec.json.decode(line, type=_Call) for line in lines]
-    batches = [reader.read(msgspec.json.encode({"inputs": call.inputs})) for call in calls]
+    calls = read_calls(folder)
+    batches = [reader.read(call.body) for call in calls]
     if not batches:
         raise CannotServe("no call was recorded, so there is nothing to measure it by")
     told = _compared(served, batches, [call.outputs for call in calls])

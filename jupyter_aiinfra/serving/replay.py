@@ -10,25 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from jupyter_aiinfra.serving.app import App
 from jupyter_aiinfra.serving.model import CannotServe, Manifest, load_model, read_manifest
+from jupyter_aiinfra.serving.recorded import Call, body_of, place_and_device, read_calls, telling
 
 __all__ = ["main", "rows_alone"]
 
-_CALLS = "calls.jsonl"
 _OURS = __name__.rpartition(".")[0]
 _MOST_ROWS = 64
-
-
-class _Call(msgspec.Struct, kw_only=True):
-    inputs: Any
+_FAILED = 500
 
 
 class _Reasons(logging.Handler):
@@ -55,53 +50,76 @@ def main(argv: Sequence[str]) -> int:
 
     A second word is where it computes, whatever the manifest says.
     """
-    place, *device = argv
-    # Only what is ours: models print, and so do the packages that they import.
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    with out:
+    folder, device = place_and_device(argv)
+    with telling() as tell:
         try:
-            folder = Path(place)
             manifest = read_manifest(folder)
-            served = load_model(folder, device=next(iter(device), None))
-            lines = (folder / _CALLS).read_bytes().splitlines()
-            calls = [msgspec.json.decode(line, type=_Call) for line in lines]
+            served = load_model(folder, device=device)
+            calls = read_calls(folder)
         except CannotServe as error:
-            out.write(msgspec.json.encode({"failed": str(error)}) + b"\n")
+            tell({"failed": str(error)})
             return 0
-        out.write(msgspec.json.encode({"loaded": served.name}) + b"\n")
-        for line in asyncio.run(_answers(App(served), manifest, calls)):
-            out.write(msgspec.json.encode(line) + b"\n")
+        tell({"loaded": served.name})
+        for line in asyncio.run(_Asking(App(served)).answers(manifest, calls)):
+            tell(line)
     return 0
 
 
-async def _answers(app: App, manifest: Manifest, calls: Sequence[_Call]) -> list[dict[str, Any]]:
-    reasons = _Reasons()
-    logging.getLogger(_OURS).addHandler(reasons)
-    try:
-        return await _all_answers(app, manifest, calls, reasons)
-    finally:
-        logging.getLogger(_OURS).removeHandler(reasons)
+class _Asking:
+    """Asks an application itself, without a socket."""
 
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._reasons = _Reasons()
 
-async def _all_answers(
-    app: App, manifest: Manifest, calls: Sequence[_Call], reasons: _Reasons
-) -> list[dict[str, Any]]:
-    bodies = [msgspec.json.encode({"inputs": call.inputs}) for call in calls]
-    found = [
-        {"call": n, "how": "alone"} | await _asked(app, body, reasons)
-        for n, body in enumerate(bodies)
-    ]
-    for number, call in enumerate(calls):
-        for row, inputs in enumerate(rows_alone(call.inputs, named=len(manifest.inputs) > 1)):
-            body = msgspec.json.encode({"inputs": inputs})
-            answer = await _asked(app, body, reasons)
-            found.append({"call": number, "row": row, "how": "row"} | answer)
-    if len(bodies) > 1:
-        together = await asyncio.gather(*(_asked(app, body, reasons) for body in bodies))
-        found += [{"call": n, "how": "together"} | each for n, each in enumerate(together)]
-    app.close()
-    return found
+    async def answers(self, manifest: Manifest, calls: Sequence[Call]) -> list[dict[str, Any]]:
+        """Ask for all calls in all ways; return a line for each answer."""
+        logger = logging.getLogger(_OURS)
+        logger.addHandler(self._reasons)
+        try:
+            return await self._all(manifest, calls)
+        finally:
+            logger.removeHandler(self._reasons)
+            self._app.close()
+
+    async def _all(self, manifest: Manifest, calls: Sequence[Call]) -> list[dict[str, Any]]:
+        bodies = [call.body for call in calls]
+        found = [
+            {"call": n, "how": "alone"} | await self._asked(body) for n, body in enumerate(bodies)
+        ]
+        for number, call in enumerate(calls):
+            for row, inputs in enumerate(rows_alone(call.inputs, named=len(manifest.inputs) > 1)):
+                told = await self._asked(body_of(inputs))
+                found.append({"call": number, "row": row, "how": "row"} | told)
+        if len(bodies) > 1:
+            together = await asyncio.gather(*map(self._asked, bodies))
+            found += [{"call": n, "how": "together"} | each for n, each in enumerate(together)]
+        return found
+
+    async def _asked(self, body: bytes) -> dict[str, Any]:
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+        sent: list[Any] = []
+        given = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive() -> Any:
+            told = next(given, None)
+            if told is None:
+                await asyncio.Event().wait()  # the client stays
+            return told
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self._app(scope, receive, send)
+        answer = b"".join(message.get("body", b"") for message in sent)
+        told: dict[str, Any] = {"status": sent[0]["status"], "body": msgspec.Raw(answer)}
+        # Others may have been asked at the same time: only who failed has a reason.
+        why = self._reasons.take() if told["status"] == _FAILED else None
+        return told if why is None else {**told, "why": why}
 
 
 def rows_alone(inputs: Any, *, named: bool) -> list[Any]:
@@ -114,30 +132,3 @@ def rows_alone(inputs: Any, *, named: bool) -> list[Any]:
         {name: values[row : row + 1] for name, values in columns.items()} for row in range(count)
     ]
     return cut if named else [each[""] for each in cut]
-
-
-async def _asked(app: App, body: bytes, reasons: _Reasons) -> dict[str, Any]:
-    """Ask the application itself, without a socket."""
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/predict",
-        "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))],
-    }
-    sent: list[Any] = []
-    given = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def receive() -> Any:
-        told = next(given, None)
-        if told is None:
-            await asyncio.Event().wait()  # the client stays
-        return told
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    answer = b"".join(message.get("body", b"") for message in sent)
-    told: dict[str, Any] = {"status": sent[0]["status"], "body": msgspec.Raw(answer)}
-    why = reasons.take()
-    return told if why is None else {**told, "why": why}
