@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 __all__ = ["BODY", "TOKENS", "write", "write_encoder"]
@@ -78,18 +79,9 @@ BODY = json.dumps({"inputs": [_EXAMPLE]}).encode()
 
 def write(folder: Path) -> Path:
     """Write both into `folder`, and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "net.py").write_text(_NET)
-    (folder / "raw.py").write_text(_RAW)
-    manifest = {
-        "name": "mlp",
-        "loader": "torch",
-        "entry": "net:build",
-        "inputs": [{"name": "x", "dtype": "float32", "shape": [128]}],
-        "example": [_EXAMPLE],
-    }
-    (folder / "endpoint.json").write_text(json.dumps(manifest))
-    return folder
+    taken = {"name": "x", "dtype": "float32", "shape": [128]}
+    files = {"net.py": _NET, "raw.py": _RAW}
+    return _written(folder, files, name="mlp", entry="net:build", taken=taken, example=_EXAMPLE)
 
 
 _SENTENCE = [number * 7 % 1000 for number in range(64)]
@@ -98,15 +90,31 @@ TOKENS = json.dumps({"inputs": [_SENTENCE]}).encode()
 
 def write_encoder(folder: Path) -> Path:
     """Write a larger model into `folder`, and what runs it in its own process; return it."""
+    taken = {"name": "tokens", "dtype": "int64", "shape": [64]}
+    files = {"encoder.py": _ENCODER, "inside.py": _INSIDE}
+    return _written(
+        folder, files, name="encoder", entry="encoder:build", taken=taken, example=_SENTENCE
+    )
+
+
+def _written(
+    folder: Path,
+    files: Mapping[str, str],
+    *,
+    name: str,
+    entry: str,
+    taken: Mapping[str, object],
+    example: Sequence[float],
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "encoder.py").write_text(_ENCODER)
-    (folder / "inside.py").write_text(_INSIDE)
+    for path, text in files.items():
+        (folder / path).write_text(text)
     manifest = {
-        "name": "encoder",
+        "name": name,
         "loader": "torch",
-        "entry": "encoder:build",
-        "inputs": [{"name": "tokens", "dtype": "int64", "shape": [64]}],
-        "example": [_SENTENCE],
+        "entry": entry,
+        "inputs": [taken],
+        "example": [example],
     }
     (folder / "endpoint.json").write_text(json.dumps(manifest))
     return folder
