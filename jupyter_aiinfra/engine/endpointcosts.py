@@ -111,10 +111,12 @@ class EndpointCosting:
         """Return what an endpoint costs; at most some seconds old where the router answers."""
         now = self._clock()
         key = (whole.endpoint.id, window_seconds, status is not None)
-        made = self._made.get(key)
-        if made is None or not 0 <= now - made.at < _FRESH_SECONDS:
-            made = self._made[key] = self._computed(whole, status, now, window_seconds)
-        return made
+        self._made = {
+            each: made for each, made in self._made.items() if 0 <= now - made.at < _FRESH_SECONDS
+        }
+        if key not in self._made:
+            self._made[key] = self._computed(whole, status, now, window_seconds)
+        return self._made[key]
 
     def _computed(
         self, whole: Whole, status: EndpointStatus | None, now: float, window_seconds: float
