@@ -77,20 +77,20 @@ def test_a_worker_answers_as_its_document_says(tmp_path: Path, name: str) -> Non
     assert "Traceback" not in one.log.read_text()
 
 
+def _holds(one: Endpoint, url: str, folder: Path, *, secret: str) -> None:
+    """Ask all that is documented at `url`, with a key: it is so, and no worker of `one` dies."""
+    workers = one.workers()
+    headers = {"Authorization": f"Bearer {secret}"}
+    asked = fuzzed(f"{url}/openapi.json", folder, examples=8, config=_INFER, headers=headers)
+    assert asked > 400
+    assert one.workers() == workers
+
+
 def test_one_that_wants_a_key(tmp_path: Path) -> None:
     secret, key = new_key("anna", scopes=("predict", "metrics"), per_second=None)
     (tmp_path / "keys.json").write_bytes(msgspec.json.encode([key]))
     with Endpoint(made(tmp_path, "tensor"), "--keys", str(tmp_path / "keys.json")) as one:
-        workers = one.workers()
-        asked = fuzzed(
-            f"{one.url}/openapi.json",
-            tmp_path,
-            examples=8,
-            config=_INFER,
-            headers={"Authorization": f"Bearer {secret}"},
-        )
-        assert asked > 400
-        assert one.workers() == workers
+        _holds(one, one.url, tmp_path, secret=secret)
         refused = requests.post(f"{one.url}/predict", json={"inputs": [[1, 2]]}, timeout=30)
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
     log = one.log.read_text()
@@ -106,16 +106,7 @@ def test_through_the_router(tmp_path: Path) -> None:
         Router(tmp_path, a=endpoint({"3": [f"unix:{near}"]}, keys=(key,))) as router,
     ):
         router.up("a", 1)
-        workers = one.workers()
-        asked = fuzzed(
-            f"{router.url}/a/openapi.json",
-            tmp_path,
-            examples=8,
-            config=_INFER,
-            headers={"Authorization": f"Bearer {secret}"},
-        )
-        assert asked > 400
-        assert one.workers() == workers
+        _holds(one, f"{router.url}/a", tmp_path, secret=secret)
         assert router.states("a") == {"3-0": "up"}
     for log in (one.log.read_text(), router.log.read_text()):
         assert "Traceback" not in log

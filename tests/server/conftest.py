@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from traitlets.config import Config
 
+from tests.support.served import Api
+
 pytest_plugins = ("pytest_jupyter.jupyter_server",)
 
 
@@ -49,3 +51,9 @@ def jp_server_config(aiinfra_home: Path, aiinfra_config: dict[str, Any]) -> Conf
             "AiInfraApp": aiinfra_config,
         }
     )
+
+
+@pytest.fixture
+def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Api:
+    """The REST interface, asked by whoever the token is of."""
+    return Api(http_server_client, base_url=jp_base_url, headers=jp_auth_header)

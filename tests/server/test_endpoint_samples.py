@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,11 @@ import pytest
 
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import PoolRecord
-from jupyter_aiinfra.routing.config import Sampling
-from jupyter_aiinfra.routing.samples import Sample, Samples
+from jupyter_aiinfra.routing.samples import Sample
 from jupyter_aiinfra.settings import load_settings
 from jupyter_aiinfra.store import open_store
-from tests.support.endpoints import model
+from tests.support.endpoints import keep_samples, model, sampled
 from tests.support.served import Api
-
-
-@pytest.fixture
-def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Api:
-    return Api(http_server_client, base_url=jp_base_url, headers=jp_auth_header)
 
 
 @pytest.fixture
@@ -47,28 +39,8 @@ async def deployed(api: Api) -> str:
     return f"endpoint/{made['id']}"
 
 
-async def keep(engine: Engine, *kept: Sample) -> None:
-    path = engine.endpoints.router.places.samples("adder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(1) as threads:
-        samples = Samples(path, Sampling(rate=1, redact=("name",)), threads)
-        for each in kept:
-            samples.keep(each)
-        await samples.close()
-
-
 def sample(number: int, **told: Any) -> Sample:
-    values: dict[str, Any] = {
-        "at": time.time(),
-        "path": "/predict",
-        "version": "1",
-        "replica": "j1",
-        "status": 200,
-        "milliseconds": 1.5,
-        "request": json.dumps({"inputs": [number], "name": "anna"}).encode(),
-        "answer": json.dumps({"outputs": [number]}).encode(),
-    }
-    return Sample(**(values | told))
+    return sampled({"inputs": [number], "name": "anna"}, {"outputs": [number]}, **told)
 
 
 async def test_samples_come_by_pages_the_newest_first(
@@ -77,7 +49,7 @@ async def test_samples_come_by_pages_the_newest_first(
     adder = await deployed(api)
     status, page = await api.ask("GET", f"{adder}/samples")
     assert (status, page) == (200, {"samples": [], "found": 0, "next": None})
-    await keep(engine, *(sample(number) for number in range(5)))
+    await keep_samples(engine, *(sample(number) for number in range(5)))
     status, page = await api.ask("GET", f"{adder}/samples", limit=2)
     assert status == 200
     assert [each["answer"]["outputs"] for each in page["samples"]] == [[4], [3]]
@@ -101,7 +73,7 @@ async def test_samples_are_found_by_version_time_and_errors(
     now = time.time()
     late = sample(3, at=now + 10)
     failed = sample(1, status=502, answer=None)
-    await keep(engine, sample(0, at=now - 9e6), failed, sample(2, version="2"), late)
+    await keep_samples(engine, sample(0, at=now - 9e6), failed, sample(2, version="2"), late)
 
     async def found(**query: Any) -> list[int]:
         _, page = await api.ask("GET", f"{adder}/samples", **query)

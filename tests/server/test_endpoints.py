@@ -23,11 +23,6 @@ from tests.support.served import Api
 
 
 @pytest.fixture
-def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Api:
-    return Api(http_server_client, base_url=jp_base_url, headers=jp_auth_header)
-
-
-@pytest.fixture
 def engine(jp_serverapp: Any) -> Iterator[Engine]:
     settings = load_settings()
     engine = Engine(open_store(settings), settings)

@@ -77,11 +77,6 @@ def aiinfra_config(cluster: FakeCluster) -> dict[str, Any]:
     return {"pool_opener": opener_of(cluster)}
 
 
-@pytest.fixture
-def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Api:
-    return Api(http_server_client, base_url=jp_base_url, headers=jp_auth_header)
-
-
 def _path(dice: random.Random, pattern: str, job_id: str) -> str:
     samples = {
         "{id}": (job_id, job_id[:5], "0", "zz"),

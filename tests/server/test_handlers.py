@@ -10,11 +10,6 @@ import pytest
 from tests.support.served import Api
 
 
-@pytest.fixture
-def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Api:
-    return Api(http_server_client, base_url=jp_base_url, headers=jp_auth_header)
-
-
 @pytest.mark.parametrize(
     ("verb", "path", "allowed"),
     [

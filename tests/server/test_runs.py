@@ -25,11 +25,6 @@ def aiinfra_config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Api:
-    return Api(http_server_client, base_url=jp_base_url, headers=jp_auth_header)
-
-
-@pytest.fixture
 def page(jp_ws_fetch: Connect, jp_serverapp: Any, jp_asyncio_loop: Any) -> Iterator[Page]:
     async def opened() -> Page:
         page = Page(await jp_ws_fetch("aiinfra", "stream"))

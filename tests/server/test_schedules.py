@@ -33,11 +33,6 @@ def aiinfra_config(cluster: FakeCluster) -> dict[str, Any]:
 
 
 @pytest.fixture
-def api(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Api:
-    return Api(http_server_client, base_url=jp_base_url, headers=jp_auth_header)
-
-
-@pytest.fixture
 def engine(jp_serverapp: Any, cluster: FakeCluster) -> Iterator[Engine]:
     engine = beside(cluster)
     yield engine

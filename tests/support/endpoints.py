@@ -7,6 +7,7 @@ import collections
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.engine.endpointviews import EndpointView
 from jupyter_aiinfra.errors import Unreachable
+from jupyter_aiinfra.routing.config import Sampling
+from jupyter_aiinfra.routing.samples import Sample, Samples
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import open_store
 
-__all__ = ["Callers", "ending", "engine_at", "model", "until"]
+__all__ = ["Callers", "ending", "engine_at", "keep_samples", "model", "sampled", "until"]
 
 _MANIFEST: dict[str, Any] = {
     "name": "adder",
@@ -120,3 +123,29 @@ class Callers:
     def failed(self) -> int:
         """How many got no good answer."""
         return sum(count for said, count in self.answers.items() if not said.startswith("v"))
+
+
+def sampled(asked: Any, answered: Any, **told: Any) -> Sample:
+    """Return a request to ``adder`` as it would be kept; `told` is what is otherwise."""
+    values: dict[str, Any] = {
+        "at": time.time(),
+        "path": "/predict",
+        "version": "1",
+        "replica": "j1",
+        "status": 200,
+        "milliseconds": 1.5,
+        "request": json.dumps(asked).encode(),
+        "answer": json.dumps(answered).encode(),
+    }
+    return Sample(**(values | told))
+
+
+async def keep_samples(engine: Engine, *kept: Sample) -> None:
+    """Keep requests to ``adder`` as its router does, without what is called ``name``."""
+    path = engine.endpoints.router.places.samples("adder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(1) as threads:
+        samples = Samples(path, Sampling(rate=1, redact=("name",)), threads)
+        for each in kept:
+            samples.keep(each)
+        await samples.close()

@@ -6,7 +6,6 @@ import json
 import stat
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ from jupyter_aiinfra.errors import NotFound, UsageError
 from jupyter_aiinfra.model import PoolRecord
 from jupyter_aiinfra.promote.routes import route
 from jupyter_aiinfra.promote.samplecalls import calls_of
-from jupyter_aiinfra.routing.config import Sampling
-from jupyter_aiinfra.routing.samples import Sample, Samples
+from jupyter_aiinfra.routing.samples import Sample
 from jupyter_aiinfra.settings import Settings
-from tests.support.endpoints import model
+from tests.support.endpoints import keep_samples, model, sampled
 
 
 @pytest.fixture
@@ -57,31 +55,12 @@ def run(session: Session, *words: str) -> Any:
 
 
 def sample(number: int, **told: Any) -> Sample:
-    values: dict[str, Any] = {
-        "at": time.time(),
-        "path": "/predict",
-        "version": "1",
-        "replica": "j1",
-        "status": 200,
-        "milliseconds": 1.5,
-        "request": json.dumps({"inputs": [[number, 1]]}).encode(),
-        "answer": json.dumps({"outputs": [[number + 1]], "version": "1"}).encode(),
-    }
-    return Sample(**(values | told))
+    answer = {"outputs": [[number + 1]], "version": "1"}
+    return sampled({"inputs": [[number, 1]]}, answer, **told)
 
 
 def keep(session: Session, *kept: Sample) -> None:
-    path = session.engine.endpoints.router.places.samples("adder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-
-    async def write() -> None:
-        with ThreadPoolExecutor(1) as threads:
-            samples = Samples(path, Sampling(rate=1, redact=("name",)), threads)
-            for each in kept:
-                samples.keep(each)
-            await samples.close()
-
-    session.run(write())
+    session.run(keep_samples(session.engine, *kept))
 
 
 def told(session: Session) -> Any:
