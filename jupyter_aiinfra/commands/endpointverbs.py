@@ -44,7 +44,7 @@ from jupyter_aiinfra.endpoint import (
     Scaling,
     check_endpoint_name,
 )
-from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView
+from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView, replicas_of
 from jupyter_aiinfra.errors import AiInfraError, UsageError
 from jupyter_aiinfra.logview import ByteRedactor
 from jupyter_aiinfra.model import to_wire
@@ -102,7 +102,7 @@ _VERSION: Final[Sequence[Any]] = (
     click.option("--gpus", type=click.IntRange(0), help="GPUs of each replica (0)"),
     click.option("--share", is_flag=True, default=None, help="GPUs may be shared"),
     click.option(
-        "--spot", is_flag=True, default=None, help="the pool's machines may be taken back"
+        "--spot/--no-spot", default=None, help="the pool's machines may be taken back, or not"
     ),
     click.option("--fallback-pool", metavar="POOL", help="that takes the place of what is lost"),
     click.option("--max-batch", type=click.IntRange(1), help="examples in a forward pass (64)"),
@@ -188,14 +188,7 @@ def _replica_options(given: Mapping[str, Any], old: ReplicaOptions) -> ReplicaOp
         "drain_seconds": given["drain"],
         "fallback_pool": given["fallback_pool"],
     }
-    made = replace(old, **_given(values))
-    if given["spot"] and made.fallback_pool is None:
-        raise UsageError(
-            "--spot is for machines that are taken back, and nothing takes their place",
-            hint="--fallback-pool POOL",
-            option="fallback_pool",
-        )
-    return made
+    return replicas_of(old, values, spot=given["spot"])
 
 
 def _router_options(given: Mapping[str, Any]) -> dict[str, Any]:

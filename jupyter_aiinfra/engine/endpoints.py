@@ -33,6 +33,7 @@ from jupyter_aiinfra.engine.endpointviews import (
     Asked,
     EndpointView,
     check_options,
+    check_replicas,
     check_scaling,
     main_of,
     refuse_two,
@@ -194,7 +195,7 @@ class Endpoints(SampleVerbs):
             number=1,
             package=package,
             pool=self._serving_pool(pool),
-            options=await self._options(asked, folder, ReplicaOptions()),
+            options=await self._options(asked, folder, ReplicaOptions(), pool=pool),
             wanted=max(scaling.least, 1),
             created_at=now,
             created_by=by,
@@ -231,7 +232,7 @@ class Endpoints(SampleVerbs):
         package = old.package
         if folder is not None:
             package = await self._packed(folder, pool, replay=asked.replay)
-        own = await self._options(asked, folder or Path.cwd(), old.options)
+        own = await self._options(asked, folder or Path.cwd(), old.options, pool=pool)
         while True:
             whole = self._store.whole_endpoint(base.endpoint.id)
             endpoint = whole.endpoint
@@ -286,8 +287,10 @@ class Endpoints(SampleVerbs):
         if not found.ok:
             raise UsageError(found.text, hint="--no-replay deploys it all the same")
 
-    async def _options(self, asked: Asked, folder: Path, old: ReplicaOptions) -> ReplicaOptions:
-        own = asked.options or old
+    async def _options(
+        self, asked: Asked, folder: Path, old: ReplicaOptions, *, pool: str
+    ) -> ReplicaOptions:
+        own = check_replicas(asked.options or old, pool=pool)
         if own.fallback_pool is not None:
             self._serving_pool(own.fallback_pool)
         if asked.environment is None:

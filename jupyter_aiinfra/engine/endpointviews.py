@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 from jupyter_aiinfra.endpoint import (
     Endpoint,
@@ -29,9 +29,11 @@ __all__ = [
     "How",
     "before_of",
     "check_options",
+    "check_replicas",
     "check_scaling",
     "main_of",
     "refuse_two",
+    "replicas_of",
     "steps_of",
     "tried_of",
 ]
@@ -44,6 +46,7 @@ CANARY_STEPS: Final = (5.0, 25.0, 50.0, 100.0)
 _MOST_REPLICAS: Final = 256
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BOUNDS: Final = (
     ("hold_seconds", 0, 86_400, "seconds"),
     ("max_held", 0, 1_000_000, "a number"),
@@ -54,6 +57,14 @@ _BOUNDS: Final = (
     ("sample_days", 0.001, 3650, "days"),
     ("keep_seconds", 0, 365 * 86_400, "seconds"),
     ("tolerance", 0, 1, "a share"),
+)
+
+_REPLICA_BOUNDS: Final = (
+    ("workers", 1, 1024, "a number"),
+    ("gpus", 0, 1024, "a number"),
+    ("max_batch", 1, 1_000_000, "a number"),
+    ("max_queue", 1, 1_000_000, "a number"),
+    ("drain_seconds", 0, 86_400, "seconds"),
 )
 
 How = Literal["rolling", "blue-green", "canary", "shadow"]
@@ -204,14 +215,7 @@ def refuse_two(endpoint: Endpoint) -> None:
 
 def check_options(options: EndpointOptions) -> EndpointOptions:
     """Return what the router does for an endpoint, or raise UsageError: it takes no other."""
-    for name, least, most, what in _BOUNDS:
-        value = getattr(options, name)
-        if not least <= value <= most:
-            raise UsageError(
-                f"{name} {value:g} cannot be",
-                hint=f"{what} from {least:g} to {most:g}",
-                option=name,
-            )
+    _check_bounds(options, _BOUNDS)
     if not _HEADER.fullmatch(options.sticky):
         raise UsageError(
             f"{options.sticky!r} is no name of a header",
@@ -222,6 +226,71 @@ def check_options(options: EndpointOptions) -> EndpointOptions:
         raise UsageError(
             "what is left out has a name", hint="such as /inputs/0/name, or name", option="redact"
         )
+    return options
+
+
+def _check_bounds(options: Any, bounds: Sequence[tuple[str, float, float, str]]) -> None:
+    for name, least, most, what in bounds:
+        value = getattr(options, name)
+        if value is not None and not least <= value <= most:
+            raise UsageError(
+                f"{name} {value:g} cannot be",
+                hint=f"{what} from {least:g} to {most:g}",
+                option=name,
+            )
+
+
+def replicas_of(
+    old: ReplicaOptions, given: Mapping[str, Any], *, spot: bool | None = None
+) -> ReplicaOptions:
+    """Return how replicas run: as before, but for what is given and not ``None``.
+
+    Parameters
+    ----------
+    spot
+        Whether machines of the pool may be taken back: then another one has to take their place.
+        ``False`` says that none does any more.
+
+    Raises
+    ------
+    UsageError
+        Nothing takes the place of machines that may be taken back, or two things contradict.
+    """
+    made = replace(old, **{name: value for name, value in given.items() if value is not None})
+    if spot is False:
+        if given.get("fallback_pool") is not None:
+            raise UsageError(
+                f"--no-spot and --fallback-pool {made.fallback_pool} contradict each other",
+                hint="choose one",
+                option="fallback_pool",
+            )
+        return replace(made, fallback_pool=None)
+    if spot and made.fallback_pool is None:
+        raise UsageError(
+            "--spot is for machines that are taken back, and nothing takes their place",
+            hint="--fallback-pool POOL",
+            option="fallback_pool",
+        )
+    return made
+
+
+def check_replicas(options: ReplicaOptions, *, pool: str) -> ReplicaOptions:
+    """Return how the replicas of a version on a pool run, or raise UsageError."""
+    _check_bounds(options, _REPLICA_BOUNDS)
+    if options.fallback_pool == pool:
+        raise UsageError(
+            f"pool {pool} cannot take the place of itself",
+            hint="--fallback-pool names another, --no-spot none",
+            option="fallback_pool",
+        )
+    for option, names in (("env", options.env), ("secrets", options.secrets)):
+        wrong = [name for name in names if not _VARIABLE.fullmatch(name)]
+        if wrong:
+            raise UsageError(
+                f"{wrong[0]!r} is no name of a variable",
+                hint="letters, digits and _, and no digit first",
+                option=option,
+            )
     return options
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -15,19 +15,23 @@ from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView
 from jupyter_aiinfra.errors import NotFound, UsageError
 from jupyter_aiinfra.promote.endpointjob import read_package
 from jupyter_aiinfra.server import queries
-from jupyter_aiinfra.server.endpointwire import (
+from jupyter_aiinfra.server.endpointrequests import (
     DeployRequest,
-    EndpointDetail,
-    EndpointItem,
-    EndpointKeyItem,
     EndpointKeyRequest,
     EndpointOptionsRequest,
-    EndpointSecretItem,
-    EndpointsItem,
+    ReplicasAsked,
     RollbackToRequest,
     ScaleRequest,
     TrafficRequest,
     UpdateRequest,
+    given_of,
+)
+from jupyter_aiinfra.server.endpointwire import (
+    EndpointDetail,
+    EndpointItem,
+    EndpointKeyItem,
+    EndpointSecretItem,
+    EndpointsItem,
     event_item,
     item_of,
     key_item,
@@ -67,6 +71,12 @@ class _Handler(AiInfraHandler):
 
         self.answer(await self.engine.run(changed))
 
+    def environment(self, asked: ReplicasAsked) -> str | None:
+        """Return where the file is that an environment is made of, or the word for the pool's."""
+        if asked.environment in (None, "current"):
+            return asked.environment
+        return str(self.local_path(asked.environment, option="environment"))
+
 
 def known(engine: Engine, endpoint_id: str) -> None:
     """Refuse what is not exactly the id of an endpoint: an address names one."""
@@ -95,7 +105,13 @@ class EndpointsHandler(_Handler):
         """Deploy one; it comes up beside this."""
         asked = self.body(DeployRequest)
         folder = self.local_path(asked.folder, option="folder")
-        options = ReplicaOptions(workers=asked.workers, gpus=asked.gpus)
+        own = Asked(
+            options=asked.replicas(ReplicaOptions()),
+            environment=self.environment(asked),
+            replay=asked.replay,
+            note=asked.note,
+            by=self.who,
+        )
 
         async def deploy(engine: Engine) -> EndpointItem:
             name = asked.name or read_package(folder)[0].name
@@ -105,7 +121,7 @@ class EndpointsHandler(_Handler):
                 pool=asked.pool,
                 options=replace(asked.options),  # with all that was left out
                 scaling=replace(asked.scaling),
-                asked=Asked(options=options, note=asked.note, by=self.who),
+                asked=own,
             )
             return item_of(view)
 
@@ -152,6 +168,8 @@ class UpdateHandler(_Handler):
         folder = None if asked.folder is None else self.local_path(asked.folder, option="folder")
         how = Asked(
             pool=asked.pool,
+            environment=self.environment(asked),
+            replay=asked.replay,
             how=asked.how,
             steps=asked.steps,
             step_seconds=asked.step_seconds,
@@ -161,7 +179,14 @@ class UpdateHandler(_Handler):
             note=asked.note,
             by=self.who,
         )
-        await self.change(id, lambda engine: engine.endpoints.update(id, folder, how))
+
+        async def update(engine: Engine) -> EndpointView:
+            whole = engine.store.whole_endpoint(id)
+            old = whole.version(whole.endpoint.main or whole.endpoint.newest).options
+            own = replace(how, options=asked.replicas(old))
+            return await engine.endpoints.update(id, folder, own)
+
+        await self.change(id, update)
 
 
 class PromoteHandler(_Handler):
@@ -211,7 +236,7 @@ class ScaleHandler(_Handler):
     async def post(self, id: str) -> None:  # noqa: A002
         """Say it."""
         asked = self.body(ScaleRequest)
-        values = {each.name: getattr(asked, each.name) for each in fields(asked)}
+        values = given_of(asked)
         await self.change(id, lambda engine: engine.endpoints.scale(id, **values))
 
 
@@ -223,7 +248,7 @@ class ConfigureHandler(_Handler):
     async def put(self, id: str) -> None:  # noqa: A002
         """Say all of it: what is left out is as in a new endpoint."""
         asked = self.body(EndpointOptionsRequest)
-        values = {each.name: getattr(asked, each.name) for each in fields(asked)}
+        values = given_of(asked)
         await self.change(id, lambda engine: engine.endpoints.configure(id, **values))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from jupyter_aiinfra.endpoint import (
@@ -25,30 +25,22 @@ from jupyter_aiinfra.routing.status import VersionStatus
 from jupyter_aiinfra.server.endpointcostwire import ServedCostItem, served_item
 
 __all__ = [
-    "DeployRequest",
     "EndpointDetail",
     "EndpointEvent",
     "EndpointItem",
     "EndpointKeyItem",
-    "EndpointKeyRequest",
-    "EndpointOptionsRequest",
     "EndpointReplicaItem",
     "EndpointRolloutItem",
     "EndpointSecretItem",
     "EndpointShareItem",
     "EndpointVersionItem",
     "EndpointsItem",
-    "RollbackToRequest",
-    "ScaleRequest",
-    "TrafficRequest",
-    "UpdateRequest",
     "event_item",
     "item_of",
     "key_item",
 ]
 
 _State = Literal["removed", "starting", "failed", "asleep", "degraded", "ready"]
-_How = Literal["rolling", "blue-green", "canary", "shadow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +72,18 @@ class EndpointReplicaItem:
 class EndpointVersionItem:
     """A version; what the router counted of it is ``null`` where it says nothing.
 
-    ``latency_counts`` counts answers up to each of ``latency_buckets_ms``, and one more above all.
+    ``fallback_pool`` takes the place of what is lost on ``pool``. ``workers`` is ``null`` for one
+    on each GPU, else for each core. ``latency_counts`` counts answers up to each of
+    ``latency_buckets_ms``, and one more above all.
     """
 
     number: int
     state: VersionState
     reason: str | None
     pool: str
+    fallback_pool: str | None
+    workers: int | None
+    gpus: int
     wanted: int
     package: str
     digest: str
@@ -204,79 +201,6 @@ class EndpointsItem:
     endpoints: tuple[EndpointItem, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeployRequest:
-    """Serve what is in a folder below the server's root."""
-
-    folder: str
-    pool: str
-    name: str | None = None
-    scaling: Scaling = field(default_factory=Scaling)
-    options: EndpointOptions = field(default_factory=EndpointOptions)
-    workers: int | None = None
-    gpus: int = 0
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpdateRequest:
-    """Serve another version; without a folder what is served, otherwise.
-
-    ``steps`` are percentages of a canary; ``header`` sends there only what carries it.
-    """
-
-    folder: str | None = None
-    pool: str | None = None
-    how: _How = "rolling"
-    steps: tuple[float, ...] = ()
-    step_seconds: float | None = None
-    least_requests: int | None = None
-    gates: Gates = field(default_factory=Gates)
-    header: Mapping[str, str] | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RollbackToRequest:
-    """Go back to a version; ``null``: what was before."""
-
-    to: int | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrafficRequest:
-    """Divide the traffic: weights by version."""
-
-    weights: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScaleRequest:
-    """Between which numbers of replicas to stay; what is ``null`` stays as it is."""
-
-    least: int | None = None
-    most: int | None = None
-    in_flight: float | None = None
-    p95_ms: float | None = None
-    idle_seconds: float | None = None
-    cool_seconds: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndpointOptionsRequest(EndpointOptions):
-    """What the router does; what is left out is as in a new endpoint."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndpointKeyRequest:
-    """Make a key."""
-
-    name: str
-    scopes: tuple[str, ...] = ("predict",)
-    per_second: float | None = None
-
-
 def item_of(view: EndpointView) -> EndpointItem:
     """Return an endpoint as it crosses."""
     endpoint, status = view.endpoint, view.status
@@ -345,6 +269,9 @@ def _version(view: EndpointView, version: EndpointVersion) -> EndpointVersionIte
         state=version.state,
         reason=version.reason,
         pool=version.pool,
+        fallback_pool=version.options.fallback_pool,
+        workers=version.options.workers,
+        gpus=version.options.gpus,
         wanted=version.wanted,
         package=package.name,
         digest=package.digest,

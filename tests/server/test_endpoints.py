@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPClientError
 
-from jupyter_aiinfra.endpoint import VersionState
+from jupyter_aiinfra.endpoint import ReplicaOptions, VersionState
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.model import PoolRecord
 from jupyter_aiinfra.settings import load_settings
@@ -27,6 +27,7 @@ def engine(jp_serverapp: Any) -> Iterator[Engine]:
     settings = load_settings()
     engine = Engine(open_store(settings), settings)
     engine.store.add_pool(PoolRecord(name="here", kind="local"))
+    engine.store.add_pool(PoolRecord(name="there", kind="local"))
     yield engine
     engine.store.close()
 
@@ -75,6 +76,20 @@ async def test_an_endpoint_is_made_shown_and_listed(api: Api, engine: Engine, fo
         ({"name": "Not A Name"}, 400, "no name of an endpoint"),
         ({"scaling": {"least": 3, "most": 2}}, 400, "from 3 to 2 replicas cannot be"),
         ({"workers": "many"}, 400, "workers"),
+        ({"workers": 0}, 400, "workers 0 cannot be"),
+        ({"gpus": -1}, 400, "gpus -1 cannot be"),
+        ({"max_batch": 0}, 400, "max_batch 0 cannot be"),
+        ({"drain_seconds": -1}, 400, "drain_seconds -1 cannot be"),
+        ({"spot": True}, 400, "nothing takes their place"),
+        ({"fallback_pool": "other"}, 404, "other"),
+        ({"fallback_pool": "here"}, 400, "cannot take the place of itself"),
+        ({"spot": False, "fallback_pool": "there"}, 400, "contradict each other"),
+        ({"env": {"A B": "1"}}, 400, "no name of a variable"),
+        ({"secrets": ["1st"]}, 400, "no name of a variable"),
+        ({"environment": "../env.txt"}, 400, "not below the server's root"),
+        ({"environment": "env.txt"}, 400, "there is no such file"),
+        ({"options": {"sticky": "two words"}}, 400, "no name of a header"),
+        ({"options": {"tolerance": 2}}, 400, "tolerance 2 cannot be"),
     ],
 )
 async def test_what_cannot_be_deployed_is_refused_by_name(
@@ -85,6 +100,62 @@ async def test_what_cannot_be_deployed_is_refused_by_name(
     assert got == status
     assert said in answer["message"]
     assert engine.store.endpoints() == []
+
+
+async def test_replicas_run_as_is_asked_and_later_versions_as_those_before(
+    api: Api, engine: Engine, folder: str, jp_root_dir: Path
+) -> None:
+    (jp_root_dir / "env.txt").write_text("numpy\n")
+    how = {"gpus": 2, "workers": 3, "spot": True, "fallback_pool": "there", "share": True}
+    more = {"max_batch": 8, "max_queue": 9, "drain_seconds": 4.5, "env": {"A": "1"}}
+    asked = {**how, **more, "secrets": ["TOKEN"], "environment": "env.txt"}
+    router = {"sticky": "X-User", "idempotent": False, "tolerance": 0.1, "sampling": 0.5}
+    made = await deployed(api, folder, **asked, options=router)
+    (version,) = made["versions"]
+    assert (version["gpus"], version["workers"], version["fallback_pool"]) == (2, 3, "there")
+    assert {name: made["options"][name] for name in router} == router
+
+    def kept(number: int) -> ReplicaOptions:
+        return engine.store.whole_endpoint(made["id"]).version(number).options
+
+    first = kept(1)
+    assert {name: getattr(first, name) for name in more} == more
+    assert first.share
+    assert first.secrets == ("TOKEN",)
+    assert first.environment is not None
+    answered(engine, made["id"], 1)
+    path = f"endpoint/{made['id']}"
+    for pool, said in [("other", "other"), ("there", "cannot take the place of itself")]:
+        status, answer = await api.ask("POST", f"{path}/update", {"pool": pool})
+        assert status in (400, 404)
+        assert said in answer["message"]
+    status, item = await api.ask("POST", f"{path}/update", {"gpus": 1, "how": "blue-green"})
+    assert status == 200, item
+    assert kept(2) == replace(first, gpus=1)
+    await api.ask("POST", f"{path}/promote")
+    own = {"spot": False, "environment": "current"}
+    status, item = await api.ask("POST", f"{path}/update", own)
+    assert item["versions"][2]["fallback_pool"] is None
+    assert kept(3) == replace(
+        first, gpus=1, fallback_pool=None, environment=None, environment_files=()
+    )
+
+
+async def test_recorded_calls_are_held_against_it_unless_that_is_left_out(
+    api: Api, engine: Engine, folder: str, jp_root_dir: Path
+) -> None:
+    call = {"inputs": [[1, 2]], "outputs": [[99]]}
+    (jp_root_dir / folder / "calls.jsonl").write_text(f"{json.dumps(call)}\n")
+    status, answer = await api.ask("POST", "endpoints", {"folder": folder, "pool": "here"})
+    assert status == 400, answer
+    assert engine.store.endpoints() == []
+    made = await deployed(api, folder, replay=False)
+    answered(engine, made["id"], 1)
+    path = f"endpoint/{made['id']}/update"
+    status, answer = await api.ask("POST", path, {"folder": folder})
+    assert status == 400, answer
+    status, item = await api.ask("POST", path, {"folder": folder, "replay": False})
+    assert (status, len(item["versions"])) == (200, 2)
 
 
 async def test_a_name_is_taken_once(api: Api, engine: Engine, folder: str) -> None:

@@ -5815,13 +5815,18 @@ export interface components {
          * EndpointVersionItem
          * @description A version; what the router counted of it is ``null`` where it says nothing.
          *
-         *         ``latency_counts`` counts answers up to each of ``latency_buckets_ms``, and one more above all.
+         *         ``fallback_pool`` takes the place of what is lost on ``pool``. ``workers`` is ``null`` for one on
+         *         each GPU, else for each core. ``latency_counts`` counts answers up to each of
+         *         ``latency_buckets_ms``, and one more above all.
          */
         EndpointVersionItem: {
             number: number;
             state: components["schemas"]["VersionState"];
             reason: string | null;
             pool: string;
+            fallback_pool: string | null;
+            workers: number | null;
+            gpus: number;
             wanted: number;
             package: string;
             digest: string;
@@ -5919,13 +5924,35 @@ export interface components {
             folder: string;
             pool: string;
             /** @default null */
+            workers: number | null;
+            /** @default null */
+            gpus: number | null;
+            /** @default null */
+            share: boolean | null;
+            /** @default null */
+            spot: boolean | null;
+            /** @default null */
+            fallback_pool: string | null;
+            /** @default null */
+            max_batch: number | null;
+            /** @default null */
+            max_queue: number | null;
+            /** @default null */
+            environment: string | null;
+            /** @default null */
+            env: {
+                [key: string]: string;
+            } | null;
+            /** @default null */
+            secrets: string[] | null;
+            /** @default null */
+            drain_seconds: number | null;
+            /** @default true */
+            replay: boolean;
+            /** @default null */
             name: string | null;
             scaling?: components["schemas"]["Scaling"];
             options?: components["schemas"]["EndpointOptions"];
-            /** @default null */
-            workers: number | null;
-            /** @default 0 */
-            gpus: number;
             /** @default  */
             note: string;
         };
@@ -5954,6 +5981,32 @@ export interface components {
          *         ``steps`` are percentages of a canary; ``header`` sends there only what carries it.
          */
         UpdateRequest: {
+            /** @default null */
+            workers: number | null;
+            /** @default null */
+            gpus: number | null;
+            /** @default null */
+            share: boolean | null;
+            /** @default null */
+            spot: boolean | null;
+            /** @default null */
+            fallback_pool: string | null;
+            /** @default null */
+            max_batch: number | null;
+            /** @default null */
+            max_queue: number | null;
+            /** @default null */
+            environment: string | null;
+            /** @default null */
+            env: {
+                [key: string]: string;
+            } | null;
+            /** @default null */
+            secrets: string[] | null;
+            /** @default null */
+            drain_seconds: number | null;
+            /** @default true */
+            replay: boolean;
             /** @default null */
             folder: string | null;
             /** @default null */

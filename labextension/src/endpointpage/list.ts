@@ -186,7 +186,12 @@ export class EndpointList {
 
 /** What an endpoint is found by. */
 function wordsOf({ id, name, state, versions }: EndpointItem): string[] {
-  return [id, name, state, ...versions.flatMap(({ pool, note }) => [pool, note])];
+  return [
+    id,
+    name,
+    state,
+    ...versions.flatMap(each => [each.pool, each.fallback_pool ?? '', each.note])
+  ];
 }
 
 /** All its versions together, since the router began to count; `null` where it says nothing. */

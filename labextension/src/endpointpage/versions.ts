@@ -17,6 +17,7 @@ import {
   millisecondsText,
   percentText,
   percentsOf,
+  poolText,
   rateText,
   replicasText,
   thousandText,
@@ -109,7 +110,7 @@ export class Versions {
       shareText(compared === 0 ? null : (same ?? 0) / compared, trans),
       thousandText(version, trans),
       replicasText([version], trans),
-      version.pool,
+      poolText(version, trans),
       momentText(version.created_at)
     ];
   }

@@ -31,6 +31,14 @@ export function versionStateText(
   return words[state];
 }
 
+/** Where replicas run, and what takes the place of those that are lost there. */
+export function poolText(
+  { pool, fallback_pool: fallback }: Pick<EndpointVersion, 'pool' | 'fallback_pool'>,
+  trans: TranslationBundle
+): string {
+  return fallback === null ? pool : trans.__('%1, else %2', pool, fallback);
+}
+
 /** `0.4`, `12.3`, `1,204`; `n/a` where it is not known. */
 export function rateText(perSecond: number | null, trans: TranslationBundle): string {
   if (perSecond === null) {

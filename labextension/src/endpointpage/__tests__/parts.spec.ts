@@ -23,6 +23,7 @@ import {
   mainOf,
   millisecondsText,
   percentsOf,
+  poolText,
   rateText,
   replicasText,
   trafficText,
@@ -186,6 +187,10 @@ describe('what is read from an endpoint', () => {
   });
 
   it('is told in words', () => {
+    expect(poolText(version(1), trans)).toBe('here');
+    expect(poolText(version(1, { pool: 'cheap', fallback_pool: 'lab' }), trans)).toBe(
+      'cheap, else lab'
+    );
     expect(trafficText(canary('e1'), trans)).toBe('v1 75 % · v2 25 %');
     const traffic = [
       { version: 1, weight: 100, header: null },
