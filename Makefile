@@ -4,11 +4,13 @@
 #   PYTHON=python3  what a new environment is made with
 #   PYTEST_ARGS=…   handed to every pytest, for example PYTEST_ARGS='-k store -x'
 #   WORKERS=4       processes that share the tests, which mostly wait; 0 for none
+#   BROWSERS=3      browsers that share the tests of the page
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 WORKERS ?= 4
+BROWSERS ?= 3
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -122,7 +124,7 @@ $(EXTRAS)/.installed: $(VENV)/.aiinfra-installed
 
 integration: setup system extras ## The other half: real processes, databases, notebooks and packages
 	$(PY) -m pytest -q $(SHARED) $(TWICE) --timeout 300 tests/integration $(NOTEBOOK_TESTS) $(PYTEST_ARGS)
-	$(PY) -m pytest -q $(TWICE) tests/browser $(PYTEST_ARGS)
+	$(PY) -m pytest -q -n $(BROWSERS) --dist worksteal $(TWICE) tests/browser $(PYTEST_ARGS)
 
 screenshots: setup system ## Take the pictures of the documentation, from the real thing
 	$(PY) -m scripts.screenshots
