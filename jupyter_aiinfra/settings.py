@@ -7,6 +7,7 @@ Each field can be set as ``JUPYTER_AIINFRA_<FIELD>`` in the environment, or as `
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -22,6 +23,34 @@ from jupyter_aiinfra.model import from_wire
 __all__ = ["Settings", "load_settings"]
 
 _PREFIX = "JUPYTER_AIINFRA_"
+_MANY = 1e6
+_ANY = 1e15
+_TIME = (0.0, 1e9)
+# What would be taken, and do something else than anybody wants.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "grace_seconds": _TIME,
+    "start_timeout_seconds": _TIME,
+    "stall_seconds": _TIME,
+    "dead_peer_seconds": _TIME,
+    "join_seconds": _TIME,
+    "save_seconds": _TIME,
+    "idle_warn_seconds": _TIME,
+    "idle_stop_seconds": _TIME,
+    "display_lines": (1, _ANY),
+    "max_local_procs": (1, _ANY),
+    "runs_at_once": (1, _ANY),
+    "warm_kernels": (0, _ANY),
+    "warm_seconds": _TIME,
+    "router_port": (0, 65535),
+    "ssh_persist_seconds": _TIME,
+}
+_KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text",
+    "array": "a list of texts",
+    "object": "a table of names and targets",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +180,30 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             {**values, "home": str(values["home"])}, Settings, strict=False, decode=_decode
         )
     except msgspec.ValidationError as error:
-        raise UsageError(f"a setting has a wrong value: {error}") from error
+        raise _wrong(values, environ, str(error)) from error
+    for name, (low, high) in _BOUNDS.items():
+        value = getattr(settings, name)
+        # Written so that what is no number at all (nan) is refused as well.
+        if value is not None and not low <= value <= high:
+            upto = "or more" if high > _MANY else f"to {high:g}"
+            expected = f"a number, {low:g} {upto}"
+            raise _refused(name, values.get(name), environ, expected)
     return settings
+
+
+def _wrong(values: Mapping[str, Any], environ: Mapping[str, str], said: str) -> UsageError:
+    """Return the error for a value of the wrong type; msgspec says ``… - at `$.name`…``."""
+    found = re.fullmatch(r"Expected `(\w+)[^`]*`, got .* - at `\$\.(\w+).*`", said)
+    if found is None:
+        return UsageError(f"a setting has a wrong value: {said}")
+    kind, name = found.groups()
+    return _refused(name, values.get(name), environ, _KINDS.get(kind, kind))
+
+
+def _refused(name: str, value: Any, environ: Mapping[str, str], expected: str) -> UsageError:
+    variable = _PREFIX + name.upper()
+    where = variable if variable in environ else "settings.toml"
+    return UsageError(f"the setting {name} ({where}) is {value!r}: expected {expected}")
 
 
 def _read(name: str, text: str) -> Any:
@@ -186,8 +237,10 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
         return {}
     try:
         values: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     known = {each.name for each in fields(Settings)}
     for name in values:
         if name not in known:

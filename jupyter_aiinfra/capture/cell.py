@@ -355,6 +355,13 @@ class _Outcome:
 
     def _missing(self, need: Need, namespace: Mapping[str, Any]) -> ManifestItem:
         known = {*_public(namespace), *dir(builtins), *self._names.assigned}
+        if self._names.star and need.by is None:
+            return ManifestItem(
+                name=self._router.label(need.name),
+                kind=CaptureKind.MISSING,
+                type="",
+                reason=f"`{need.name}` ({self._where(need)}) is taken to come from `import *`",
+            )
         return ManifestItem(
             name=self._router.label(need.name),
             kind=CaptureKind.MISSING,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -29,7 +30,9 @@ from jupyter_aiinfra.model import Job, to_wire
 
 __all__ = ["cli", "main"]
 
+_STDERR = 2
 _USAGE_ERROR = 2
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _COMPLETE_VARIABLE = "_JUPYTER_AIINFRA_COMPLETE"
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _RUN_USAGE = "jupyter aiinfra run SCRIPT [OPTIONS] [-- SCRIPT ARGUMENTS]"
@@ -163,9 +166,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done; 1 an error of ours, or a check that found one; 2 a command that cannot be understood;
     for a job that was waited for, what :func:`~jupyter_aiinfra.commands.show.exit_status` says.
     """
+    _open_closed()
     if _COMPLETE_VARIABLE in os.environ:
         cli.main(prog_name="jupyter-aiinfra", complete_var=_COMPLETE_VARIABLE)
         return 0
+    try:
+        return _obey(argv)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        said = f"StorageFull: the output cannot be written: {error.strerror}"
+        _last_words(sys.stdout, "")
+        _last_words(sys.stderr, f"{said}\n")
+        return 1
+
+
+def _last_words(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        # At its end Python flushes what is left once more: that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_closed() -> None:
+    """Open the standard streams that we were started without, as ``command >&-`` does.
+
+    The next file to be opened would take the number of one, and what a program of ours prints
+    would be written into it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(number, True)  # noqa: FBT003 - takes no keyword
+    os.close(number)
+    nowhere = Path(os.devnull)
+    sys.stdin = sys.stdin or nowhere.open(encoding="utf-8")
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+
+
+def _obey(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     words, as_json = _take_json(words)
     session = Session()

@@ -516,6 +516,14 @@ def _print_error(place: Place, error: BaseException, code: Code | None) -> None:
     _say(place.hide("".join(lines)).rstrip("\n"))
 
 
+def _told(error: BaseException) -> str:
+    """Return what an exception says; one of the user's own may be unable to."""
+    try:
+        return str(error)
+    except Exception as fault:  # noqa: BLE001 - whatever the user's code raises
+        return f"(its text cannot be had: str() raised {type(fault).__qualname__})"
+
+
 def _record_error(place: Place, error: BaseException, code: Code | None) -> None:
     """Write down the exception, with the line of the cell or script it passed last."""
     frames = _user_traceback(error, code)
@@ -532,7 +540,7 @@ def _record_error(place: Place, error: BaseException, code: Code | None) -> None
         name = f"{type(error).__module__}.{name}"
     record = {
         "type": name,
-        "message": place.hide(str(error))[:4000],
+        "message": place.hide(_told(error))[:4000],
         "traceback": place.hide(text)[-20000:],
         "line": line,
     }

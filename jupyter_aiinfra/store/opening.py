@@ -50,6 +50,7 @@ def open_store(settings: Settings) -> Store:
     MissingExtra
         The driver for PostgreSQL is not installed.
     """
+    _hold_to_utf8(settings.home)
     _make_folder(settings.home)
     url = _url(settings)
     if url.database and url.get_backend_name() == "sqlite":
@@ -61,6 +62,17 @@ def open_store(settings: Settings) -> Store:
         database.close()
         raise
     return Store(database)
+
+
+def _hold_to_utf8(home: Path) -> None:
+    try:
+        str(home).encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(
+            f"the path {os.fsencode(home)!r} is not UTF-8, and the database's has to be",
+            hint="the setting home (JUPYTER_AIINFRA_HOME) names another folder; in a locale other "
+            "than UTF-8, PYTHONUTF8=1 has Python read names as what they are",
+        ) from error
 
 
 def migration_config(connection: Connection) -> Config:

@@ -98,6 +98,9 @@ def render_text(
         lines.append("")
     for log in others:
         lines.append(f"{_label(log.rank)}: {log.summary}{_state(card, log.rank)}")
+        # A launcher repeats at length that a rank has failed, whose own words stand above.
+        if log.rank < 0 and card.error and card.error.rank is not None:
+            continue
         if _in_full(card, log, others=len(others)):
             lines += [f"  {line}" for line in log_text(_last(log)).splitlines()]
     if gpus:

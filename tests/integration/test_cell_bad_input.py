@@ -241,6 +241,19 @@ ENDS = {
 }
 
 
+def test_an_exception_that_cannot_say_what_it_is_is_told_all_the_same(
+    site: Site, kernel: Kernel
+) -> None:
+    cell = kernel.run(
+        "%%accelerate here --procs 1\n"
+        "class Mute(Exception):\n"
+        "    def __str__(self): raise RuntimeError('no text')\n"
+        "raise Mute()\n"
+    )
+    assert "raised Mute: (its text cannot be had: str() raised RuntimeError) (line 4)" in cell.error
+    assert "rank.py" not in site.log(site.newest().id).decode()
+
+
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
 def test_a_cell_that_ends_badly_fails_with_the_reason(site: Site, kernel: Kernel, end: End) -> None:
     # The other rank would go on: it is the launcher that ends it.

@@ -348,6 +348,54 @@ def test_who_does_not_read_on_ends_it_quietly(site: Site, words: tuple[str, ...]
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_program_without_standard_streams_does_its_work(site: Site, closed: str) -> None:
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f'"$@" {closed}',
+            "sh",
+            *COMMAND,
+            "pool",
+            "attach",
+            "other",
+            "--kind",
+            "local",
+        ],
+        cwd=site.work,
+        env=site.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    # Nothing that was printed has gone into a file that took a stream's number.
+    assert "other" in site.command("pool", "list").stdout
+
+
+@pytest.mark.parametrize("words", [("pool", "list"), ("pool", "list", "--json"), ("--help",)])
+def test_an_output_that_takes_no_more_is_said_in_a_sentence(
+    site: Site, words: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*COMMAND, *words],
+            cwd=site.work,
+            env=site.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "StorageFull: the output cannot be written: No space left on device\n"
+
+
 def test_the_program_runs_without_a_home_that_it_may_write_to(site: Site, tmp_path: Path) -> None:
     # Asking for help or the version must not need a database.
     nowhere = {"JUPYTER_AIINFRA_HOME": str(tmp_path / "never")}

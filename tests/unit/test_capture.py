@@ -1119,6 +1119,13 @@ def test_a_misspelt_name_is_found_before_anything_starts(notebook: Notebook) -> 
     assert refused(notebook, "pritn(1)")["pritn"].hint == "did you mean print?"
 
 
+def test_a_name_that_a_star_import_may_bring_is_not_called_misspelt(notebook: Notebook) -> None:
+    notebook.names["sq"] = 1
+    item = items(notebook.capture("from math import *\nsqrt(4)"))["sqrt"]
+    assert item.reason == "`sqrt` (line 2) is taken to come from `import *`"
+    assert not item.hint
+
+
 @pytest.mark.parametrize(
     "cell",
     [

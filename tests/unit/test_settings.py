@@ -86,7 +86,14 @@ def test_the_home_is_absolute_and_the_tilde_is_the_users(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        ({"JUPYTER_AIINFRA_DISPLAY_LINES": "many"}, "display_lines"),
+        (
+            {"JUPYTER_AIINFRA_DISPLAY_LINES": "many"},
+            r"display_lines \(JUPYTER_AIINFRA_DISPLAY_LINES\) is 'many': expected a whole number",
+        ),
+        ({"JUPYTER_AIINFRA_GRACE_SECONDS": "nan"}, "grace_seconds .* is 'nan': .*, 0 or more"),
+        ({"JUPYTER_AIINFRA_GRACE_SECONDS": "-1"}, "grace_seconds .* is '-1'"),
+        ({"JUPYTER_AIINFRA_RUNS_AT_ONCE": "0"}, "runs_at_once .*expected a number, 1 or more"),
+        ({"JUPYTER_AIINFRA_ROUTER_PORT": "70000"}, "router_port .*expected a number, 0 to 65535"),
         ({"JUPYTER_AIINFRA_CONFIG": "/nowhere/at/all.toml"}, "/nowhere/at/all.toml"),
     ],
 )
@@ -98,6 +105,26 @@ def test_what_cannot_be_is_named(environ: dict[str, str], said: str) -> None:
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"settings\.toml is not valid TOML"):
         load_settings(written(tmp_path, "grace_seconds = = 3"))
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    environ = written(tmp_path, "")
+    Path(environ["JUPYTER_AIINFRA_CONFIG"]).write_bytes(b"home = '\xff'")
+    with pytest.raises(UsageError, match=r"settings\.toml is not valid TOML"):
+        load_settings(environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("grace_seconds = 'ten'", r"grace_seconds \(settings.toml\) is 'ten': expected a number"),
+        ("notify_targets = 3", "notify_targets .* is 3: expected a table of names and targets"),
+        ("notify_budgets = 'anna'", "notify_budgets .* is 'anna': expected a list of texts"),
+    ],
+)
+def test_a_wrong_value_in_the_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        load_settings(written(tmp_path, text))
 
 
 def test_an_unknown_setting_gets_a_suggestion(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ from jupyter_aiinfra.store.opening import migration_config
 from jupyter_aiinfra.store.schema import HEAD, metadata
 from tests.store_suite import HANDLE, StoreSuite, job, seen
 
+STORES_AS_THEY_ARE = True
+"""How they are made and migrated is asked here."""
+
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,6 +76,13 @@ class TestOnSqlite(StoreSuite):
 
 
 # opening
+
+
+def test_a_folder_whose_name_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    home = tmp_path / os.fsdecode(b"h\xff")
+    with pytest.raises(StoreError, match=r"h\\xff' is not UTF-8"):
+        open_store(Settings(home=home))
+    assert not home.exists()
 
 
 def test_a_store_is_made_for_its_owner_alone(tmp_path: Path) -> None:

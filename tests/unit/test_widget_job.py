@@ -570,6 +570,15 @@ def test_text_says_it_all() -> None:
     )
 
 
+def test_text_leaves_out_what_the_launcher_says_of_a_rank_that_failed() -> None:
+    snapshot = logs((0, "one\n"), (LAUNCHER, "Traceback\nCalledProcessError\n"))
+    text = render_text(failed_job(), snapshot)
+    assert "launcher: 2 lines\n\nlog: " in text
+    assert "CalledProcessError" not in text
+    by_itself = job(JobState.FAILED, reason="the launcher ended with status 1")
+    assert "  CalledProcessError" in render_text(by_itself, snapshot)
+
+
 def test_text_of_a_job_without_output_is_short() -> None:
     assert render_text(job(JobState.PENDING), LogSnapshot(), now=T + 3).splitlines() == [
         "[pending] digits · pool here · 2 ranks · 3.0 s · job 0abc",
