@@ -99,6 +99,11 @@ def schedule_lines(view: ScheduleView) -> list[str]:
     if view.problem:
         lines.append(f"  problem     {view.problem}")
     lines += [f"  next        {slot.text}" for slot in view.next_slots]
+    if view.state == "ended":
+        lines.append(
+            "  next        none, its times are over: "
+            f"schedule run {schedule.name} runs it now, schedule edit gives it others"
+        )
     return lines
 
 

@@ -82,6 +82,20 @@ def _length(flag: str) -> Callable[[click.Context, click.Parameter, str | None],
     return read
 
 
+def _named(
+    _ctx: click.Context, _param: click.Parameter, words: Sequence[tuple[str, str]]
+) -> Sequence[tuple[str, str]]:
+    # -p NAME=VALUE has taken the next word for its value: what follows would be called wrong.
+    for name, value in words:
+        if "=" in name:
+            raise UsageError(
+                f"-p {name} {value}: {name!r} is no name of a parameter",
+                hint="a name and a value, with a space between them: -p lr 0.1",
+                option="parameter",
+            )
+    return words
+
+
 _NAME = click.argument("name", metavar="SCHEDULE", shell_complete=complete_schedule)
 _PARAMETER = click.option(
     "-p",
@@ -89,6 +103,7 @@ _PARAMETER = click.option(
     "words",
     nargs=2,
     multiple=True,
+    callback=_named,
     metavar="NAME VALUE",
     help="a parameter of the notebook; secret:NAME names a secret",
 )

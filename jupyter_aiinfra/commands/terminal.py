@@ -20,6 +20,10 @@ from jupyter_aiinfra.follow import News
 from jupyter_aiinfra.logview import ByteRedactor, LogView, log_text
 from jupyter_aiinfra.model import Job, JobState, LogChunk
 
+_MAGIC = re.compile(
+    r"(?<![\w%])%(pool|jobs|gpus|cost|budget|idle|schedule|endpoint|promote|notify)\b(?!%)"
+)
+
 __all__ = ["JsonSurface", "TerminalSurface", "as_typed", "table_text"]
 
 
@@ -47,7 +51,7 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: 
 def as_typed(text: str) -> str:
     """Return `text` with magics written as commands: ``jupyter aiinfra jobs`` for ``%jobs``."""
     text = text.replace("%%accelerate POOL", "jupyter aiinfra run SCRIPT --pool POOL")
-    return re.sub(r"%(pool|jobs|gpus|cost)\b", r"jupyter aiinfra \1", text)
+    return _MAGIC.sub(r"jupyter aiinfra \1", text)
 
 
 class TerminalSurface:

@@ -74,13 +74,9 @@ class Drafting:
         A `partial` draft is still being filled in: that a parameter has to be given is no fault.
         """
         notebook = draft.notebook or (Path(old.notebook) if old else None)
-        pool = draft.pool or (old.pool if old else None)
-        if notebook is None or pool is None:
-            raise UsageError(
-                "a schedule needs a notebook and a pool",
-                hint="report.ipynb --pool lab, say; %pool list tells which are attached",
-                option="notebook",
-            )
+        if notebook is None:
+            raise UsageError("a schedule needs a notebook", hint="report.ipynb", option="notebook")
+        pool = draft.pool or (old.pool if old else self._only_pool())
         self._store.get_pool(pool)
         form = form_of(await asyncio.to_thread(read_notebook, notebook))
         given = draft.parameters
@@ -111,6 +107,22 @@ class Drafting:
         )
         self._check(version)
         return version
+
+    def _only_pool(self) -> str:
+        names = [record.name for record in self._store.list_pools()]
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise UsageError(
+                "a schedule needs a pool, and none is attached yet",
+                hint="attach this machine: %pool attach here --kind local",
+                option="pool",
+            )
+        raise UsageError(
+            "a schedule needs a pool: which?",
+            hint=f"attached are {', '.join(names)}: --pool {names[0]}",
+            option="pool",
+        )
 
     def next_number(self, schedule_id: str) -> int:
         """Return the number of the version that comes next."""

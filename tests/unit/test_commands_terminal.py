@@ -23,4 +23,6 @@ def test_a_table_is_returned_and_not_displayed(
 
 def test_magics_in_a_hint_are_named_as_commands() -> None:
     assert as_typed("%jobs logs 0abc tells") == "jupyter aiinfra jobs logs 0abc tells"
+    assert as_typed("%schedule lists them") == "jupyter aiinfra schedule lists them"
+    assert as_typed("strftime %schedule% and 5 %pooled") == "strftime %schedule% and 5 %pooled"
     assert as_typed("%%accelerate POOL …") == "jupyter aiinfra run SCRIPT --pool POOL …"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +118,39 @@ def test_what_cannot_be_is_named_and_nothing_is_recorded(
     assert desk("schedule list") == []
 
 
+def test_the_only_pool_need_not_be_named_and_of_several_one_has_to_be(
+    desk: ScheduleDesk, notebook: Path
+) -> None:
+    assert len(desk(f"schedule preview {notebook} --every 1h")) == 10
+    assert desk(f"schedule add {notebook} --every 1h")["version"]["pool"] == POOL
+    desk.session.engine.store.add_pool(
+        replace(desk.session.engine.store.get_pool(POOL), name="other")
+    )
+    with pytest.raises(UsageError, match="which") as caught:
+        desk(f"schedule add {notebook} --every 1h --name second")
+    assert caught.value.hint == f"attached are {POOL}, other: --pool {POOL}"
+
+
+def test_a_schedule_whose_times_are_over_says_that_nothing_is_to_come(
+    desk: ScheduleDesk, notebook: Path
+) -> None:
+    desk(f"schedule add {notebook} --pool {POOL} --at 2020-01-01")
+    assert "none, its times are over: schedule run report runs it now" in desk.text()
+    desk("schedule edit report --at 2999-01-01")
+    assert "times are over" not in desk.text()
+
+
+def test_a_parameter_with_an_equals_sign_is_explained(desk: ScheduleDesk, notebook: Path) -> None:
+    with pytest.raises(UsageError, match="-p lr=2 --every: 'lr=2' is no name") as caught:
+        desk(f"schedule add {notebook} -p lr=2 --every 1h")
+    assert "-p lr 0.1" in caught.value.hint
+
+
 def test_pool_and_notebook_have_to_be_there(
     desk: ScheduleDesk, notebook: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(PoolNotFound):
         desk(f"schedule add {notebook} --pool elsewhere --every 1h")
-    with pytest.raises(UsageError, match="needs a notebook and a pool"):
-        desk(f"schedule add {notebook} --every 1h")
     with pytest.raises(UsageError, match=r"no notebook .*missing\.ipynb"):
         desk(f"schedule add {tmp_path}/missing.ipynb --pool {POOL} --every 1h")
     (tmp_path / "bad.ipynb").write_text("{]")
