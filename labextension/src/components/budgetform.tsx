@@ -15,9 +15,10 @@ import {
   type BudgetPeriod,
   type BudgetScope
 } from '../models/budgetdraft';
-import { DraftField, given } from './draftfield';
+import { given } from './draftfield';
 import { showForm } from './formdialog';
-import { Choice, TextInput, type IControlProps } from './formfields';
+import { Choice, TextInput } from './formfields';
+import { namedFields } from './namedfields';
 import { useSignal } from './usesignal';
 
 /** Show the form; the budget that was set by it, or `null` where it was closed instead. */
@@ -62,7 +63,7 @@ function BudgetFields({ draft, trans }: IFieldsProps): React.JSX.Element {
         />
       </Field>
       {old === null && draft.scope !== 'job' && (
-        <Field {...{ draft, trans, name: 'period', label: trans.__('In') }} help="">
+        <Field {...{ draft, trans, name: 'period', label: trans.__('In') }}>
           <Choice
             {...given(draft, 'period')}
             choices={PERIODS.map(value => ({ value, label: periodText(value, trans) }))}
@@ -117,7 +118,7 @@ function Counted({ draft, trans }: IFieldsProps): React.JSX.Element {
   const { scope, subjects } = draft;
   return (
     <>
-      <Field {...{ draft, trans, name: 'scope', label: trans.__('Counts') }} help="">
+      <Field {...{ draft, trans, name: 'scope', label: trans.__('Counts') }}>
         <Choice
           {...given(draft, 'scope')}
           choices={SCOPES.map(value => ({ value, label: scopeText(value, trans) }))}
@@ -146,20 +147,7 @@ function Counted({ draft, trans }: IFieldsProps): React.JSX.Element {
   );
 }
 
-function Field({
-  draft,
-  trans,
-  name,
-  ...shown
-}: IFieldsProps & {
-  name: BudgetField;
-  label: string;
-  help: string;
-  children: React.ReactElement<IControlProps>;
-}): React.JSX.Element {
-  const fault = faultText(draft.problems[name], name, trans);
-  return <DraftField form="budget" {...{ draft, name, fault }} {...shown} />;
-}
+const { Field } = namedFields<BudgetField, BudgetFault>('budget', faultText);
 
 function amountHelp({ currency }: BudgetDraft, trans: TranslationBundle): string {
   return currency === null
@@ -259,8 +247,8 @@ export function actionHelp(action: BudgetAction, trans: TranslationBundle): stri
 
 function faultText(
   fault: BudgetFault | undefined,
-  name: BudgetField,
-  trans: TranslationBundle
+  trans: TranslationBundle,
+  name: BudgetField
 ): string {
   switch (fault) {
     case undefined:

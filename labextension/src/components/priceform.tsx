@@ -6,9 +6,10 @@ import React from 'react';
 import type { CatalogItem, PriceItem } from '../api/types';
 import { priceAgeText } from '../cost/text';
 import type { PriceDraft, PriceFault, PriceField } from '../models/pricedraft';
-import { DraftField, given } from './draftfield';
+import { given } from './draftfield';
 import { showForm } from './formdialog';
-import { Choice, Flag, MomentInput, TextInput, type IControlProps } from './formfields';
+import { Choice, Flag, MomentInput, TextInput } from './formfields';
+import { namedFields } from './namedfields';
 import { useSignal } from './usesignal';
 
 /** Show the form; the price that was said by it, or `null` where it was closed instead. */
@@ -45,7 +46,7 @@ function PriceFields({ draft, trans }: IFieldsProps): React.JSX.Element {
           ? trans.__('Nobody has said what it costs, so what runs there has no cost.')
           : trans.__('Now: %1', price.text)}
       </p>
-      <Field {...{ draft, trans, name: 'how', label: trans.__('An hour costs') }} help="">
+      <Field {...{ draft, trans, name: 'how', label: trans.__('An hour costs') }}>
         <Choice
           {...given(draft, 'how')}
           choices={[
@@ -126,7 +127,7 @@ function LookedUp({ draft, trans }: IFieldsProps): React.JSX.Element {
           }))}
         />
       </Field>
-      <Field {...{ draft, trans, name: 'region', label: trans.__('Region (optional)') }} help="">
+      <Field {...{ draft, trans, name: 'region', label: trans.__('Region (optional)') }}>
         <TextInput
           {...given(draft, 'region')}
           choices={[...regions].filter(Boolean).map(value => ({ value, label: value }))}
@@ -146,20 +147,7 @@ function LookedUp({ draft, trans }: IFieldsProps): React.JSX.Element {
   );
 }
 
-function Field({
-  draft,
-  trans,
-  name,
-  ...shown
-}: IFieldsProps & {
-  name: PriceField;
-  label: string;
-  help: string;
-  children: React.ReactElement<IControlProps>;
-}): React.JSX.Element {
-  const fault = faultText(draft.problems[name], trans);
-  return <DraftField form="price" {...{ draft, name, fault }} {...shown} />;
-}
+const { Field } = namedFields<PriceField, PriceFault>('price', faultText);
 
 /** `8 × H100 · $6.88/GPU-h`. */
 function machineText(item: CatalogItem, trans: TranslationBundle): string {

@@ -1,22 +1,12 @@
 /** What is to be deployed, as it is filled in. */
 
 import type { EndpointItem, PoolItem } from '../api/types';
+import { mainOf } from '../endpointpage/words';
 import { Draft } from '../models/draft';
 import { RequestError } from '../request';
+import { faultsOf, type DeployFault, type DeployField } from './faults';
 import type { IServable, ISource } from './kernel';
-import { namedSource, numberOf, promoteLine, sourceWord, wordsOf, type IDeployTexts } from './line';
-
-export type DeployField = keyof IDeployTexts;
-export type DeployFault =
-  | 'missing'
-  | 'not a name'
-  | 'not a number'
-  | 'not a share'
-  | 'not a percentage'
-  | 'not a header'
-  | 'not an origin'
-  | 'no URI'
-  | 'fewer';
+import { FORMS, namedSource, promoteLine, type IDeployTexts } from './line';
 
 /** What the form has led to. */
 export interface IDeployed {
@@ -101,9 +91,19 @@ export class DeployDraft extends Draft<DeployField, DeployFault, IDeployed> {
     return this._servable?.sources.find(({ name }) => namedSource(name) === source) ?? null;
   }
 
+  /** Where it is to run: another version where the one before does. */
+  get pool(): string {
+    const { old } = this;
+    return this.texts.pool || (old === null ? '' : (mainOf(old)?.pool ?? ''));
+  }
+
   /** The line as it would be written into a cell. */
   get line(): string {
-    return promoteLine(this.texts, { isNew: this.old === null, notebook: this.notebook });
+    return promoteLine(this.texts, {
+      isNew: this.old === null,
+      isModule: this.source?.kind === 'module',
+      notebook: this.notebook
+    });
   }
 
   /** Ask the kernel what it has. */
@@ -138,22 +138,8 @@ export class DeployDraft extends Draft<DeployField, DeployFault, IDeployed> {
   }
 
   protected check(): Partial<Record<DeployField, DeployFault>> {
-    const { texts } = this;
-    const found: Partial<Record<DeployField, DeployFault>> = {};
-    if (sourceWord(texts, this.notebook) === '') {
-      found[texts.source === 'other' ? 'other' : 'source'] = 'missing';
-    } else if (texts.source === 'other' && !/^(runs|models):\/.|[/\\.]/.test(texts.other.trim())) {
-      found.other = 'no URI';
-    }
-    if (texts.name.trim() === '') {
-      found.name = 'missing';
-    } else if (!NAME.test(texts.name.trim())) {
-      found.name = 'not a name';
-    }
-    if (this.source?.kind === 'module' && this.source.calls === 0 && texts.example.trim() === '') {
-      found.example = 'missing';
-    }
-    return { ...found, ...(this.old === null ? newFaults(texts) : changeFaults(texts)) };
+    const { texts, source, notebook, old, pool } = this;
+    return faultsOf(texts, { source, notebook, isNew: old === null, pool });
   }
 
   protected async send(): Promise<IDeployed> {
@@ -223,7 +209,6 @@ export class DeployDraft extends Draft<DeployField, DeployFault, IDeployed> {
   private _over = new AbortController();
 }
 
-const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const NO_KEY: { secret: string | null; keyProblem: RequestError | null } = {
   secret: null,
   keyProblem: null
@@ -232,10 +217,14 @@ const NO_KEY: { secret: string | null; keyProblem: RequestError | null } = {
 /** The fields by what a refusal of the verb says. */
 const FIELDS: readonly (readonly [RegExp, DeployField])[] = [
   [/--example|own example|what the module takes|is not known by its calls/, 'example'],
+  [/^form |has no form|--form/, 'form'],
   [/is no name of an endpoint|endpoint's name/, 'name'],
+  [/the place of|takes their place|--fallback-pool/, 'fallback'],
+  [/\bGPUs?\b|^gpus /, 'gpus'],
   [/no pool|which pool|pool .* (serves|cannot)/, 'pool'],
   [/--canary/, 'percent'],
   [/--header/, 'header'],
+  [/is no name of a header/, 'sticky'],
   [/the notebook has no|is nothing that can be served|no cell .*tag/, 'source']
 ];
 
@@ -254,9 +243,12 @@ function freshTexts({
     source: isTagged ? 'tagged' : '',
     other: '',
     example: '',
+    form: FORMS[0],
     name: endpoint ?? freeName(notebook, endpoints),
     // Another version runs where the one before does.
     pool: endpoint === null ? (pools[0]?.name ?? '') : '',
+    fallback: '',
+    gpus: '',
     least: '1',
     most: '1',
     key: '',
@@ -271,6 +263,11 @@ function freshTexts({
     oneAtATime: '',
     unreplayed: '',
     origins: '',
+    sticky: '',
+    tolerance: '',
+    once: '',
+    sample: '',
+    redact: '',
     note: ''
   };
 }
@@ -290,53 +287,4 @@ function freeName(notebook: string, endpoints: readonly EndpointItem[]): string 
     name = `${first}-${number}`;
   }
   return name;
-}
-
-function newFaults(texts: IDeployTexts): Partial<Record<DeployField, DeployFault>> {
-  const found: Partial<Record<DeployField, DeployFault>> = {};
-  if (texts.pool === '') {
-    found.pool = 'missing';
-  }
-  const least = Number(texts.least.trim() || 'none');
-  const most = texts.most.trim() === '' ? least : Number(texts.most.trim());
-  if (!Number.isInteger(least) || least < 0) {
-    found.least = 'not a number';
-  }
-  if (!Number.isInteger(most) || most < 1) {
-    found.most = 'not a number';
-  } else if (most < least) {
-    found.most = 'fewer';
-  }
-  if (wordsOf(texts.origins).some(word => word !== '*' && !/^https?:\/\/[^/]+$/.test(word))) {
-    found.origins = 'not an origin';
-  }
-  return found;
-}
-
-function changeFaults(texts: IDeployTexts): Partial<Record<DeployField, DeployFault>> {
-  const found: Partial<Record<DeployField, DeployFault>> = {};
-  if (texts.how === 'canary' && !/^\d+(\.\d+)?(,\d+(\.\d+)?)*%?$/.test(bare(texts.percent))) {
-    found.percent = 'not a percentage';
-  }
-  if (texts.how === 'header' && !/^[^=\s]+=.+$/.test(texts.header.trim())) {
-    found.header = 'not a header';
-  }
-  if (texts.ungated !== '') {
-    return found;
-  }
-  for (const field of ['errors', 'agreement'] as const) {
-    const share = numberOf(texts[field]);
-    const isLeftOut = texts[field].trim() === '';
-    if (!isLeftOut && (share === null || share < 0 || share > 100)) {
-      found[field] = 'not a share';
-    }
-  }
-  if (texts.p95.trim() !== '' && !(Number(numberOf(texts.p95) ?? -1) > 0)) {
-    found.p95 = 'not a number';
-  }
-  return found;
-}
-
-function bare(text: string): string {
-  return text.replaceAll(/\s/g, '');
 }

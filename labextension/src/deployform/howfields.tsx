@@ -2,9 +2,7 @@
 
 import React from 'react';
 
-import { given } from '../components/draftfield';
-import { Choice, Flag, TextInput } from '../components/formfields';
-import { Field, type IDeployFields } from './form';
+import { ChoiceField, FlagField, TextField, type IDeployFields } from './fields';
 import { HOW } from './line';
 import { howHelp, howText } from './words';
 
@@ -13,26 +11,24 @@ export function NewFields({ draft, trans }: IDeployFields): React.JSX.Element {
   return (
     <>
       <div className="aiinfra-DeployForm-row">
-        <Field {...{ draft, trans, name: 'least', label: trans.__('Replicas at least') }}>
-          <TextInput {...given(draft, 'least')} numeric />
-        </Field>
-        <Field {...{ draft, trans, name: 'most', label: trans.__('At most') }}>
-          <TextInput {...given(draft, 'most')} numeric />
-        </Field>
+        <TextField
+          {...{ draft, trans, name: 'least', label: trans.__('Replicas at least') }}
+          numeric
+        />
+        <TextField {...{ draft, trans, name: 'most', label: trans.__('At most') }} numeric />
       </div>
       {isAsleep && (
         <p className="aiinfra-Form-help">
           {trans.__('With 0 nothing runs while nobody calls: the next request waits for it.')}
         </p>
       )}
-      <Field
+      <TextField
         {...{ draft, trans, name: 'key', label: trans.__('Key for (optional)') }}
         help={trans.__(
           'Who calls it: with a key for them nobody may call without one. It is shown once.'
         )}
-      >
-        <TextInput {...given(draft, 'key')} placeholder={trans.__('such as anna or shop')} />
-      </Field>
+        placeholder={trans.__('such as anna or shop')}
+      />
     </>
   );
 }
@@ -41,46 +37,42 @@ export function ChangeFields({ draft, trans }: IDeployFields): React.JSX.Element
   const { how, ungated } = draft.texts;
   return (
     <>
-      <Field
+      <ChoiceField
         {...{ draft, trans, name: 'how', label: trans.__('Change') }}
         help={howHelp(how, trans)}
-      >
-        <Choice
-          {...given(draft, 'how')}
-          choices={HOW.map(value => ({ value, label: howText(value, trans) }))}
-        />
-      </Field>
+        choices={HOW.map(value => ({ value, label: howText(value, trans) }))}
+      />
       {how === 'canary' && (
         <div className="aiinfra-DeployForm-row">
-          <Field {...{ draft, trans, name: 'percent', label: trans.__('Percent') }}>
-            <TextInput {...given(draft, 'percent')} placeholder={trans.__('5,25,50')} />
-          </Field>
-          <Field {...{ draft, trans, name: 'step', label: trans.__('A step lasts') }}>
-            <TextInput {...given(draft, 'step')} placeholder={trans.__('1m')} />
-          </Field>
+          <TextField
+            {...{ draft, trans, name: 'percent', label: trans.__('Percent') }}
+            placeholder={trans.__('5,25,50')}
+          />
+          <TextField
+            {...{ draft, trans, name: 'step', label: trans.__('A step lasts') }}
+            placeholder={trans.__('1m')}
+          />
         </div>
       )}
       {how === 'header' && (
-        <Field {...{ draft, trans, name: 'header', label: trans.__('Header') }}>
-          <TextInput {...given(draft, 'header')} placeholder={trans.__('X-Version=new')} />
-        </Field>
+        <TextField
+          {...{ draft, trans, name: 'header', label: trans.__('Header') }}
+          placeholder={trans.__('X-Version=new')}
+        />
       )}
       {ungated === '' && (
         <div className="aiinfra-DeployForm-row">
-          <Field {...{ draft, trans, name: 'errors', label: trans.__('Errors, %') }}>
-            <TextInput {...given(draft, 'errors')} numeric />
-          </Field>
-          <Field {...{ draft, trans, name: 'p95', label: trans.__('p95, ms') }}>
-            <TextInput {...given(draft, 'p95')} numeric />
-          </Field>
-          <Field {...{ draft, trans, name: 'agreement', label: trans.__('Same, %') }}>
-            <TextInput {...given(draft, 'agreement')} numeric placeholder={trans.__('any')} />
-          </Field>
+          <TextField {...{ draft, trans, name: 'errors', label: trans.__('Errors, %') }} numeric />
+          <TextField {...{ draft, trans, name: 'p95', label: trans.__('p95, ms') }} numeric />
+          <TextField
+            {...{ draft, trans, name: 'agreement', label: trans.__('Same, %') }}
+            numeric
+            placeholder={trans.__('any')}
+          />
         </div>
       )}
-      <Flag
-        id="aiinfra-deploy-ungated"
-        label={trans.__('Without gates')}
+      <FlagField
+        {...{ draft, trans, name: 'ungated', label: trans.__('Without gates') }}
         help={
           ungated === ''
             ? trans.__(
@@ -88,8 +80,6 @@ export function ChangeFields({ draft, trans }: IDeployFields): React.JSX.Element
               )
             : trans.__('It stays whatever it answers.')
         }
-        checked={ungated !== ''}
-        onFlag={ticked => draft.set('ungated', ticked ? 'yes' : '')}
       />
     </>
   );

@@ -3,14 +3,26 @@
 export const HOW = ['rolling', 'canary', 'blue-green', 'header', 'shadow'] as const;
 export type How = (typeof HOW)[number];
 
+/** As what a torch module is packaged; the first is as it is. */
+export const FORMS = ['source', 'bf16', 'export', 'onnx', 'int8'] as const;
+export type Form = (typeof FORMS)[number];
+
+/** Stands for that no pool takes the place of what is lost: no pool is called so. */
+export const NO_FALLBACK = '/';
+
 /** What stands in the form; empty where the verb is to decide. */
 export interface IDeployTexts {
   /** `name NAME`, `tagged`, or `other` for what stands in `other`. */
   source: string;
   other: string;
   example: string;
+  /** One of `FORMS`; counts only for a module. */
+  form: string;
   name: string;
   pool: string;
+  /** The pool that takes the place of what is lost; empty: none, or as before. */
+  fallback: string;
+  gpus: string;
   least: string;
   most: string;
   /** Of the first key; nobody may call without one from then on. */
@@ -27,12 +39,21 @@ export interface IDeployTexts {
   oneAtATime: string;
   unreplayed: string;
   origins: string;
+  /** Of a new endpoint: by which header a caller keeps to a version. */
+  sticky: string;
+  tolerance: string;
+  /** What is lost is not asked again. */
+  once: string;
+  sample: string;
+  redact: string;
   note: string;
 }
 
 /** What of the form counts only for an endpoint that is new, or only for one that is there. */
 export interface ILineOptions {
   isNew: boolean;
+  /** Whether what is served is a torch module. */
+  isModule: boolean;
   /** The notebook, as the kernel finds it. */
   notebook: string;
 }
@@ -53,7 +74,10 @@ export function sourceWord({ source, other }: IDeployTexts, notebook: string): s
 }
 
 /** `%promote endpoint …`, as one writes it into a cell. */
-export function promoteLine(texts: IDeployTexts, { isNew, notebook }: ILineOptions): string {
+export function promoteLine(
+  texts: IDeployTexts,
+  { isNew, isModule, notebook }: ILineOptions
+): string {
   const words = [sourceWord(texts, notebook), '--name', texts.name.trim()];
   const add = (option: string, text: string): void => {
     if (text.trim() !== '') {
@@ -61,17 +85,24 @@ export function promoteLine(texts: IDeployTexts, { isNew, notebook }: ILineOptio
     }
   };
   add('--pool', texts.pool);
+  if (texts.fallback === NO_FALLBACK) {
+    words.push('--no-spot');
+  } else {
+    add('--fallback-pool', texts.fallback);
+  }
+  add('--gpus', texts.gpus);
   if (texts.source !== 'other') {
     add('--example', texts.example);
+  }
+  if (isModule && texts.form !== FORMS[0]) {
+    add('--form', texts.form);
   }
   if (texts.oneAtATime !== '' && texts.source !== 'other') {
     words.push('--one-at-a-time');
   }
   if (isNew) {
     addScale(texts, add);
-    for (const origin of wordsOf(texts.origins)) {
-      add('--cors', origin);
-    }
+    addRouting(texts, words, add);
   } else {
     addChange(texts, words, add);
   }
@@ -92,6 +123,26 @@ function addScale(
   } else {
     add('--min', least);
     add('--max', most);
+  }
+}
+
+/** What the router does for a new endpoint; what is usual is left out. */
+function addRouting(
+  texts: IDeployTexts,
+  words: string[],
+  add: (option: string, text: string) => void
+): void {
+  for (const origin of wordsOf(texts.origins)) {
+    add('--cors', origin);
+  }
+  add('--sticky', texts.sticky);
+  add('--tolerance', shareOf(texts.tolerance));
+  if (texts.once !== '') {
+    words.push('--not-idempotent');
+  }
+  add('--sample', shareOf(texts.sample));
+  for (const left of wordsOf(texts.redact)) {
+    add('--redact', left);
   }
 }
 

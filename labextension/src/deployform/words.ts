@@ -2,8 +2,9 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { DeployDraft, DeployFault } from './draft';
-import type { How } from './line';
+import type { DeployDraft } from './draft';
+import type { DeployFault } from './faults';
+import type { Form, How } from './line';
 
 export function faultText(fault: DeployFault | undefined, trans: TranslationBundle): string {
   switch (fault) {
@@ -21,6 +22,10 @@ export function faultText(fault: DeployFault | undefined, trans: TranslationBund
       return trans.__('A percentage, or several: 5, or 5,25,50.');
     case 'not a header':
       return trans.__('NAME=VALUE, such as X-Version=new.');
+    case 'not a header name':
+      return trans.__('Letters, digits and dashes, such as X-User.');
+    case 'itself':
+      return trans.__('Another than the one that it runs on.');
     case 'not an origin':
       return trans.__('Origins as https://HOST or https://HOST:PORT, or * for all.');
     case 'no URI':
@@ -50,6 +55,29 @@ export function howHelp(how: string, trans: TranslationBundle): string {
     shadow: trans.__('Its answers are compared, and nobody gets them.')
   };
   return words[how as How];
+}
+
+export function formText(form: Form, trans: TranslationBundle): string {
+  const words: Record<Form, string> = {
+    source: trans.__('as it is'),
+    bf16: trans.__('bf16: half the memory'),
+    export: trans.__('export: without its classes'),
+    onnx: trans.__('onnx: without torch'),
+    int8: trans.__('int8: small, for processors')
+  };
+  return words[form];
+}
+
+/** What a form is for, and by how much its answers may be off. */
+export function formHelp(form: string, trans: TranslationBundle): string {
+  const words: Record<Form, string> = {
+    source: trans.__('Its classes and its tensors; the node needs torch.'),
+    bf16: trans.__('Weights and products in bfloat16, fast on GPUs; off by at most 2%.'),
+    export: trans.__('A program of torch.export; its classes stay at home.'),
+    onnx: trans.__('A graph that onnxruntime runs; the extra “onnx” makes it.'),
+    int8: trans.__('A graph with weights of eight bits; off by at most 10%.')
+  };
+  return words[form as Form];
 }
 
 /** How far it is; empty while the form is filled in. */

@@ -3,9 +3,10 @@ import { describe, expect, it, vi } from 'vitest';
 import { pool } from '../../__tests__/samples';
 import { endpoint, version } from '../../endpointpage/__tests__/samples';
 import { RequestError } from '../../request';
-import { DeployDraft, type DeployField, type IDeployDraftOptions } from '../draft';
+import { DeployDraft, type IDeployDraftOptions } from '../draft';
+import type { DeployField } from '../faults';
 import type { IServable } from '../kernel';
-import { promoteLine, type IDeployTexts } from '../line';
+import { NO_FALLBACK, promoteLine, type IDeployTexts } from '../line';
 
 const SERVABLE: IServable = {
   sources: [
@@ -70,10 +71,34 @@ describe('what is proposed', () => {
 });
 
 describe('the line', () => {
-  const line = (texts: Partial<IDeployTexts>, isNew = true): string => {
+  const line = (texts: Partial<IDeployTexts>, isNew = true, isModule = true): string => {
     const form = fill(draft(), { source: 'name net', name: 'digits', ...texts });
-    return promoteLine(form.texts, { isNew, notebook: form.notebook });
+    return promoteLine(form.texts, { isNew, isModule, notebook: form.notebook });
   };
+
+  it('says as what a module is packaged, on what, and what takes its place', () => {
+    const texts = { form: 'bf16', gpus: '2', fallback: 'cheap' };
+    expect(line(texts)).toContain('--pool lab --fallback-pool cheap --gpus 2 --form bf16');
+    expect(line(texts, false)).toContain('--fallback-pool cheap --gpus 2 --form bf16');
+    expect(line({ form: 'source', gpus: '', fallback: '' })).not.toMatch(/form|gpus|fallback/);
+    // Only a module has forms.
+    expect(line({ form: 'int8' }, true, false)).not.toContain('--form');
+    expect(line({ fallback: NO_FALLBACK, pool: '' }, false)).toContain('--name digits --no-spot');
+  });
+
+  it('says what the router does for a new endpoint, and nothing of it for a version', () => {
+    const texts = {
+      sticky: 'X-User',
+      tolerance: '1',
+      once: 'yes',
+      sample: '0,5 %',
+      redact: 'email, /inputs/0/name'
+    };
+    expect(line(texts)).toMatch(
+      / --sticky X-User --tolerance 0.01 --not-idempotent --sample 0.005 --redact email --redact \/inputs\/0\/name$/
+    );
+    expect(line(texts, false)).not.toMatch(/sticky|tolerance|idempotent|sample|redact/);
+  });
 
   it('says how many replicas there are, and who may call it', () => {
     expect(line({ least: '2', most: '2' })).toContain('--replicas 2');
@@ -126,7 +151,15 @@ describe('what is wrong', () => {
     ['how many', { least: '3', most: '2' }, { most: 'fewer' }],
     ['no number', { least: 'x', most: '0' }, { least: 'not a number', most: 'not a number' }],
     ['an origin', { origins: 'shop.example' }, { origins: 'not an origin' }],
-    ['no pool', { pool: '' }, { pool: 'missing' }]
+    ['no pool', { pool: '' }, { pool: 'missing' }],
+    ['its own place', { fallback: 'lab' }, { fallback: 'itself' }],
+    ['GPUs', { gpus: '-1' }, { gpus: 'not a number' }],
+    ['a header', { sticky: 'X User' }, { sticky: 'not a header name' }],
+    [
+      'shares',
+      { sample: '101', tolerance: 'x' },
+      { sample: 'not a share', tolerance: 'not a share' }
+    ]
   ])('is told at its field: %s', async (_, texts, expected) => {
     const run = vi.fn(() => Promise.resolve());
     const form = draft({ run });
@@ -154,6 +187,10 @@ describe('what is wrong', () => {
     await form.submit();
     expect(form.problems).toEqual(expected);
     expect(fill(form, { ungated: 'yes', how: 'rolling' }).isWhole()).toBe(true);
+    // It runs where the version before does, where no other pool is chosen.
+    expect(form.pool).toBe('here');
+    expect(fill(form, { fallback: 'here' }).isWhole()).toBe(false);
+    expect(fill(form, { pool: 'lab' }).isWhole()).toBe(true);
   });
 });
 
@@ -199,6 +236,17 @@ describe('deploying', () => {
     error = new RequestError('refused', '--example is no JSON, and no name of the notebook');
     expect(await form.submit()).toBeNull();
     expect(form.refusals.example).toBe(error);
+    const told: [string, DeployField][] = [
+      ['form int8 computes on processors, and the device is cuda', 'form'],
+      ['pool lab cannot take the place of itself', 'fallback'],
+      ['pool lab has no node with 9 GPUs', 'gpus'],
+      ["'X User' is no name of a header", 'sticky']
+    ];
+    for (const [message, field] of told) {
+      error = new RequestError('refused', message);
+      expect(await form.submit()).toBeNull();
+      expect(form.refusals).toEqual({ [field]: error });
+    }
     expect(form.stage).toBe('filling');
   });
 

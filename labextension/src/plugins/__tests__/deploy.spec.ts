@@ -156,6 +156,35 @@ it('gives an endpoint another version, by how it takes over', async () => {
   expect(line()).toMatch(/--no-gates$/);
 });
 
+it('offers what a module can be, and what takes the place of what is lost', async () => {
+  const versions = [version(1, { pool: 'cheap', fallback_pool: 'lab', gpus: 1 })];
+  activate({ endpoints: () => Promise.resolve([endpoint('e1', { name: 'digits', versions })]) });
+  await form({ endpoint: 'digits' });
+  // A function has no forms, and what is tagged is one.
+  expect(screen.queryByLabelText('Form')).toBeNull();
+  type('Model', 'name net');
+  type('Form', 'bf16');
+  expect(document.body.textContent).toContain('Weights and products in bfloat16');
+  expect(screen.getByLabelText('GPUs of each replica')).toHaveProperty(
+    'placeholder',
+    'as before: 1'
+  );
+  type('GPUs of each replica', '2');
+  const place = screen.getByLabelText<HTMLSelectElement>('Takes the place of what is lost');
+  expect([...place.options].map(({ text }) => text)).toEqual([
+    ...['as before: lab', 'nothing', 'lab (local)']
+  ]);
+  type('Takes the place of what is lost', '/');
+  expect(line()).toContain('--name digits --no-spot --gpus 2 --form bf16 ');
+  expect((await axe.run('.jp-Dialog', AXE)).violations).toEqual([]);
+  // What the router does for all versions is not of one of them.
+  expect(screen.queryByLabelText('Requests kept, %')).toBeNull();
+  type('Endpoint', 'fresh');
+  type('Requests kept, %', '1');
+  fireEvent.click(screen.getByLabelText('Ask a replica only once'));
+  expect(line()).toMatch(/--not-idempotent --sample 0.01$/);
+});
+
 it('puts the line into a cell, and runs nothing', async () => {
   activate();
   const { done } = await form();
