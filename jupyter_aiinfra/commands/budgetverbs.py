@@ -75,7 +75,13 @@ _NAME = click.argument("name", metavar="BUDGET", shell_complete=complete_budget)
 @budget.command("list")
 @TAKES_CONTEXT
 def _list(context: Context) -> None:
-    """List the budgets, with how far each is spent."""
+    """List the budgets, with how far each is spent.
+
+    \b
+    Examples:
+      budget list
+      budget list --json
+    """  # noqa: D301 - click keeps the lines below its \b
     views = context.session.engine.governor.views()
     context.surface.table(
         BUDGET_COLUMNS, budget_rows(views), empty="no budget is set: budget set 200usd --user anna"
@@ -87,7 +93,12 @@ def _list(context: Context) -> None:
 @_NAME
 @TAKES_CONTEXT
 def _show(context: Context, name: str) -> None:
-    """Show one budget, and what was decided by it."""
+    """Show one budget, and what was decided by it.
+
+    \b
+    Example:
+      budget show anna
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     view = engine.governor.view(name)
     decisions = engine.store.decisions(by=view.budget.id, limit=_DECISIONS)
@@ -198,7 +209,12 @@ def _snooze(context: Context, name: str, seconds: float, *, wake: bool) -> None:
 @_NAME
 @TAKES_CONTEXT
 def _stop(context: Context, name: str) -> None:
-    """Stop the jobs that a budget counts, now, with time to save."""
+    """Stop the jobs that a budget counts, now, with time to save.
+
+    \b
+    Example:
+      budget stop anna
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     stopped = context.session.run(engine.governor.stop_jobs(name, by=getpass.getuser()))
     text = f"told to end, with time to save: {', '.join(stopped)}" if stopped else "no job runs"
@@ -210,7 +226,12 @@ def _stop(context: Context, name: str) -> None:
 @_NAME
 @TAKES_CONTEXT
 def _remove(context: Context, name: str) -> None:
-    """Forget a budget. Jobs that it is stopping are stopped all the same."""
+    """Forget a budget. Jobs that it is stopping are stopped all the same.
+
+    \b
+    Example:
+      budget remove anna
+    """  # noqa: D301 - click keeps the lines below its \b
     removed = context.session.engine.governor.remove(name)
     context.surface.text(f"removed {removed.id}")
     context.surface.value({"removed": removed.id})
@@ -237,7 +258,13 @@ def idle() -> None:
 @click.argument("pool", required=False, shell_complete=complete_pool)
 @TAKES_CONTEXT
 def _idle_show(context: Context, pool: str | None) -> None:
-    """Show jobs and kernels that hold GPUs which compute nothing."""
+    """Show jobs and kernels that hold GPUs which compute nothing.
+
+    \b
+    Examples:
+      idle show
+      idle show lab
+    """  # noqa: D301 - click keeps the lines below its \b
     if pool is not None:
         context.session.engine.store.get_pool(pool)
     report = context.session.run(context.session.engine.governor.idle(pool=pool))
@@ -260,7 +287,13 @@ def _idle_set(context: Context, name: str, what: str) -> None:
     warn     it is said, and nothing is stopped
     never    nobody looks
     default  as the settings say
-    """  # noqa: D301 - click keeps the lines below its \b
+
+    \b
+    Examples:
+      idle set lab 30m
+      idle set lab warn
+      idle set 1mz4k never
+    """  # noqa: D301 - click keeps the lines below its \b  # noqa: D301 - click keeps the lines below its \b
     rule = None if what == "default" else idle_rule("idle set", what)
     context.session.engine.governor.set_idle(name, rule)
     context.surface.text(f"{name}: {rule_text(rule)}")
@@ -270,7 +303,12 @@ def _idle_set(context: Context, name: str, what: str) -> None:
 @idle.command("rules")
 @TAKES_CONTEXT
 def _idle_rules(context: Context) -> None:
-    """List what is done about idle GPUs, by pool and job."""
+    """List what is done about idle GPUs, by pool and job.
+
+    \b
+    Example:
+      idle rules
+    """  # noqa: D301 - click keeps the lines below its \b
     rules = context.session.engine.store.idle_rules()
     rows = [(name, rule_text(rule)) for name, rule in sorted(rules.items())]
     context.surface.table(("pool or job", "idle jobs are"), rows, empty="as the settings say")

@@ -206,7 +206,11 @@ def _whatif(context: Context, job_id: str) -> None:
 
     On 1, 2, 4 or 8 GPUs (or ranks, on CPUs), as spot machines or not, in bf16 or not, and on the
     other attached pools; made of the steps that it has measured, with what is assumed.
-    """
+
+    \b
+    Example:
+      cost whatif 1mz4k
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     job = engine.store.get_job(job_id)
     try:
@@ -262,7 +266,13 @@ def _prices() -> None:
 @click.option("--region", default="", help="in regions of which this is a part")
 @TAKES_CONTEXT
 def _list_prices(context: Context, text: str, region: str) -> None:
-    """List prices; with TEXT those with it in sku or GPU. The cheapest GPU-hour is first."""
+    """List prices; with TEXT those with it in sku or GPU. The cheapest GPU-hour is first.
+
+    \b
+    Examples:
+      cost prices list h100
+      cost prices list a100 --region us-east-1
+    """  # noqa: D301 - click keeps the lines below its \b
     rows = [*imported(context.session.engine.store.catalog_rows()), *bundled()]
     needle, where = text.lower(), region.lower()
     found = {
@@ -287,7 +297,12 @@ def _import_prices(context: Context, file: str, provider: str | None, as_of: str
     """Add prices: a catalog of SkyPilot's (CSV), a list of your machines (YAML), or our own CSV.
 
     They go before those that come with this package, and are used when a pool is given a sku.
-    """
+
+    \b
+    Examples:
+      cost prices import vms.csv --provider aws
+      cost prices import machines.yaml --as-of 2026-11-01
+    """  # noqa: D301 - click keeps the lines below its \b
     try:
         day = None if as_of is None else dt.date.fromisoformat(as_of)
     except ValueError:

@@ -321,7 +321,13 @@ def _done(
 @click.option("--removed", is_flag=True, help="also those that can be put back")
 @TAKES_CONTEXT
 def _list(context: Context, *, removed: bool) -> None:
-    """List the endpoints, with what the router in front of them says."""
+    """List the endpoints, with what the router in front of them says.
+
+    \b
+    Examples:
+      endpoint list
+      endpoint list --removed
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     views = _looked(context, engine.endpoints.views(removed=removed))
     empty = "nothing is deployed: endpoint deploy FOLDER --name NAME --pool POOL"
@@ -477,7 +483,13 @@ def _update(
 @_NAME
 @TAKES_CONTEXT
 def _show(context: Context, name: str) -> None:
-    """Show one endpoint: its versions side by side, and what has happened to it."""
+    """Show one endpoint: its versions side by side, and what has happened to it.
+
+    \b
+    Examples:
+      endpoint show digits
+      endpoint show digits --json
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     view = _looked(context, engine.endpoints.show(name))
     context.surface.text("\n".join(endpoint_lines(view)))
@@ -491,7 +503,12 @@ def _show(context: Context, name: str) -> None:
 @_NAME
 @TAKES_CONTEXT
 def _promote(context: Context, name: str) -> None:
-    """Give all traffic to the version that is tried out, at once, whatever its gates say."""
+    """Give all traffic to the version that is tried out, at once, whatever its gates say.
+
+    \b
+    Example:
+      endpoint promote digits
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     _show_one(context, _looked(context, engine.endpoints.promote(name)))
 
@@ -512,7 +529,12 @@ def _rollback(
     detach: bool,
     wait_seconds: float | None,
 ) -> None:
-    """End the change that is under way, or serve the version before once more."""
+    """End the change that is under way, or serve the version before once more.
+
+    \b
+    Example:
+      endpoint rollback digits
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     work = engine.endpoints.rollback(name, to=to, reason=because)
     _done(context, work, detach=detach, wait_seconds=wait_seconds)
@@ -586,7 +608,12 @@ def _configure(context: Context, /, name: str, **given: Any) -> None:
 @WAIT
 @TAKES_CONTEXT
 def _remove(context: Context, name: str, *, detach: bool, wait_seconds: float | None) -> None:
-    """Serve it no more; endpoint restore puts it back."""
+    """Serve it no more; endpoint restore puts it back.
+
+    \b
+    Example:
+      endpoint remove digits
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
 
     async def remove() -> EndpointView:
@@ -607,7 +634,12 @@ def _remove(context: Context, name: str, *, detach: bool, wait_seconds: float | 
 @WAIT
 @TAKES_CONTEXT
 def _restore(context: Context, name: str, *, detach: bool, wait_seconds: float | None) -> None:
-    """Serve once more what was removed."""
+    """Serve once more what was removed.
+
+    \b
+    Example:
+      endpoint restore digits
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     work = engine.endpoints.restore(name)
     _done(context, work, detach=detach, wait_seconds=wait_seconds)
@@ -660,7 +692,13 @@ def _call(
 @click.option("--follow", is_flag=True, help="go on until it ends")
 @TAKES_CONTEXT
 def _logs(context: Context, name: str, *, replica: str | None, router: bool, follow: bool) -> None:
-    """Print the log of a replica: what the model prints, and why it did not load."""
+    """Print the log of a replica: what the model prints, and why it did not load.
+
+    \b
+    Examples:
+      endpoint logs digits --follow
+      endpoint logs digits --router
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     found = engine.store.get_endpoint(name, removed=True)
     if router:
@@ -714,7 +752,12 @@ endpoint.add_command(keys, "keys")
 @_NAME
 @TAKES_CONTEXT
 def _keys(context: Context, name: str) -> None:
-    """List the keys of an endpoint; their secrets are kept nowhere."""
+    """List the keys of an endpoint; their secrets are kept nowhere.
+
+    \b
+    Example:
+      endpoint keys list digits
+    """  # noqa: D301 - click keeps the lines below its \b
     store = context.session.engine.store
     whole = store.whole_endpoint(store.get_endpoint(name).id)
     empty = "no key: whoever reaches it may call it"
@@ -736,7 +779,12 @@ def _new_key(
     scopes: Sequence[str],
     per_second: float | None,
 ) -> None:
-    """Make a key, and show it once."""
+    """Make a key, and show it once.
+
+    \b
+    Example:
+      endpoint keys new digits dashboard
+    """  # noqa: D301 - click keeps the lines below its \b
     endpoints = context.session.engine.endpoints
     asked = tuple(scopes) or ("predict",)
     secret, made = context.session.run(
@@ -752,7 +800,12 @@ def _new_key(
 @click.option("--keep", metavar="TIME", default="1h", callback=_SECONDS("--keep"), help="the old")
 @TAKES_CONTEXT
 def _rotate_key(context: Context, name: str, key: str, *, keep: float | None) -> None:
-    """Make a key like another, which holds for a while longer."""
+    """Make a key like another, which holds for a while longer.
+
+    \b
+    Example:
+      endpoint keys rotate digits dashboard
+    """  # noqa: D301 - click keeps the lines below its \b
     endpoints = context.session.engine.endpoints
     secret, made = context.session.run(
         endpoints.rotate_key(name, key, keep_seconds=3600.0 if keep is None else keep)
@@ -766,7 +819,12 @@ def _rotate_key(context: Context, name: str, key: str, *, keep: float | None) ->
 @click.argument("key")
 @TAKES_CONTEXT
 def _revoke_key(context: Context, name: str, key: str) -> None:
-    """Have a key hold no more, from now on."""
+    """Have a key hold no more, from now on.
+
+    \b
+    Example:
+      endpoint keys revoke digits dashboard
+    """  # noqa: D301 - click keeps the lines below its \b
     gone = context.session.run(context.session.engine.endpoints.revoke_key(name, key))
     context.surface.text(f"{gone.id} ({gone.name}) is revoked")
     context.surface.value(key_value(gone))

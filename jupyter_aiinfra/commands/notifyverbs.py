@@ -63,7 +63,12 @@ def notify() -> None:
 @notify.command("list")
 @TAKES_CONTEXT
 def _list(context: Context) -> None:
-    """List the targets of the settings."""
+    """List the targets of the settings.
+
+    \b
+    Example:
+      notify list
+    """  # noqa: D301 - click keeps the lines below its \b
     views = context.session.engine.notifying.targets()
     rows = [
         (view.name, view.kind or "unknown", ", ".join(view.secrets), view.problem or "ready")
@@ -93,7 +98,12 @@ def _test(context: Context, target: str) -> None:
 @click.option("--limit", type=click.IntRange(1), default=_SHOWN, show_default=True)
 @TAKES_CONTEXT
 def _sent(context: Context, limit: int) -> None:
-    """List what was sent lately, and what was not and why."""
+    """List what was sent lately, and what was not and why.
+
+    \b
+    Example:
+      notify sent
+    """  # noqa: D301 - click keeps the lines below its \b
     found = context.session.engine.store.notifications(limit=limit)
     rows = [
         (

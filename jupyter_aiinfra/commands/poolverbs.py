@@ -161,7 +161,13 @@ def _view_value(view: PoolView) -> dict[str, Any]:
 @pool.command("list")
 @TAKES_CONTEXT
 def _list_pools(context: Context) -> None:
-    """List the attached pools, with what each has as of now."""
+    """List the attached pools, with what each has as of now.
+
+    \b
+    Examples:
+      pool list
+      pool list --json
+    """  # noqa: D301 - click keeps the lines below its \b
     views = context.session.run(context.session.engine.pools())
     empty = "no pool is attached yet; attach this machine: %pool attach here --kind local"
     context.surface.table(POOL_COLUMNS, pool_rows(views), empty=empty)
@@ -172,7 +178,12 @@ def _list_pools(context: Context) -> None:
 @click.argument("name", shell_complete=complete_pool)
 @TAKES_CONTEXT
 def _show_pool(context: Context, name: str) -> None:
-    """Show one pool: its nodes, their GPUs, Python and packages."""
+    """Show one pool: its nodes, their GPUs, Python and packages.
+
+    \b
+    Example:
+      pool show lab
+    """  # noqa: D301 - click keeps the lines below its \b
     view = context.session.run(context.session.engine.show_pool(name))
     context.surface.text("\n".join(_priced(view)))
     context.surface.value(_view_value(view))
@@ -252,7 +263,12 @@ def _check(context: Context, name: str, accept_key: tuple[str, ...]) -> int:
 @click.option("--force", is_flag=True, help="even while jobs on it are not over; they go on")
 @TAKES_CONTEXT
 def _detach(context: Context, name: str, *, force: bool) -> None:
-    """Forget a pool. Nothing on it is touched; attach it again to undo."""
+    """Forget a pool. Nothing on it is touched; attach it again to undo.
+
+    \b
+    Example:
+      pool detach lab
+    """  # noqa: D301 - click keeps the lines below its \b
     context.session.run(context.session.engine.detach(name, force=force))
     context.surface.text(f"detached {name}; its jobs and files stay as they are")
     context.surface.value({"detached": name})
@@ -417,7 +433,12 @@ def _environments(context: Context, name: str, *, remove: str | None) -> None:
 @pool.command("kinds")
 @TAKES_CONTEXT
 def _kinds(context: Context) -> None:
-    """List the kinds of pools that can be attached."""
+    """List the kinds of pools that can be attached.
+
+    \b
+    Example:
+      pool kinds
+    """  # noqa: D301 - click keeps the lines below its \b
     found = sorted(kinds())
     context.surface.text("\n".join(found))
     context.surface.value(found)

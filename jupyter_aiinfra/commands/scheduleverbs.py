@@ -247,7 +247,13 @@ def _options(given: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]
 @click.option("--removed", is_flag=True, help="also those that can be put back")
 @TAKES_CONTEXT
 def _list(context: Context, *, removed: bool) -> None:
-    """List the schedules, with how their last runs ended: + well, x not, s skipped, m missed."""
+    """List the schedules, with how their last runs ended: + well, x not, s skipped, m missed.
+
+    \b
+    Examples:
+      schedule list
+      schedule list --removed
+    """  # noqa: D301 - click keeps the lines below its \b
     views = context.session.engine.schedules.views(removed=removed)
     empty = 'nothing is scheduled: schedule add NOTEBOOK --cron "0 2 * * *" --pool POOL'
     context.surface.table(SCHEDULE_COLUMNS, schedule_rows(views), empty=empty)
@@ -291,7 +297,13 @@ promote.add_command(promote_endpoint, "endpoint")
 def _edit(
     context: Context, /, name: str, *, notebook: Path | None, new_name: str | None, **given: Any
 ) -> None:
-    """Make a new version: the notebook as it is now, and what else is given."""
+    """Make a new version: the notebook as it is now, and what else is given.
+
+    \b
+    Examples:
+      schedule edit report --cron "0 3 * * *"
+      schedule edit report -p lr 0.2 --retries 2
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     old = engine.schedules.show(name).version
     draft = _draft(given, old=old.policy, zone=old.timezone, options=old.options)
@@ -306,7 +318,12 @@ def _edit(
 @_wanted
 @TAKES_CONTEXT
 def _preview(context: Context, /, notebook: Path, **given: Any) -> None:
-    """Show the next ten slots that a schedule would have. Nothing is recorded."""
+    """Show the next ten slots that a schedule would have. Nothing is recorded.
+
+    \b
+    Example:
+      schedule preview report.ipynb --cron "30 2 * * *" --timezone Europe/Berlin
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     draft = _draft(given, old=Policy(), zone=local_zone(), options={})
     _, slots = context.session.run(engine.schedules.preview(replace(draft, notebook=notebook)))
@@ -320,7 +337,12 @@ def _preview(context: Context, /, notebook: Path, **given: Any) -> None:
 @_NAME
 @TAKES_CONTEXT
 def _show(context: Context, name: str) -> None:
-    """Show one schedule, its next slots, versions and last runs."""
+    """Show one schedule, its next slots, versions and last runs.
+
+    \b
+    Example:
+      schedule show report
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     view = engine.schedules.show(name)
     context.surface.text("\n".join(schedule_lines(view)))
@@ -347,7 +369,13 @@ def _show_runs(context: Context, runs: Sequence[Run]) -> None:
 def _runs(
     context: Context, *, name: str | None, failed: bool, active: bool, text: str | None, limit: int
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first.
+
+    \b
+    Examples:
+      schedule runs report
+      schedule runs report --failed
+    """  # noqa: D301 - click keeps the lines below its \b
     states = None
     if failed:
         states = [RunState.FAILED, RunState.LOST]
@@ -364,7 +392,13 @@ def _runs(
 @click.option("--wait", is_flag=True, help="return once it is over")
 @TAKES_CONTEXT
 def _run(context: Context, *, name: str, words: Sequence[tuple[str, str]], wait: bool) -> None:
-    """Run a schedule now, beside its slots; it is started from here."""
+    """Run a schedule now, beside its slots; it is started from here.
+
+    \b
+    Examples:
+      schedule run report
+      schedule run report -p lr 0.2 --wait
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     asked = engine.schedules.run_now(name, words=dict(words))
 
@@ -403,7 +437,12 @@ def _duplicate(context: Context, name: str, new_name: str) -> None:
 @click.argument("run_id", metavar="RUN")
 @TAKES_CONTEXT
 def _cancel(context: Context, run_id: str) -> None:
-    """End a run: one that waits at once, one that runs with time to save."""
+    """End a run: one that waits at once, one that runs with time to save.
+
+    \b
+    Example:
+      schedule cancel rw4bqcgtp5
+    """  # noqa: D301 - click keeps the lines below its \b
     run = context.session.run(context.session.engine.schedules.cancel_run(run_id))
     _show_runs(context, [run])
     context.surface.value(run_value(run))
@@ -422,7 +461,12 @@ def _align(context: Context, view: ScheduleView) -> None:
 @click.option("--because", default="", metavar="TEXT", help="why, for others")
 @TAKES_CONTEXT
 def _pause(context: Context, *, name: str, because: str) -> None:
-    """Run no more slots; runs that are not over go on."""
+    """Run no more slots; runs that are not over go on.
+
+    \b
+    Example:
+      schedule pause report
+    """  # noqa: D301 - click keeps the lines below its \b
     view = context.session.engine.schedules.pause(name, reason=because)
     _align(context, view)
     context.surface.text(f"{view.schedule.name} is paused; schedule resume has it go on")
@@ -433,7 +477,12 @@ def _pause(context: Context, *, name: str, because: str) -> None:
 @_NAME
 @TAKES_CONTEXT
 def _resume(context: Context, name: str) -> None:
-    """Run again, from now on: what came while it was paused is not caught up."""
+    """Run again, from now on: what came while it was paused is not caught up.
+
+    \b
+    Example:
+      schedule resume report
+    """  # noqa: D301 - click keeps the lines below its \b
     view = context.session.engine.schedules.resume(name)
     _align(context, view)
     context.surface.text("\n".join(schedule_lines(view)))
@@ -444,7 +493,12 @@ def _resume(context: Context, name: str) -> None:
 @_NAME
 @TAKES_CONTEXT
 def _remove(context: Context, name: str) -> None:
-    """Run it no more; `schedule restore` puts it back."""
+    """Run it no more; `schedule restore` puts it back.
+
+    \b
+    Example:
+      schedule remove report
+    """  # noqa: D301 - click keeps the lines below its \b
     view = context.session.engine.schedules.remove(name)
     _align(context, view)
     context.surface.text(
@@ -457,7 +511,12 @@ def _remove(context: Context, name: str) -> None:
 @click.argument("name", metavar="ID")
 @TAKES_CONTEXT
 def _restore(context: Context, name: str) -> None:
-    """Put back a schedule that was removed."""
+    """Put back a schedule that was removed.
+
+    \b
+    Example:
+      schedule restore sae1shxn
+    """  # noqa: D301 - click keeps the lines below its \b
     view = context.session.engine.schedules.restore(name)
     _align(context, view)
     context.surface.text("\n".join(schedule_lines(view)))
@@ -469,7 +528,12 @@ def _restore(context: Context, name: str) -> None:
 @click.argument("number", metavar="VERSION", type=click.IntRange(1))
 @TAKES_CONTEXT
 def _rollback(context: Context, name: str, number: int) -> None:
-    """Run an earlier version once more, as a new one."""
+    """Run an earlier version once more, as a new one.
+
+    \b
+    Example:
+      schedule rollback report 3
+    """  # noqa: D301 - click keeps the lines below its \b
     view = context.session.engine.schedules.roll_back(name, number)
     _align(context, view)
     context.surface.text("\n".join(schedule_lines(view)))
@@ -490,7 +554,12 @@ def _purge(
     keep: int | None,
     keep_failures: bool,
 ) -> None:
-    """Delete runs that are over from the record."""
+    """Delete runs that are over from the record.
+
+    \b
+    Example:
+      schedule purge report --keep 100
+    """  # noqa: D301 - click keeps the lines below its \b
     gone = context.session.engine.schedules.purge(
         name, older_than=older_than, keep=keep, keep_failures=keep_failures
     )

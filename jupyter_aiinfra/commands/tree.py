@@ -109,7 +109,13 @@ def _refreshed(context: Context, job_id: str) -> Job:
 )
 @TAKES_CONTEXT
 def _list_jobs(context: Context, pool_name: str | None, *, active: bool, limit: int) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    \b
+    Examples:
+      jobs list --pool here --active
+      jobs list --limit 100 --json
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     silent = context.session.run(engine.tick())
     found = engine.store.list_jobs(pool=pool_name, active=active, limit=limit)
@@ -127,7 +133,13 @@ def _list_jobs(context: Context, pool_name: str | None, *, active: bool, limit: 
 @_JOB
 @TAKES_CONTEXT
 def _show_job(context: Context, job_id: str) -> None:
-    """Show everything known of one job."""
+    """Show everything known of one job.
+
+    \b
+    Examples:
+      jobs show 1mz4k
+      jobs show 1mz4k --json
+    """  # noqa: D301 - click keeps the lines below its \b
     job = _refreshed(context, job_id)
     now = context.session.engine.costing.now([job])[job.id]
     lines = [*job_lines(job), *cost_lines(now, running=not job.state.final)]
@@ -148,7 +160,14 @@ def _show_job(context: Context, job_id: str) -> None:
 def _logs(
     context: Context, job_id: str, rank: int, offset: int, *, launcher: bool, follow: bool
 ) -> None:
-    """Print a rank's log, whole or from a byte offset."""
+    """Print a rank's log, whole or from a byte offset.
+
+    \b
+    Examples:
+      jobs logs 1mz4k --follow
+      jobs logs 1mz4k --rank 1
+      jobs logs 1mz4k --launcher
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     job = engine.store.get_job(job_id)
     if not launcher and not 0 <= rank < job.spec.world:
@@ -174,7 +193,13 @@ def _logs(
 @click.option("--no-fetch", is_flag=True, help="leave the results where they are")
 @TAKES_CONTEXT
 def _attach_job(context: Context, job_id: str, *, no_fetch: bool) -> Job:
-    """Follow a job's output to its end, then bring its results back."""
+    """Follow a job's output to its end, then bring its results back.
+
+    \b
+    Examples:
+      jobs attach 1mz4k
+      jobs attach 1mz4k --no-fetch
+    """  # noqa: D301 - click keeps the lines below its \b
     job = _refreshed(context, job_id)
     context.surface.hide(_known_secrets(job))
     job = context.surface.watch(job, fetch=not no_fetch)
@@ -186,7 +211,12 @@ def _attach_job(context: Context, job_id: str, *, no_fetch: bool) -> Job:
 @_JOB
 @TAKES_CONTEXT
 def _stacks(context: Context, job_id: str) -> None:
-    """Put the stacks of all ranks of a job into their logs, now; they go on."""
+    """Put the stacks of all ranks of a job into their logs, now; they go on.
+
+    \b
+    Example:
+      jobs stacks 1mz4k
+    """  # noqa: D301 - click keeps the lines below its \b
     job = _refreshed(context, job_id)
     answers = context.session.run(context.session.engine.dump_stacks(job.id))
     lines = [
@@ -211,7 +241,13 @@ def _stacks(context: Context, job_id: str) -> None:
 )
 @TAKES_CONTEXT
 def _cancel(context: Context, job_id: str, grace: float | None) -> None:
-    """Ask a job to end: SIGINT, then SIGTERM, then SIGKILL. Returns at once."""
+    """Ask a job to end: SIGINT, then SIGTERM, then SIGKILL. Returns at once.
+
+    \b
+    Examples:
+      jobs cancel 1mz4k
+      jobs cancel 1mz4k --grace 30s
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     before = engine.store.get_job(job_id)
     job = context.session.run(engine.cancel(before.id, grace=grace))
@@ -227,7 +263,13 @@ def _cancel(context: Context, job_id: str, grace: float | None) -> None:
 @click.option("--detach", is_flag=True, help="return at once")
 @TAKES_CONTEXT
 def _rerun(context: Context, job_id: str, *, detach: bool) -> Job:
-    """Run the same code with the same data on the same pool again, as a new job."""
+    """Run the same code with the same data on the same pool again, as a new job.
+
+    \b
+    Examples:
+      jobs rerun 1mz4k
+      jobs rerun 1mz4k --detach
+    """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     secrets = check_secrets(engine.store.get_job(job_id).spec.secrets, os.environ)
     context.surface.hide(secrets.values())
@@ -245,7 +287,12 @@ def _rerun(context: Context, job_id: str, *, detach: bool) -> Job:
 @_JOB
 @TAKES_CONTEXT
 def _remove(context: Context, job_id: str) -> None:
-    """Forget a job that is over and delete its files."""
+    """Forget a job that is over and delete its files.
+
+    \b
+    Example:
+      jobs remove 1mz4k
+    """  # noqa: D301 - click keeps the lines below its \b
     job = context.session.engine.store.get_job(job_id)
     context.session.run(context.session.engine.remove(job.id))
     context.surface.text(f"removed {job.id} and its files")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -53,3 +55,20 @@ def test_an_error_is_json_too_and_names_commands_as_they_are_typed(
         "hint": "jupyter aiinfra jobs lists them",
     }
     assert said.err == "JobNotFound: no job 'nope'\n  jupyter aiinfra jobs lists them\n"
+
+
+def _verbs(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from _verbs(below, (*words, name))
+    else:
+        yield words
+
+
+@pytest.mark.parametrize("words", [*_verbs(cli)], ids=" ".join)
+def test_the_help_of_every_verb_has_examples(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^ *Examples?:\n +\S", said, flags=re.MULTILINE)
