@@ -21,7 +21,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 DEMO := example_notebooks/quickstart.ipynb
 DEMO_HOME := $(abspath build/demo-home)
 EXTRAS := $(abspath build/extras)
-SHARED := -n $(WORKERS) --dist loadfile
+# By file, and in the order of tests/conftest.py: the longest first.
+SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Where real networks are cut and machines are short of time, a failure is looked at twice. The summary
 # lists each test that needed it, so that it is mended rather than forgotten.
 TWICE := --reruns 1 -r aR
