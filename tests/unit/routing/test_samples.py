@@ -181,8 +181,10 @@ async def test_no_token_is_kept_wherever_it_stands(tmp_path: Path) -> None:
 
 async def test_bodies_and_files_have_bounds(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
-    large = json.dumps(["x" * 300_000]).encode()
-    fits = json.dumps(["x" * 200_000]).encode()
+    # Numbers are large, too, and need not be searched for secrets.
+    large = json.dumps([10**18] * 15_000).encode()
+    fits = json.dumps([10**18] * 10_000).encode()
+    assert len(fits) < 256 << 10 < len(large)
     told = Sampling(rate=1, keep=100_000)
     (found,) = await kept(path, told, [sample(0, request=large)])
     assert (found["request"], found["request_bytes"]) == (None, len(large))
