@@ -19,8 +19,8 @@ from jupyter_aiinfra.node import supervise
 PROGRAM = str(supervise.__file__)
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
-    """Return the first true value of `condition`, or fail."""
+def wait_until(condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
+    """Return the first true value of `condition`, or fail: late, as machines may be busy."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()

@@ -28,7 +28,7 @@ class Page:
         text = message if isinstance(message, str) else json.dumps(message)
         await self.connection.write_message(text)
 
-    async def hear(self, *, seconds: float = 10.0) -> dict[str, Any]:
+    async def hear(self, *, seconds: float = 30.0) -> dict[str, Any]:
         """Return the next message."""
         text = await asyncio.wait_for(_read(self.connection), seconds)
         assert text is not None, "the server closed the socket"
@@ -53,11 +53,11 @@ class Page:
 
     async def closed(self) -> None:
         """Wait until the server has closed the socket."""
-        while await asyncio.wait_for(_read(self.connection), 10) is not None:
+        while await asyncio.wait_for(_read(self.connection), 30) is not None:
             pass
 
 
-async def eventually(condition: Callable[[], Any], *, seconds: float = 20.0) -> None:
+async def eventually(condition: Callable[[], Any], *, seconds: float = 60.0) -> None:
     """Return once `condition` is true, or fail; the loop goes on meanwhile."""
 
     async def wait() -> None:

@@ -76,7 +76,7 @@ class Gang:
     def status(self, slot: int) -> dict[str, Any]:
         return dict(supervise.status(str(self.folders[slot])))
 
-    def end(self, slot: int, *, seconds: float = 30) -> dict[str, Any]:
+    def end(self, slot: int, *, seconds: float = 60) -> dict[str, Any]:
         def over() -> dict[str, Any] | None:
             seen = self.status(slot)
             return seen if seen["state"] not in ("starting", "running") else None
@@ -98,7 +98,7 @@ class Gang:
             supervise.send(who, signal.SIGKILL)
         wait_until(lambda: not self.processes(slot))
 
-    def wait_for(self, slot: int, name: str, text: str, *, seconds: float = 30) -> None:
+    def wait_for(self, slot: int, name: str, text: str, *, seconds: float = 60) -> None:
         """Wait until a file of the run directory holds `text`."""
         path = self.folders[slot] / name
         wait_until(lambda: path.exists() and text in path.read_text(), seconds=seconds)

@@ -31,7 +31,7 @@ from tests.support.network import HERE, Network, command, open_network, program
 __all__ = ["Host", "Hosts", "open_hosts"]
 
 _PORT = 22
-_READY_SECONDS = 30.0
+_READY_SECONDS = 60.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 # MaxStartups and MaxSessions: the defaults make a burst of connections fail by chance.
 _SSHD_CONFIG = """\

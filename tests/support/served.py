@@ -44,7 +44,7 @@ def opener_of(cluster: FakeCluster) -> PoolOpener:
     return opener
 
 
-async def eventually(look: Callable[[], Awaitable[Any]], *, seconds: float = 20) -> None:
+async def eventually(look: Callable[[], Awaitable[Any]], *, seconds: float = 60) -> None:
     """Return once `look` answers with something true."""
     deadline = time.monotonic() + seconds
     while not await look():
