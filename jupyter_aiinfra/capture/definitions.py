@@ -55,6 +55,14 @@ class Definitions:
             return alias
         newest, patches = self._newest(name, value)
         if newest is not None and self._defines(newest, name, value):
+            patches = _concerning(value, patches)
+            if _unheard(value, patches):
+                return _refused(
+                    name,
+                    value,
+                    "has implementations that no cell that was seen has registered",
+                    hint=f"register them by @{name}.register at the top of a cell",
+                )
             return self._source(name, value, newest, patches)
         proven = self.assigned(name, value, calls=False)
         if proven is not None:
@@ -153,7 +161,7 @@ class Definitions:
             and not found.node.decorator_list
             and self._same_defaults(found, value)
         ):
-            patches = self._index.patches(name)
+            patches = _concerning(value, self._index.patches(name))
             newest = self._index.definition(name) is found.definition
             return self._source(name, value, found.definition, patches if newest else ())
         # What wraps another function looks like that one, which a rebuilt one would not.
@@ -263,13 +271,35 @@ def _piece(name: str, value: Any, definition: Definition, *, text: str, names: N
     )
 
 
-def _refused(name: str, value: Any, problem: str) -> Piece:
+def _concerning(value: Any, patches: Sequence[Definition]) -> Sequence[Definition]:
+    """Leave out what was registered with something that is no generic function: it has its own."""
+    if _implementations(value):
+        return patches
+    return [each for each in patches if isinstance(each.statement, ast.Assign)]
+
+
+def _unheard(value: Any, patches: Sequence[Definition]) -> bool:
+    registered = [each for each in patches if not isinstance(each.statement, ast.Assign)]
+    return len(_implementations(value)) > len(registered)
+
+
+def _implementations(value: Any) -> set[int]:
+    """Return the functions registered with a generic one of ``functools.singledispatch``."""
+    registry = getattr(value, "registry", None)
+    if not isinstance(value, FunctionType) or not isinstance(registry, Mapping):
+        return set()
+    return {id(made) for kind, made in registry.items() if kind is not object}
+
+
+def _refused(
+    name: str, value: Any, problem: str, *, hint: str = "define it at the top of a cell"
+) -> Piece:
     item = ManifestItem(
         name=name,
         kind=CaptureKind.REFUSED,
         type=_label(value),
         reason=f"`{name}` {problem}",
-        hint="define it at the top of a cell",
+        hint=hint,
     )
     return Piece(name=name, item=item)
 

@@ -114,7 +114,10 @@ class SourceIndex:
         return (*bound, *(found for patch in self._patches.values() for found in patch.values()))
 
     def patches(self, name: str) -> tuple[Definition, ...]:
-        """Return ``name.attribute = …`` statements run since `name` was defined, oldest first."""
+        """Return what was put on `name` since it was defined, oldest first.
+
+        That is ``name.attribute = …``, and whatever was given to ``name.register``.
+        """
         return tuple(self._patches.get(name, {}).values())
 
     def of_file(self, filename: str) -> SourceIndex:
@@ -203,10 +206,31 @@ def _head(statement: ast.stmt) -> ast.AST:
 
 
 def _patched(statement: ast.stmt) -> tuple[str, str] | None:
+    """Return the name that a statement puts something on, and what tells that from the rest."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        for decorator in statement.decorator_list:
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            generic = _registered_with(called)
+            if generic is not None:
+                given = statement.args.posonlyargs + statement.args.args
+                kind = given[0].annotation if given else None
+                told = "" if kind is None else ast.unparse(kind)
+                return generic, f"{ast.unparse(decorator)} {told}"
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        generic = _registered_with(statement.value.func)
+        if generic is not None:
+            return generic, ast.unparse(statement)
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
         if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
             return target.value.id, target.attr
+    return None
+
+
+def _registered_with(called: ast.expr) -> str | None:
+    """Return ``name`` of ``name.register``, by which a generic function gets implementations."""
+    if isinstance(called, ast.Attribute) and called.attr == "register":
+        return called.value.id if isinstance(called.value, ast.Name) else None
     return None
 
 

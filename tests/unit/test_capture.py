@@ -307,6 +307,24 @@ def e(): return 5
         "m",
     ),
     "a nested class": ("class A:\n    class B: x = 5\nb = A.B", "out = b.x", 5),
+    "a generic function": (
+        (
+            "from functools import singledispatch\n@singledispatch\ndef f(x): return 'any'\n"
+            "K = 'k'\n@f.register\ndef _(x: int): return 'int'\n@f.register(str)\n"
+            "def of_text(x): return K\n@f.register\ndef _(x: list): return 'old'\n"
+            "@f.register\ndef _(x: list): return 'new'\nf.register(set, lambda x: 'set')"
+        ),
+        "out = f(1), f('a'), f([]), f({1}), f(2.0)",
+        ("int", "k", "new", "set", "any"),
+    ),
+    "a base class with a virtual subclass": (
+        (
+            "import abc\nclass A(abc.ABC):\n    def go(self): pass\n"
+            "@A.register\nclass B:\n    def go(self): pass\nb = B()"
+        ),
+        "out = type(b) is B, isinstance(b, A)",
+        (True, True),
+    ),
     "a patched class": (
         "class A: pass\ndef hello(self): return 'hi'\nA.hello = hello\nA.n = 2",
         "out = A().hello(), A.n",
@@ -1105,6 +1123,16 @@ def test_a_stale_call_is_not_run_again(notebook: Notebook) -> None:
     assert result(notebook, "out = g()") == 1
     notebook.run("def f(): return 2")
     refused(notebook, "g()")
+
+
+def test_an_implementation_that_no_cell_has_registered_is_refused(notebook: Notebook) -> None:
+    notebook.run(
+        "from functools import singledispatch\n@singledispatch\ndef f(x): return 'any'\n"
+        "exec('@f.register(int)\\ndef _(x): return 1')"
+    )
+    item = refused(notebook, "f(1)")["f"]
+    assert "no cell that was seen has registered" in item.reason
+    assert "@f.register" in item.hint
 
 
 # --- names that are nowhere -------------------------------------------------------------------------
