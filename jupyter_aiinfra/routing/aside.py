@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from jupyter_aiinfra.routing.back import Back
+from jupyter_aiinfra.routing.back import Back, Line
+from jupyter_aiinfra.routing.seen import Answered
 from jupyter_aiinfra.routing.wire import Request
 
 __all__ = ["Asked", "ask"]
@@ -37,6 +38,13 @@ class Asked:
         self._limit_bytes = limit_bytes
         self._done: asyncio.Future[tuple[Back, bool]] = asyncio.get_running_loop().create_future()
 
+    def told(self, line: Line, head: Answered, body: bytes, *, reusable: bool) -> None:
+        """Keep all of it."""
+        self.head(head.status, head.lines, head.length)
+        self.part(body)
+        if isinstance(line, Back):
+            self.ended(line, reusable=reusable)
+
     def head(self, status: int, lines: bytes, length: int | None) -> None:
         """Keep the head."""
         del length
@@ -58,9 +66,9 @@ class Asked:
         if not self._done.done():
             self._done.set_result((back, reusable))
 
-    def lost(self, back: Back, reason: str) -> None:
+    def lost(self, line: Line, reason: str) -> None:
         """Let :func:`ask` fail."""
-        del back
+        del line
         if not self._done.done():
             self._done.set_exception(ConnectionError(reason))
 
@@ -85,7 +93,7 @@ async def ask(target: _Asking, asked: Asked, *, seconds: float) -> Asked:
     try:
         back, reusable = await asyncio.wait_for(asked.answered(), seconds)
     except BaseException:
-        back.abandon()
+        back.abandon(asked)
         raise
     if reusable:
         target.give(back)

@@ -10,19 +10,46 @@ import httptools
 from jupyter_aiinfra.routing.seen import Answered, Seen
 from jupyter_aiinfra.routing.wire import HOP, Request
 
-__all__ = ["Back", "Errand", "Place"]
+__all__ = ["Back", "Errand", "Line", "Place", "seen"]
 
 _INFORMATION = 100
 _FINAL = 200
 _NO_BODY = (204, 304)
 
-_seen: Seen[Answered] = Seen()
+seen: Seen[Answered] = Seen()
+"""Heads of answers, of all replicas."""
+
+
+class Line(Protocol):
+    """A connection to a replica, as who asks sees it."""
+
+    # Whether its end is to be held against the replica.
+    blames: bool
+
+    def more(self, data: bytes) -> None:
+        """Send more of the body."""
+        ...
+
+    def hold(self, *, on: bool) -> None:
+        """Read no more of the answer for now, or go on."""
+        ...
+
+    def abandon(self, errand: Errand, *, late: bool = False) -> None:
+        """Do without the answer to `errand`; `late`: it took too long."""
+        ...
 
 
 class Errand(Protocol):
-    """What is asked, and who is told what comes of it. One of `ended` and `lost` comes last."""
+    """What is asked, and who is told what comes of it.
+
+    One of `told`, `ended` and `lost` comes last.
+    """
 
     request: Request
+
+    def told(self, line: Line, head: Answered, body: bytes, *, reusable: bool) -> None:
+        """Take a whole answer at once."""
+        ...
 
     def head(self, status: int, lines: bytes, length: int | None) -> None:
         """Take the head of an answer; `length` is ``None`` where nobody knows it."""
@@ -40,7 +67,7 @@ class Errand(Protocol):
         """All of it was told."""
         ...
 
-    def lost(self, back: Back, reason: str) -> None:
+    def lost(self, line: Line, reason: str) -> None:
         """Take that the connection ended before the answer did."""
         ...
 
@@ -67,12 +94,14 @@ class Back(asyncio.Protocol):
         "_errand",
         "_fed",
         "_head_lines",
+        "_last",
         "_length",
         "_lines",
         "_parser",
         "_place",
         "_status",
         "_until_close",
+        "blames",
         "idle_since",
         "transport",
     )
@@ -82,6 +111,9 @@ class Back(asyncio.Protocol):
         self._errand: Errand | None = None
         self._parser = httptools.HttpResponseParser(self)
         self.idle_since = 0.0
+        self.blames = True
+        # Whether nothing can be asked after this answer.
+        self._last = False
         self._reset()
 
     def _reset(self) -> None:
@@ -112,8 +144,22 @@ class Back(asyncio.Protocol):
         """Send more of the body."""
         self.transport.write(data)
 
-    def abandon(self) -> None:
+    def adopt(self, transport: asyncio.Transport, errand: Errand, *, last: bool) -> None:
+        """Take a connection over on which `errand` was asked, and is answered next."""
+        self.transport = transport
+        self._errand = errand
+        self._last = last
+
+    def hold(self, *, on: bool) -> None:
+        """Read no more of the answer for now, or go on."""
+        if on:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def abandon(self, errand: Errand, *, late: bool = False) -> None:
         """Do without the answer: the replica sees that nobody is there any more."""
+        del errand, late
         self._errand = None
         self.transport.abort()
 
@@ -127,7 +173,7 @@ class Back(asyncio.Protocol):
             self.transport.abort()
             return
         first, self._fed = not self._fed, True
-        if first and errand.request.method != b"HEAD" and (found := _seen.find(data)) is not None:
+        if first and errand.request.method != b"HEAD" and (found := seen.find(data)) is not None:
             self._known(errand, *found)
             return
         try:
@@ -148,23 +194,21 @@ class Back(asyncio.Protocol):
 
     def _known(self, errand: Errand, head: Answered, body: bytes) -> None:
         """Take a whole answer whose head needs no parser."""
-        self._begun = self._complete = True
-        errand.head(head.status, head.lines, head.length)
-        if body:
-            errand.part(body)
-        if self._errand is errand:
-            errand.flush()
-            self._finish(errand)
+        self._errand = None
+        reusable = errand.request.complete and not self._last
+        if not reusable:
+            self.transport.close()
+        errand.told(self, head, body, reusable=reusable)
 
     def _learn(self, errand: Errand, data: bytes) -> None:
         """Remember the head of a whole answer that came at once."""
         bodiless = errand.request.method == b"HEAD" or self._status in _NO_BODY
         if self._length is not None and not bodiless:
-            _seen.keep(data, Answered(self._status, self._head_lines, self._length))
+            seen.keep(data, Answered(self._status, self._head_lines, self._length))
 
     def _finish(self, errand: Errand) -> None:
         self._errand = None
-        reusable = not self._closes and errand.request.complete
+        reusable = errand.request.complete and not (self._closes or self._last)
         if not reusable:
             self.transport.close()
         errand.ended(self, reusable=reusable)
@@ -200,6 +244,8 @@ class Back(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take what goes on."""
+        if self._complete:
+            return
         name = name.lower()
         if name == b"content-length":
             self._length = int(value) if value.isdigit() else None
@@ -208,6 +254,10 @@ class Back(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Hand the head on."""
+        if self._complete:
+            # Another answer follows, which is nobody's here.
+            self._closes = True
+            return
         status = self._status = self._parser.get_status_code()
         errand = self._errand
         if errand is None:
@@ -228,7 +278,7 @@ class Back(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Hand a part on."""
-        if self._errand is not None:
+        if self._errand is not None and not self._complete:
             self._errand.part(data)
 
     def on_message_complete(self) -> None:

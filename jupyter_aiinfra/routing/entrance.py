@@ -18,6 +18,7 @@ from jupyter_aiinfra.routing.faults import (
     Unsupported,
 )
 from jupyter_aiinfra.routing.relay import Relay
+from jupyter_aiinfra.routing.seen import Way
 from jupyter_aiinfra.routing.wire import HOP, Reply, connection_names
 
 __all__ = ["accept"]
@@ -39,6 +40,9 @@ _LOOKING = frozenset({b"GET", b"HEAD"})
 _PREFLIGHT = b"access-control-request-method"
 # Keys are the router's: no replica, and nobody's log, has to see them.
 _SECRETS = frozenset({b"authorization", b"x-api-key"})
+# A longer body has a connection to the replica of its own, as has who asks for a stream.
+_SHARED_BYTES = 16 * 1024
+_EVENTS = b"text/event-stream"
 _FRAMING = HOP | {b"content-length", b"x-forwarded-prefix"}
 _PLAIN = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -55,6 +59,12 @@ def accept(endpoints: Mapping[bytes, Served], relay: Relay) -> None:
 
 
 def _looked_at(endpoints: Mapping[bytes, Served], relay: Relay) -> Reply | None:
+    known = relay.known
+    if known is not None and (way := known.way) is not None:
+        served = endpoints.get(way.name)
+        if served is not None:
+            _again(served, relay, way)
+            return None
     path, query = _target(relay)
     name, _, rest = path[1:].partition(b"/")
     served = endpoints.get(name)
@@ -78,11 +88,59 @@ def _looked_at(endpoints: Mapping[bytes, Served], relay: Relay) -> Reply | None:
     if relay.counted:
         _admit(served, relay, "predict")
         served.last_request = time.time()
+    _check_length(relay)
+    relay.request.target = relay.path + b"?" + query if query else relay.path
+    if known is None:
+        relay.request.lines = _lines_on(served, relay)
+    else:
+        known.way = _way(relay, name)
+        _send_on(served, relay, known.way)
+    return None
+
+
+def _again(served: Served, relay: Relay, way: Way) -> None:
+    """Look at a request whose head is known as far as that may have changed."""
+    relay.endpoint = served
+    relay.path = way.path
+    relay.limit_bytes = served.config.max_body
+    if way.origin:
+        _allow_origin(served, relay)
+    relay.counted = way.counted
+    if way.counted:
+        if served.keys is not None:
+            _admit(served, relay, "predict")
+        served.last_request = time.time()
+    _check_length(relay)
+    relay.request.target = way.target
+    relay.shares = way.shares and served.config.idempotent
+    _send_on(served, relay, way)
+
+
+def _check_length(relay: Relay) -> None:
     length = relay.request.length
     if length is not None and length > relay.limit_bytes:
         raise TooLarge(f"the body is {length:,} bytes; at most {relay.limit_bytes:,} are accepted")
-    _send_on(served, relay, query)
-    return None
+
+
+def _way(relay: Relay, name: bytes) -> Way:
+    headers = relay.headers
+    length = relay.request.length
+    return Way(
+        name,
+        path=relay.path,
+        target=relay.request.target,
+        counted=relay.counted,
+        shares=(
+            relay.method == b"POST"
+            and relay.counted
+            and length is not None
+            and length <= _SHARED_BYTES
+            # One that grows when it is unpacked is refused by closing the connection.
+            and b"content-encoding" not in headers
+            and _EVENTS not in headers.get(b"accept", b"").lower()
+        ),
+        origin=b"origin" in headers,
+    )
 
 
 def _target(relay: Relay) -> tuple[bytes, bytes]:
@@ -133,18 +191,16 @@ def _allow_origin(served: Served, relay: Relay) -> None:
     relay.extra += b"vary: origin\r\n"
 
 
-def _send_on(served: Served, relay: Relay, query: bytes) -> None:
-    """Say what of the head goes on."""
-    relay.request.target = relay.path + b"?" + query if query else relay.path
-    if relay.known is None:
-        relay.request.lines = _lines_on(served, relay)
-        return
-    # All else that they depend on is in the head.
-    key = served.name, served.keys is None, relay.front.trusted
-    lines = relay.known.sent.get(key)
-    if lines is None:
-        lines = relay.known.sent[key] = _lines_on(served, relay)
-    relay.request.lines = lines
+def _send_on(served: Served, relay: Relay, way: Way) -> None:
+    """Say what of a known head goes on."""
+    request = relay.request
+    # All else that it depends on is in the head.
+    key = served.keys is None, relay.front.trusted
+    told = way.heads.get(key)
+    if told is None:
+        request.lines = _lines_on(served, relay)
+        told = way.heads[key] = request.lines, request.begun()
+    request.lines, request.head = told
 
 
 def _lines_on(served: Served, relay: Relay) -> bytes:

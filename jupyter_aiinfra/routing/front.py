@@ -110,12 +110,22 @@ class Front(asyncio.Protocol):
 
     def _known(self, head: Asked, body: bytes) -> None:
         """Take a whole request whose head needs no parser."""
-        self._since = time.monotonic()
         relay = Relay(self, head.method, head.target, head.fields, persistent=True, known=head)
-        self._take(relay, chunks=True)
+        self._since = relay.begun
+        request = relay.request
         if body:
-            self.on_body(body)
-        self.on_message_complete()
+            request.add(body)
+        request.complete = True
+        if self._relay is not None:
+            self._queue.append(relay)
+            self._read(paused=True)
+            self._reception.accept(relay)
+            return
+        self._relay = relay
+        self.chunks = True
+        self._reception.accept(relay)
+        if relay.reply is None:
+            relay.dispatch()
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of a whole request that came at once."""
@@ -145,13 +155,13 @@ class Front(asyncio.Protocol):
         self.choked = True
         self._since = time.monotonic()
         if self._relay is not None and self._relay.back is not None:
-            self._relay.back.transport.pause_reading()
+            self._relay.back.hold(on=True)
 
     def resume_writing(self) -> None:
         """Go on."""
         self.choked = False
         if self._relay is not None and self._relay.back is not None:
-            self._relay.back.transport.resume_reading()
+            self._relay.back.hold(on=False)
         self._pump()
 
     # --- of the parser -----------------------------------------------------------------------

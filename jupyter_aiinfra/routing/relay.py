@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from jupyter_aiinfra.routing.back import Back
+from jupyter_aiinfra.routing.back import Back, Line
 from jupyter_aiinfra.routing.faults import (
     Fault,
     NoReplica,
@@ -14,7 +14,7 @@ from jupyter_aiinfra.routing.faults import (
     TooLate,
     TooSlow,
 )
-from jupyter_aiinfra.routing.seen import Asked
+from jupyter_aiinfra.routing.seen import Answered, Asked
 from jupyter_aiinfra.routing.target import Target
 from jupyter_aiinfra.routing.wire import (
     EARLY_BYTES,
@@ -90,6 +90,7 @@ class Relay:
         "reply",
         "request",
         "sampled",
+        "shares",
         "span",
         "status",
         "target",
@@ -130,7 +131,9 @@ class Relay:
         # By a header: nobody else will do.
         self.pinned = False
         self.target: Target | None = None
-        self.back: Back | None = None
+        self.back: Line | None = None
+        # Whether it may be one of many under way on a connection to its replica.
+        self.shares = False
         self.tried: set[str] = set()
         self.extra = b""
         self.status = 0
@@ -223,7 +226,14 @@ class Relay:
         target.in_flight += 1
         # Kept connections of a process that died end one after the other: who has lost an answer to
         # one of them would lose it to the next.
-        back = None if self._lost else target.take()
+        if self._lost:
+            target.dial(self)
+            return
+        if self.shares and (shared := target.shared.take()) is not None:
+            self.back = shared
+            shared.send(self)
+            return
+        back = target.take()
         if back is None:
             target.dial(self)
         else:
@@ -245,11 +255,23 @@ class Relay:
             self.tried.add(target.id)
             self.endpoint.place(self)
 
-    def lost(self, back: Back, reason: str) -> None:
+    def moved(self, back: Back) -> None:
+        """Take that the connection is all its own from now on."""
+        self.back = back
+
+    def again(self) -> None:
+        """Ask once more, by a connection of its own: nobody has failed."""
+        self._let_go()
+        self._lost += 1
+        if self.endpoint is not None:
+            self.endpoint.place(self)
+
+    def lost(self, line: Line, reason: str) -> None:
         """Ask another replica, where that changes nothing; else say that it failed."""
-        del back
         target = self._let_go()
-        target.failed(reason)
+        if line.blames:
+            line.blames = False
+            target.failed(reason)
         self._lost += 1
         endpoint = self.endpoint
         again = (
@@ -291,6 +313,35 @@ class Relay:
 
     # --- its answer --------------------------------------------------------------------------
 
+    def told(self, line: Line, head: Answered, body: bytes, *, reusable: bool) -> None:
+        """Take a whole answer at once."""
+        target, endpoint, front = self.target, self.endpoint, self.front
+        if target is None or endpoint is None:
+            raise AssertionError("nobody was asked")
+        self.status = head.status
+        if self.answer is not None:
+            self.answer_lines = head.lines
+            self.part_of_answer(body)
+        self.in_answer = True
+        self._stage = _ANSWERING
+        self.target = self.back = None
+        target.in_flight -= 1
+        seconds = time.monotonic() - self._since
+        target.worked(seconds)
+        if self.counted:
+            endpoint.answered(self, target, head.status, seconds)
+        self.persistent = keeps = front.keeps(self)
+        start = head.start(self._line + self.extra if self.extra else self._line, keeps=keeps)
+        front.write(start + body)
+        if reusable and isinstance(line, Back):
+            target.give(line)
+        if self.sampled or self.answer is not None:
+            endpoint.afterwards(self)
+        self._stage = _DONE
+        if self.span is not None:
+            self.span.end(self, head.status)
+        front.finished(self)
+
     def head(self, status: int, lines: bytes, length: int | None) -> None:
         """Take the head of the answer."""
         self.status = status
@@ -328,11 +379,15 @@ class Relay:
     def part(self, data: bytes) -> None:
         """Take a part of its body."""
         if self.answer is not None:
-            if len(self.answer) + len(data) > KEPT_BYTES:
-                self.answer = None
-            else:
-                self.answer += data
+            self.part_of_answer(data)
         self._out.append(framed(data) if self.chunked_answer else data)
+
+    def part_of_answer(self, data: bytes) -> None:
+        """Keep a part for afterwards, within bounds."""
+        if self.answer is None or len(self.answer) + len(data) > KEPT_BYTES:
+            self.answer = None
+        else:
+            self.answer += data
 
     def flush(self) -> None:
         """Hand to the client what came at once."""
@@ -349,10 +404,10 @@ class Relay:
             self._answered()
             self.flush()
         target = self._let_go()
-        target.worked()
+        target.worked(time.monotonic() - self._since)
         if reusable:
             if self.front.choked:
-                back.transport.resume_reading()
+                back.hold(on=False)
             target.give(back)
         if self.chunked_answer:
             self.front.write(b"0\r\n\r\n")
@@ -381,7 +436,7 @@ class Relay:
                 self.refuse(TooSlow(f"the body did not arrive within {body_seconds:g} s"))
         elif self._stage == _ASKED and now - self._since > answer_seconds:
             target = self.target
-            self.abandon()
+            self.abandon(late=True)
             fault = TooLate(f"no answer within {answer_seconds:g} s")
             if target is None:
                 self.refuse(fault)
@@ -392,10 +447,15 @@ class Relay:
             self.abandon()
             self.front.broken(self)
 
-    def abandon(self) -> None:
+    def abandon(self, *, late: bool = False) -> None:
         """Do without an answer: the client is gone, or was told something else.
 
         May be called at any time, and twice.
+
+        Parameters
+        ----------
+        late
+            The replica has not answered in time.
         """
         if self.span is not None:
             self.span.end(self, _GONE)
@@ -405,4 +465,4 @@ class Relay:
         if self.target is not None:
             self._let_go()
         if back is not None:
-            back.abandon()
+            back.abandon(self, late=late)

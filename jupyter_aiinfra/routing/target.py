@@ -11,11 +11,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from jupyter_aiinfra.routing.aside import Asked, ask
 from jupyter_aiinfra.routing.back import Back
 from jupyter_aiinfra.routing.config import Replica
+from jupyter_aiinfra.routing.shared import Pool
 from jupyter_aiinfra.routing.status import ReplicaStatus
 from jupyter_aiinfra.routing.tunnels import Tunnelled
 from jupyter_aiinfra.routing.wire import Request
@@ -44,6 +45,9 @@ _MOST_STRIKES = 3
 _GOOD = 500
 
 
+Made = TypeVar("Made", bound=asyncio.BaseProtocol)
+
+
 class Target:
     """A replica.
 
@@ -63,6 +67,7 @@ class Target:
         self.errors = 0
         self._changed = changed
         self._idle: list[Back] = []
+        self.shared = Pool(self._connected, self)
         self._strikes = 0
         self._dialling: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
@@ -116,6 +121,7 @@ class Target:
             back.transport.close()
             count += 1
         del self._idle[:count]
+        self.shared.sweep(now)
 
     async def connect(self) -> Back:
         """Return a new connection.
@@ -125,23 +131,22 @@ class Target:
         OSError
             There is none.
         """
+        return await self._connected(lambda: Back(self))
+
+    async def _connected(self, made: Callable[[], Made]) -> Made:
         loop = asyncio.get_running_loop()
         address = self.replica.address
-
-        def made() -> Back:
-            return Back(self)
-
         try:
             if address.startswith("unix:"):
                 making = loop.create_unix_connection(made, address.removeprefix("unix:"))
-                _, back = await asyncio.wait_for(making, _CONNECT_SECONDS)
+                _, one = await asyncio.wait_for(making, _CONNECT_SECONDS)
             else:
                 host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
                 reaching = loop.create_connection(made, host.strip("[]"), int(port))
-                _, back = await asyncio.wait_for(reaching, _CONNECT_SECONDS)
+                _, one = await asyncio.wait_for(reaching, _CONNECT_SECONDS)
         except asyncio.TimeoutError:
             raise ConnectionError(f"not within {_CONNECT_SECONDS:g} s") from None
-        return back
+        return one
 
     def dial(self, relay: Relay) -> None:
         """Have `relay` connected, or told that it cannot be."""
@@ -177,9 +182,10 @@ class Target:
             self._down(f"{self._strikes} answers in a row failed, the last one: {reason}")
         self._hurry.set()
 
-    def worked(self) -> None:
-        """Note that it answered."""
+    def worked(self, seconds: float) -> None:
+        """Note that it answered, and what that took."""
         self._strikes = 0
+        self.shared.took(seconds)
 
     def _down(self, reason: str) -> None:
         if self.state == UP:
@@ -188,6 +194,7 @@ class Target:
             for back in self._idle:
                 back.transport.close()
             self._idle.clear()
+            self.shared.shut()
             self._changed(self)
         if self.state != DRAINING:
             self.reason = reason
@@ -237,6 +244,7 @@ class Target:
             return f"does not answer: {why or error.strerror or error}", False
         if answer.status >= _GOOD:
             return f"says that it is not ready (status {answer.status})", False
+        self.shared.declared(answer.lines)
         return "", False
 
     # --- the end -----------------------------------------------------------------------------
@@ -248,6 +256,7 @@ class Target:
         for back in self._idle:
             back.transport.close()
         self._idle.clear()
+        self.shared.shut()
 
     async def close(self) -> None:
         """End what watches it. May be called twice."""
@@ -255,5 +264,6 @@ class Target:
         self._watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watching
+        await self.shared.close()
         if self._tunnel is not None:
             await self._tunnel.close()

@@ -70,6 +70,8 @@ class Traces:
         told = self._otlp.carried(made)
         lines = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in told.items())
         relay.request.lines = _CARRIED.sub(b"", relay.request.lines) + lines
+        # What was made for others carries no trace, or another's.
+        relay.request.head = b""
 
     def ended(self, made: Any, relay: Relay, status: int) -> None:
         """End a request."""

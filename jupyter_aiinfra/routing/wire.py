@@ -70,9 +70,11 @@ class Request:
         Header lines that go on, framing not among them.
     length
         As the client told it; ``None`` where it sends chunks.
+    head
+        All that goes before the body, where it was made for a request before.
     """
 
-    __slots__ = ("complete", "length", "lines", "method", "parts", "size", "target")
+    __slots__ = ("complete", "head", "length", "lines", "method", "parts", "size", "target")
 
     def __init__(
         self, method: bytes, target: bytes, lines: bytes = b"", length: int | None = 0
@@ -81,6 +83,7 @@ class Request:
         self.target = target
         self.lines = lines
         self.length = length
+        self.head = b""
         self.parts: list[bytes] | None = []
         self.size = 0
         self.complete = False
@@ -110,16 +113,23 @@ class Request:
     def sent(self) -> bytes:
         """Return head and body as far as they are there."""
         parts = self.parts or []
+        if self.head:
+            return self.head + b"".join(parts)
+        head = self.begun()
+        if self.chunked:
+            parts = [framed(part) for part in parts if part]
+        return head + b"".join(parts) if parts else head
+
+    def begun(self) -> bytes:
+        """Return the head."""
         if self.chunked:
             framing = b"transfer-encoding: chunked\r\n\r\n"
-            parts = [framed(part) for part in parts if part]
         else:
             size = self.size if self.length is None else self.length
             # A request without a body says nothing about its length (RFC 9110, 8.6).
             told = size or self.method in {b"POST", b"PUT", b"PATCH"}
             framing = b"content-length: %d\r\n\r\n" % size if told else b"\r\n"
-        head = b"%b %b HTTP/1.1\r\n%b%b" % (self.method, self.target, self.lines, framing)
-        return head + b"".join(parts) if parts else head
+        return b"%b %b HTTP/1.1\r\n%b%b" % (self.method, self.target, self.lines, framing)
 
 
 class Reply:

@@ -78,11 +78,13 @@ class App:
         keys: Keys | None = None,
         metrics: Metrics | None = None,
         traces: Traces | None = None,
+        workers: int = 1,
     ) -> None:
         self.served = served
         self.options = options or Options()
         self.metrics = metrics or Metrics()
         self.traces = traces
+        self.workers = workers
         self.draining = False
         self._keys = keys
         self._made: Batcher | None = None

@@ -22,14 +22,14 @@ from jupyter_aiinfra.serving.schema import Batch
 from jupyter_aiinfra.serving.tracing import Traces
 from jupyter_aiinfra.serving.wire import Answer, check_length, error_answer, fault_answer, unpacked
 
-__all__ = ["Asking", "Desk", "Front", "Lobby", "Options"]
+__all__ = ["MOST", "Asking", "Desk", "Front", "Lobby", "Options"]
 
 _HEAD_BYTES = 64 * 1024
 _HEAD_SECONDS = 30.0
 _LINGER_SECONDS = 2.0
 _CHOKED_SECONDS = 60.0
 # As many requests of one connection are under way; what it sends beyond waits in its socket.
-_MOST = 64
+MOST = 64
 _GONE = 499
 _NOT_UNDERSTOOD = Known({}, dialect=None, shown=None, keep=False, free=True)
 _HEADERS_TOO_LARGE = 431
@@ -140,7 +140,7 @@ class Front(asyncio.Protocol):
         self._missing = 0
         self._timer: asyncio.TimerHandle | None = None
         self._since = lobby.loop.time()
-        self._going = self._held = self._choked = False
+        self._going = self._held = self._choked = self._soon = False
         # It is to end after what is under way; it is not listened to any more; it is told nothing
         # more; what it still sends is the rest of what was refused.
         self._leaving = self._deaf = self._ending = self._owes = False
@@ -202,6 +202,11 @@ class Front(asyncio.Protocol):
         self._leaving = True
         if not self._items:
             self._transport.close()
+            return
+        # What comes now is not answered. Who asks one thing after another, without waiting, may be
+        # sending it already, and is to have the answers to what it sent before.
+        self._deaf = True
+        self._owes = len(self._items) > 1
 
     def returned(self) -> None:
         """Go on where somebody else has answered."""
@@ -241,7 +246,7 @@ class Front(asyncio.Protocol):
         data = self._rest
         begin, size = 0, len(data)
         while begin < size and not (self._deaf or self._ending):
-            if len(self._items) >= _MOST or self._choked:
+            if len(self._items) >= MOST or self._choked:
                 self._hold(on=True)
                 break
             end = data.find(b"\r\n\r\n", begin)
@@ -352,13 +357,25 @@ class Front(asyncio.Protocol):
         head = item.head
         if head.origin is not None:
             self._desk.allow(answer, head.origin)
-        if not head.keep or self._leaving or (b"connection", b"close") in answer.headers:
+        last = self._leaving and bool(self._items) and self._items[-1] is item
+        if not head.keep or last or (b"connection", b"close") in answer.headers:
             item.close = True
         item.data = answer.written(head.accepted, close=item.close)
-        if not self._going and self._items and self._items[0] is item:
-            self._flush()
-            if self._held and not self._waits():
-                self._go()
+        if self._going or not self._items or self._items[0] is not item:
+            return
+        if len(self._items) == 1:
+            self._written()
+        elif not self._soon:
+            # The others of its batch are answered in this turn of the loop: in one write.
+            self._soon = True
+            self._lobby.loop.call_soon(self._written)
+
+    def _written(self) -> None:
+        """Write what is answered, and go on with what waited for that."""
+        self._soon = False
+        self._flush()
+        if self._held and not self._waits():
+            self._go()
 
     def _refuse(self, answer: Answer) -> None:
         """Answer what is not understood, and listen no more."""

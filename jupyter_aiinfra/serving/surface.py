@@ -9,6 +9,7 @@ from fastapi import FastAPI, Response
 
 from jupyter_aiinfra.serving.described import COMPONENTS, described, refusals, security
 from jupyter_aiinfra.serving.faults import Unauthorized
+from jupyter_aiinfra.serving.front import MOST
 from jupyter_aiinfra.serving.metrics import Metrics
 from jupyter_aiinfra.serving.model import Served
 
@@ -20,6 +21,8 @@ class Endpoint(Protocol):
 
     served: Served
     metrics: Metrics
+    # How many processes answer with this one, itself included.
+    workers: int
 
     def admit(self, headers: Mapping[bytes, bytes], scope: str) -> None:
         """Raise what is wrong with the key in `headers`, where keys are asked for."""
@@ -50,6 +53,9 @@ def documented(endpoint: Endpoint) -> FastAPI:
     async def readyz(response: Response) -> dict[str, bool]:
         good = await endpoint.ready()
         response.status_code = 200 if good else 503
+        # A router may have as many under way on one connection, and knows how many of those it
+        # takes for each worker to have its part.
+        response.headers["x-endpoint-pipeline"] = f"{MOST};workers={endpoint.workers}"
         return {"ready": good}
 
     @app.get("/metrics", summary="Prometheus", response_class=Response)

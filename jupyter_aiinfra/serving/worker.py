@@ -122,7 +122,14 @@ def serve(work: Work) -> int:
         return CANNOT
     metrics = Metrics(work.counters, worker=work.worker, workers=work.workers)
     traces = tracing.started(served.name, served.version)
-    app = App(served, options=work.options, keys=keys, metrics=metrics, traces=traces)
+    app = App(
+        served,
+        options=work.options,
+        keys=keys,
+        metrics=metrics,
+        traces=traces,
+        workers=work.workers,
+    )
     config = uvicorn.Config(
         app,
         # What is asked often does without uvicorn's protocol and ASGI.

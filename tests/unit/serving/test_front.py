@@ -201,9 +201,11 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.writes = 0
         self.closed = False
 
     def write(self, data: Any) -> None:
+        self.writes += 1
         self.written += data
 
     def is_closing(self) -> bool:
@@ -419,6 +421,42 @@ async def test_what_is_under_way_is_answered_before_it_ends() -> None:
         assert not place.state.connections
         bored.close()
         writer.close()
+
+
+async def test_all_that_was_asked_is_answered_before_it_ends() -> None:
+    model = Held()
+    app = App(replace(DOUBLE, predict=model, single_seconds=1.0))
+    async with placed(app) as place:
+        reader, writer = await place.dial()
+        writer.write(b"".join(request(b'{"inputs": [[%d, 0]]}' % n) for n in range(5)))
+        await model.running()
+        await until(lambda: len(place.only._items) == 5)
+        place.only.shutdown()
+        # Too late, as it says with the last answer.
+        writer.write(request(b'{"inputs": [[5, 0]]}'))
+        model.go.set()
+        for number in range(5):
+            status, told, body = await answer(reader)
+            assert (status, outputs(body)) == (200, [[2 * number, 0]])
+            assert ("connection" in told) == (number == 4)
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: not place.state.connections)
+
+
+async def test_a_batch_of_one_connection_is_answered_by_one_write() -> None:
+    async with placed(App(DOUBLE)) as place:
+        one = Fronts(place.app)(
+            config=uvicorn.Config(place.app), server_state=place.state, app_state={}
+        )
+        wire = Wire()
+        one.connection_made(wire)
+        one.data_received(request() * 10)
+        await until(lambda: wire.written.count(b"HTTP/1.1 200") == 10)
+        assert wire.writes == 1
+        one.data_received(request())
+        await until(lambda: wire.writes == 2)
+        one.connection_lost(None)
 
 
 async def test_who_does_not_read_is_not_asked_for() -> None:
