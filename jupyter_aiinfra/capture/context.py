@@ -10,6 +10,7 @@ from jupyter_aiinfra.capture.pieces import Piece
 __all__ = ["compose"]
 
 _BANNER = "# What the cell uses of the notebook. Its variables are loaded after this file has run."
+_EMPTY = {"dict": "{}", "list": "[]", "set": "set()"}
 
 
 def compose(pieces: Mapping[str, Piece], *, extra_imports: Iterable[str] = ()) -> str:
@@ -28,6 +29,7 @@ def compose(pieces: Mapping[str, Piece], *, extra_imports: Iterable[str] = ()) -
     for name in sorted(pieces, key=lambda name: (pieces[name].order, name)):
         if pieces[name].text:
             order.emit(name)
+    blocks.extend(f"{name} = {empty}" for name, empty in sorted(order.early.items()))
     blocks.extend(_blocks(pieces[name] for name in order.names))
     if not blocks:
         return ""
@@ -56,6 +58,8 @@ class _Order:
     def __init__(self, pieces: Mapping[str, Piece]) -> None:
         self.names: list[str] = []
         self._pieces = pieces
+        # What a definition below puts itself into while it is made, and is loaded after that.
+        self.early: dict[str, str] = {}
         self._busy: set[str] = set()
         self._done: set[str] = set()
 
@@ -84,6 +88,15 @@ class _Order:
                 if not self._waits(use.name):
                     self.emit(use.name)
                     self._ready(use.name, met)
+                elif use.name not in self._busy:
+                    self._begin_empty(use.name)
+
+    def _begin_empty(self, name: str) -> None:
+        # A registry: its decorator needs it, and it holds what is decorated.
+        piece = self._pieces[name]
+        empty = _EMPTY.get(piece.item.type.split(" ")[0])
+        if piece.packed is not None and empty is not None:
+            self.early[name] = empty
 
     def _needs(self, name: str, *, now: bool) -> list[Use]:
         uses = self._pieces[name].uses.values()

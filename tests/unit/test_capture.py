@@ -317,6 +317,16 @@ def e(): return 5
         "out = f(1), f('a'), f([]), f({1}), f(2.0)",
         ("int", "k", "new", "set", "any"),
     ),
+    "a registry of functions and classes": (
+        (
+            "reg = {}\nmade = []\ndef register(name):\n    def put(f):\n        reg[name] = f\n"
+            "        made.append(f)\n        return f\n    return put\n"
+            "@register('a')\ndef one(): return 1\n@register('b')\nclass Two:\n    def v(self): return 2\n"
+            "def build(name): return reg[name]"
+        ),
+        "out = build('a')(), build('b')().v(), sorted(reg), len(made), made[0] is one",
+        (1, 2, ["a", "b"], 2, True),
+    ),
     "a base class with a virtual subclass": (
         (
             "import abc\nclass A(abc.ABC):\n    def go(self): pass\n"
