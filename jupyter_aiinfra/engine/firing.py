@@ -126,7 +126,8 @@ class Firing:
         self._take_over(active, now)
         started = self._start(active, now)
         self._settle(active, now)
-        return 0.0 if more else self._pause(active, now, started=started)
+        # From now on, not from when we began: to look takes a while beside thousands.
+        return 0.0 if more else self._pause(active, self._clock(), started=started)
 
     async def settled(self) -> None:
         """Wait until what this process starts and ends just now is started and ended."""

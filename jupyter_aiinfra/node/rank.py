@@ -39,6 +39,7 @@ else:  # its neighbour in the bundle
 __all__ = ["Code", "Place", "enter", "failed", "guarded", "leave", "main", "told", "watch"]
 
 _REPORT_POLL_SECONDS = 0.005
+_FIRST_POLL_SECONDS = 0.0005  # where all ranks are of this node, the supervisor answers at once
 _TRACKER_SECONDS = 60.0
 # What the supervisor may take beyond its own timeout before a rank gives up waiting for it.
 _PATIENCE_SECONDS = 60.0
@@ -254,6 +255,7 @@ def _wait_for_all(place: Place, spec: supervise.Json) -> None:
     if not spec["verify_world"]:
         return
     deadline = time.monotonic() + spec["start_timeout_seconds"] + _PATIENCE_SECONDS
+    pause = _FIRST_POLL_SECONDS
     while not os.path.exists(place.run.path("go")):
         aborted = place.run.json("abort.json")
         if aborted is None and time.monotonic() > deadline:
@@ -261,7 +263,8 @@ def _wait_for_all(place: Place, spec: supervise.Json) -> None:
         if aborted is not None:
             print(f"aiinfra: not started: {aborted['reason']}", file=sys.stderr)
             sys.exit(_EXIT_REFUSED)
-        time.sleep(_REPORT_POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(1.2 * pause, _REPORT_POLL_SECONDS)
 
 
 def _join_tracking(place: Place, spec: supervise.Json) -> None:

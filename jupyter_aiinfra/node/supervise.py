@@ -63,9 +63,11 @@ __all__ = [
     "disk_was_full",
     "first_failure",
     "free_port",
+    "has_children",
     "identity",
     "ignore",
     "in_gang",
+    "is_subreaper",
     "launch",
     "launch_tracker",
     "main",
@@ -868,8 +870,8 @@ class Supervisor:
     def main(self) -> None:
         """Watch until nothing of the job is left, then write the exit record."""
         while not self.finished():
+            self.verify_world()  # before all that can wait: ranks wait for it
             self.beat()
-            self.verify_world()
             self.limit_time()
             self.stop_if_asked()
             self.wait()
@@ -914,9 +916,12 @@ class Supervisor:
             if self.watch is None:
                 self.watch = _neighbour("stall").StallWatch(self.run, self.spec)
             self.watch.look()
-        if self.pulse is None:
+        # Not at the first beat: it takes a look at all processes of the node, and who has just been
+        # started needs the time itself.
+        if self.pulse is None and now - self.begun >= _HEARTBEAT_SECONDS:
             self.pulse = _neighbour("pulse").PulseWatch(self.run, self.processes)
-        self.pulse.look()
+        if self.pulse is not None:
+            self.pulse.look()
 
     def verify_world(self) -> None:
         """Let the ranks begin once as many distinct ones as asked have reported, or abort."""
@@ -981,7 +986,7 @@ class Supervisor:
         """
         count = 0
         if self.stopper is None:
-            count = len(tagged(self.spec["job"]))
+            count = 0 if self.childless() else len(tagged(self.spec["job"]))
             if not count:
                 self.reap()
                 return 0
@@ -992,6 +997,14 @@ class Supervisor:
             time.sleep(_STOPPING_POLL_SECONDS)
         self.reap()
         return count
+
+    def childless(self) -> bool:
+        """Whether we have no child, which tells that nothing of the job is left.
+
+        What we have started, and all that this has, are our children once their parents are gone,
+        for we are their subreaper. Who took over from another supervisor cannot tell.
+        """
+        return self.child is not None and is_subreaper() and not has_children()
 
     def collected(self) -> bool:
         """Whether the files that the job has declared are in its run directory, or there are none.
@@ -1368,6 +1381,23 @@ def become_subreaper() -> None:
     """Make orphans of the job our children, so that they are reaped (Linux; prctl(2) option 36)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+
+
+def is_subreaper() -> bool:
+    """Whether orphans among our descendants become our children (prctl(2) option 37)."""
+    told = ctypes.c_int(0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(37, ctypes.byref(told), 0, 0, 0)
+    return bool(told.value)
+
+
+def has_children() -> bool:
+    """Whether this process has any child, dead ones included; they stay what they are."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _start_verb(folder: str) -> int:

@@ -7,6 +7,7 @@ imported where they are needed. ``warm.py`` forks the process off one that has a
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -44,7 +45,7 @@ _DOOR = "aiinfra_warmed"
 _ENV_START = 47  # of what follows the name in `/proc/PID/stat` (field 50 of proc(5))
 _SIGNALS = ("SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCHLD")
 # Their text may wait in memory until they are closed, which is when Python is taken down.
-_WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+_WRITERS = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
 _kernels: list[int] = []  # whether this process is one
 
 
@@ -145,8 +146,19 @@ def become_kernel(file: str, parent: int, *, kept: frozenset[str], stand_by: str
     sys.argv = [str(launcher.__file__), *arguments]
     application = kernelapp.IPKernelApp.instance()
     application.initialize([*arguments, f"--IPKernelApp.parent_handle={parent}"])
+    _look_for_children_only_if_any(application.kernel)
     application.start()
     _let_finish(application.control_thread)
+
+
+def _look_for_children_only_if_any(kernel: Any) -> None:
+    """Spare a kernel without children the look at all processes of the machine, at its end.
+
+    That takes longer than most notebooks: ipykernel asks psutil, which reads ``/proc``.
+    """
+    look = getattr(kernel, "_process_children", None)
+    if look is not None:
+        kernel._process_children = lambda: look() if supervise.has_children() else []  # noqa: SLF001
 
 
 def _let_finish(control: Any) -> None:
@@ -202,6 +214,9 @@ def _take(stand_by: str, order: Mapping[str, Any]) -> None:
         if original is not None:
             os.dup2(log, original)  # where the stacks go of one that crashes
     os.close(log)
+    # Nothing that is here by now is the notebook's: looking for garbage, as IPython does at its
+    # end, and for open files, as we do, is quick then.
+    gc.freeze()
 
 
 # --- in the runner -----------------------------------------------------------------------------
@@ -328,9 +343,20 @@ class WarmKernel(kernels.Kernel):
         os.rmdir(self.folder)
 
     async def _ended(self, seconds: float) -> None:
+        """Wait so long until its process, which lives, is gone; told by the system if it can."""
         import asyncio
 
         deadline = time.monotonic() + seconds
+        with contextlib.suppress(AttributeError, OSError):
+            descriptor = os.pidfd_open(self._process.pid)  # ours until we have waited for it
+            loop, gone = asyncio.get_running_loop(), asyncio.Event()
+            loop.add_reader(descriptor, gone.set)
+            try:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(gone.wait(), seconds)
+            finally:
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
         while await self.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -89,6 +89,7 @@ class LocalPool(Pool):
         self._blobs = settings.blobs
         self._envs = settings.envs
         self._warmth = Warmth(settings)
+        self._known: Mapping[str, Any] | None = None
         self._max_procs = options.max_procs or settings.max_local_procs
 
     @property
@@ -132,7 +133,7 @@ class LocalPool(Pool):
     async def _describe(self) -> Mapping[str, Any]:
         folder = str(_existing(self._runs))
         if self.options.python in (None, sys.executable):
-            return await asyncio.to_thread(describe.describe, folder)
+            return await asyncio.to_thread(self._describe_here, folder)
         done = await self._shell.run([self.python, "-I", str(describe.__file__), folder])
         if not done.ok:
             detail = done.stderr.decode(errors="replace").strip().splitlines()
@@ -142,6 +143,14 @@ class LocalPool(Pool):
             )
         description: Mapping[str, Any] = json.loads(done.stdout)
         return description
+
+    def _describe_here(self, folder: str) -> Mapping[str, Any]:
+        """Describe this machine; what this Python has is read again where that has changed."""
+        places = [*describe.stamps(sys.path).items()]  # the first that has a package counts
+        known = self._known
+        if known is None or places != [*known["places"].items()]:
+            known = self._known = describe.python()
+        return {**describe.machine(describe.gpus(), folder), "python": known}
 
     def probe_nodes(self) -> Sequence[str]:
         """Return this machine's name; see :class:`~.base.Probing`."""

@@ -36,13 +36,20 @@ _NODE_FILES: Final = {
 }
 
 
-@functools.lru_cache(maxsize=1)
-def node_files() -> tuple[BundleFile, ...]:
-    """Return the node side of the package as bundle files: the same for every job."""
+_TRACKER: Final = ("track.py", "readings/")
+
+
+@functools.lru_cache(maxsize=2)
+def node_files(*, tracked: bool = True) -> tuple[BundleFile, ...]:
+    """Return the node side of the package as bundle files: the same for every job.
+
+    One that is not `tracked` has no companion that keeps an MLflow run, nor what that needs.
+    """
     folder = Path(supervise.__file__).parent
     return tuple(
         bundle_file(f"aiinfra/{name}", (folder / source).read_bytes())
         for name, source in _NODE_FILES.items()
+        if tracked or not name.startswith(_TRACKER)
     )
 
 

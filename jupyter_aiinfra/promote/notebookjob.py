@@ -6,6 +6,7 @@ is ``node/notebook.py``.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,6 +144,7 @@ def secret_names(options: NotebookOptions, values: Mapping[str, Any]) -> tuple[s
     return tuple(dict.fromkeys((*options.secrets, *split_secrets(values)[1].values())))
 
 
+@functools.lru_cache(maxsize=1)
 def runner_files() -> tuple[BundleFile, ...]:
     """Return the node side of notebook runs, beside what every job has."""
     folder = Path(supervise.__file__).parent
@@ -198,7 +200,7 @@ def compose_notebook(
     made = [
         *frozen.files,
         *runner_files(),
-        *node_files(),
+        *node_files(tracked=False),
         # The folder it runs in is there even where nothing travels.
         bundle_file(f"{WORK}/.aiinfra", b""),
         _json(PARAMETERS, {"values": plain, "secrets": secrets}),

@@ -8,8 +8,9 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from jupyter_aiinfra.aio import collect
 from jupyter_aiinfra.bundle import Bundle, bundle_file
 from jupyter_aiinfra.errors import StorageFull, SubmitError, Unreachable, UsageError
 from jupyter_aiinfra.model import Job, JobSpec, JobState, PoolRecord
-from jupyter_aiinfra.node import supervise
+from jupyter_aiinfra.node import describe, supervise
 from jupyter_aiinfra.pools import open_pool
 from jupyter_aiinfra.pools.base import Pool
 from jupyter_aiinfra.pools.local import LocalOptions, LocalPool
@@ -217,3 +218,35 @@ async def test_declared_files_are_kept_with_the_job(tmp_path: Path, restarts: in
     assert (folder / "out/deep/model.bin").read_text() == "weights\n"
     assert not (folder / "other").exists()
     assert "artifacts/out/deep/model.bin" in [f.path for f in await pool.files(handle, limit=99)]
+
+
+async def test_what_a_python_has_is_read_again_only_where_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    python = describe.python
+
+    def count() -> dict[str, Any]:
+        read.append(1)
+        return python()
+
+    async def packages() -> Mapping[str, str]:
+        (node,) = await pool.nodes()
+        assert node.python is not None
+        return node.python.packages
+
+    monkeypatch.setattr(describe, "python", count)
+    site = tmp_path / "site"
+    (site / "thing-1.0.dist-info").mkdir(parents=True)
+    os.utime(site, ns=(1, 1))
+    monkeypatch.syspath_prepend(str(site))
+    pool = LocalPool(LocalOptions(), Settings(home=tmp_path))
+    assert (await packages())["thing"] == "1.0"
+    assert (await packages())["thing"] == "1.0"
+    assert len(read) == 1
+    (site / "other-2.0.dist-info").mkdir()
+    os.utime(site, ns=(2, 2))
+    assert (await packages())["other"] == "2.0"
+    monkeypatch.setattr("sys.path", [each for each in sys.path if each != str(site)])
+    assert "thing" not in await packages(), "another path has other packages"
+    assert len(read) == 3

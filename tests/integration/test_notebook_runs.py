@@ -257,6 +257,7 @@ async def test_a_node_without_a_kernel_is_told_before_anything_starts(
     assert node.python is not None
     packages = {k: v for k, v in node.python.packages.items() if k != "ipykernel"}
     monkeypatch.setattr("jupyter_aiinfra.node.describe._packages", lambda *_args, **_more: packages)
+    monkeypatch.setattr("jupyter_aiinfra.node.describe.stamps", lambda _path: {"/site-packages": 2})
     with pytest.raises(PreflightError, match="has no ipykernel"):
         await place.running.launch_run(place.a_run(version), version)
     assert place.engine.store.list_jobs() == []

@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -335,3 +336,31 @@ def test_where_the_kernel_has_no_pidfds_processes_are_signalled_by_pid(
     assert process.returncode == -signal.SIGKILL
     assert not supervise.send(who, signal.SIGKILL)
     assert not supervise.send(None, signal.SIGKILL)
+
+
+_FAMILY = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+import supervise
+told = [supervise.is_subreaper(), supervise.has_children()]
+supervise.become_subreaper()
+reader, writer = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.close(writer)
+        os.read(reader, 1)  # until nobody can write any more
+    os._exit(0)
+os.wait()
+os.close(reader)
+told += [supervise.is_subreaper(), supervise.has_children()]
+os.close(writer)
+os.wait()
+print(json.dumps([*told, supervise.has_children()]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are had on Linux only")
+def test_an_orphan_of_ours_is_a_child_of_ours() -> None:
+    folder = str(Path(supervise.__file__).parent)
+    told = subprocess.check_output([sys.executable, "-I", "-S", "-c", _FAMILY, folder])
+    assert json.loads(told) == [False, False, True, True, False]

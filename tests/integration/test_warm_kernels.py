@@ -169,6 +169,26 @@ async def test_what_is_to_be_done_at_the_end_is_done(place: Warm, tmp_path: Path
     assert ran.text(2) == "7\n"
 
 
+async def test_a_child_that_is_left_running_ends_with_its_kernel(place: Warm) -> None:
+    ran = await place.run("import subprocess\nprint(subprocess.Popen(['sleep', '1000']).pid)")
+    assert ran.job.state is JobState.SUCCEEDED, ran.reason
+    assert supervise.identity(int(ran.text(0))) is None
+
+
+async def test_what_is_in_the_namespace_is_let_go_of_at_the_end(
+    place: Warm, tmp_path: Path
+) -> None:
+    path = tmp_path / "let go"
+    ran = await place.run(
+        "class Held:\n    def __del__(self):\n"
+        f"        with open({str(path)!r}, 'a') as file:\n            file.write(self.name)",
+        "held, ring = Held(), Held()\nheld.name, ring.name, ring.self = 'held ', 'ring ', ring\n"
+        "del ring",
+    )
+    assert ran.job.state is JobState.SUCCEEDED, ran.reason
+    assert sorted(path.read_text().split()) == ["held", "ring"]
+
+
 async def test_the_run_outlives_its_supervisor_and_the_mother(place: Warm, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     job = await place.launch(

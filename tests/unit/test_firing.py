@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,20 @@ async def test_a_slot_is_run_once_and_recorded_from_due_to_done(
     assert run.ended_at == pytest.approx(START + HOUR + 20, abs=3)
     told = [event.detail["to"] for event in store.events(subject=run.id)]
     assert told == ["queued", "due", "running", "succeeded"]
+
+
+async def test_what_a_look_takes_is_no_part_of_the_rest(
+    world: World, store: Store, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store)
+    active_runs = store.active_runs
+
+    def slowly() -> Sequence[Run]:
+        world.now += 2.0
+        return active_runs()
+
+    monkeypatch.setattr(store, "active_runs", slowly)
+    assert await process.tick() == HOUR - 2.0
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["told", "not told"])

@@ -5,7 +5,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from jupyter_aiinfra.node.warmed import _let_finish
+import pytest
+
+from jupyter_aiinfra.node import supervise
+from jupyter_aiinfra.node.warmed import _let_finish, _look_for_children_only_if_any
 
 
 class Loop:
@@ -56,3 +59,31 @@ def test_a_control_thread_that_has_ended_is_not_waited_for() -> None:
     control.join(30)
     _let_finish(control)
     _let_finish(None)
+
+
+class Kernel:
+    """As ipykernel's, as far as it looks for children."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def _process_children(self) -> list[str]:
+        self.looks += 1
+        return ["a child"]
+
+
+def test_a_kernel_looks_for_children_only_if_it_has_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, has = Kernel(), [False]
+    _look_for_children_only_if_any(kernel)
+    monkeypatch.setattr(supervise, "has_children", lambda: has[0])
+    assert kernel._process_children() == []
+    assert kernel.looks == 0
+    has[0] = True
+    assert kernel._process_children() == ["a child"]
+    assert kernel.looks == 1
+
+
+def test_a_kernel_that_looks_for_none_is_left_as_it_is() -> None:
+    kernel = object()
+    _look_for_children_only_if_any(kernel)
+    assert not hasattr(kernel, "_process_children")

@@ -66,6 +66,7 @@ def test_the_job(frozen: tuple[Snapshot, Bundle]) -> None:
     assert spec.time_limit_seconds == 227.0, "the run's own limit comes first"
     assert (spec.grace_seconds, spec.budget, spec.tags) == (7.0, "2 USD", {"team": "a"})
     assert {"aiinfra/rank.py", "aiinfra/notebook.py", "aiinfra/scrub.py", "task.json"} <= set(files)
+    assert not [path for path in files if path.startswith(("aiinfra/track", "aiinfra/readings"))]
     asked = json.loads(files["task.json"])["notebook"]
     assert (asked["input"], asked["cwd"], asked["own_python"]) == (
         "notebook/input.ipynb",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jupyter_aiinfra.node import supervise
-from jupyter_aiinfra.node.supervise import Run
+from jupyter_aiinfra.node.supervise import Run, Supervisor
 
 
 @pytest.fixture
@@ -72,3 +72,43 @@ def test_ranks_that_ended_before_are_not(run: Run, monkeypatch: pytest.MonkeyPat
     stopper = supervise.Stopper(run, "0abc", 4.0)
     stopper.step()
     assert stopper.ended_by() == {"SIGINT": [0, 2]}
+
+
+class Over(Supervisor):
+    """A supervisor whose launcher has ended."""
+
+    def __init__(self, run: Run, child: Any) -> None:
+        self.run, self.child, self.stopper = run, child, None
+        self.spec = {"job": "0abc", "grace_seconds": 0.0}
+        self.tracker = self.collector = None
+
+
+@pytest.mark.parametrize(
+    ("child", "subreaper", "children", "looks"),
+    [
+        pytest.param(object(), True, False, 0, id="without children nothing can be left"),
+        pytest.param(object(), True, True, 1, id="a child may be one of the job"),
+        pytest.param(object(), False, False, 1, id="orphans went to somebody else"),
+        pytest.param(None, True, False, 1, id="another supervisor had started it"),
+    ],
+)
+def test_all_processes_are_looked_at_only_where_one_may_be_left(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    child: object,
+    subreaper: bool,
+    children: bool,
+    looks: int,
+) -> None:
+    looked: list[str] = []
+
+    def tagged(job: str) -> list[supervise.Json]:
+        looked.append(job)
+        return []
+
+    monkeypatch.setattr(supervise, "tagged", tagged)
+    monkeypatch.setattr(supervise, "is_subreaper", lambda: subreaper)
+    monkeypatch.setattr(supervise, "has_children", lambda: children)
+    monkeypatch.setattr(Supervisor, "reap", lambda _self: None)
+    assert Over(run, child).end_strays() == 0
+    assert looked == ["0abc"] * looks
