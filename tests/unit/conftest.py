@@ -10,6 +10,22 @@ import pytest
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.testing import FakeCluster
 from tests.support.engines import House
+from tests.support.quickstore import quick_stores
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store that others are copies of."""
+    return tmp_path_factory.mktemp("migrated")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_stores(request: pytest.FixtureRequest, migrated: Path) -> Iterator[None]:
+    if getattr(request.module, "STORES_AS_THEY_ARE", False):
+        yield
+        return
+    with quick_stores(migrated):
+        yield
 
 
 @pytest.fixture

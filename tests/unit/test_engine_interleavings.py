@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from sqlalchemy import event
 
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.engine import Engine, queue
@@ -95,8 +94,6 @@ class Interleavings(RuleBasedStateMachine):
         self.engines: list[Engine] = []
         for _ in range(2):
             store = self.house.attached().store
-            # Nobody cuts the power here: what is committed need not reach the disk.
-            event.listen(store._database._engine, "connect", _hurry)
             self.engines.append(Engine(store, self.house.settings, opener=self._open))
         self.loop = asyncio.new_event_loop()
         self.meddling: dict[str, str] = {}
@@ -389,10 +386,6 @@ def _machine() -> Node:
 
 def _age(job: Job) -> tuple[float, str]:
     return job.created_at, job.id
-
-
-def _hurry(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
 
 
 TestInterleavings = pytest.mark.timeout(600)(Interleavings.TestCase)  # finding the shortest way
