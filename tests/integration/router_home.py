@@ -29,7 +29,7 @@ __all__ = ["Handler", "Load", "Router", "Scripted", "answer", "endpoint", "until
 
 BODY = b'{"inputs": [[1, 2]]}'
 
-until = partial(wait_until, seconds=30)
+until = partial(wait_until, seconds=90)
 
 
 def endpoint(versions: Mapping[str, list[str]], **told: Any) -> Endpoint:
@@ -226,10 +226,16 @@ class Load:
     ----------
     path
         Beginning with a slash.
+    patience
+        After how many seconds without an answer a client gives up, and has lost one. Where
+        requests wait for a process that starts, a busy machine takes longer than this.
     """
 
-    def __init__(self, port: int, path: str, *, connections: int = 16) -> None:
+    def __init__(
+        self, port: int, path: str, *, connections: int = 16, patience: float = 25
+    ) -> None:
         self._port = port
+        self._patience = patience
         head = f"POST {path} HTTP/1.1\r\nHost: e\r\nContent-Type: application/json\r\n"
         self._request = f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
         self._connections = connections
@@ -274,8 +280,7 @@ class Load:
                 continue
             try:
                 while not self._stop.is_set():
-                    # Longer than anything here takes: such a client has given up.
-                    await asyncio.wait_for(self._ask(reader, writer), 25)
+                    await asyncio.wait_for(self._ask(reader, writer), self._patience)
             except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
                 self.lost += 1
             finally:

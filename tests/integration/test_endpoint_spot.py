@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_aiinfra.endpoint import ReplicaOptions
+from jupyter_aiinfra.endpoint import EndpointOptions, ReplicaOptions
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView
 from jupyter_aiinfra.errors import PoolNotFound
@@ -17,6 +17,8 @@ from jupyter_aiinfra.promote import spot
 from tests.support.endpoints import Callers, engine_at, model, until
 
 SPOT = ReplicaOptions(workers=1, fallback_pool="here")
+# Who calls meanwhile waits until another replica is up: on a busy machine that is long.
+PATIENT = EndpointOptions(hold_seconds=300)
 
 
 def pools(engine: Engine, view: EndpointView) -> list[str]:
@@ -26,14 +28,18 @@ def pools(engine: Engine, view: EndpointView) -> list[str]:
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_what_is_taken_back_is_replaced_at_once_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with engine_at(tmp_path / "home") as engine:
         await engine.attach("cheap", kind="local")
         await engine.endpoints.deploy(
-            "adder", model(tmp_path / "m"), pool="cheap", asked=Asked(options=SPOT)
+            "adder",
+            model(tmp_path / "m"),
+            pool="cheap",
+            options=PATIENT,
+            asked=Asked(options=SPOT),
         )
         view = await engine.endpoints.wait("adder", seconds=90)
         assert pools(engine, view) == ["cheap"]

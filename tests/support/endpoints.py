@@ -111,6 +111,8 @@ class Callers:
                 "predict",
                 body=b'{"inputs": [[1, 2]]}',
                 headers={"Content-Type": "application/json"},
+                # Longer than any endpoint holds a request until a replica is there.
+                seconds=400,
             )
         except Unreachable as error:
             return error.message
