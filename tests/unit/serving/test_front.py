@@ -169,6 +169,14 @@ async def test_all_at_once_are_answered_in_order(place: Place) -> None:
     writer.close()
 
 
+async def test_it_says_how_many_may_be_under_way(place: Place) -> None:
+    reader, writer = await place.dial()
+    writer.write(request(path="/readyz", method="GET"))
+    _, told, _ = await answer(reader)
+    assert told["x-endpoint-pipeline"] == f"{front.MOST};workers=1"
+    writer.close()
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 60), max_size=12), st.integers(1, 500))
 def test_bytes_come_in_any_pieces(cuts: list[int], pad: int) -> None:
