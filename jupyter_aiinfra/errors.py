@@ -127,11 +127,11 @@ class UsageError(AiInfraError):
 class UnknownOption(UsageError):
     """An option nobody knows. The hint names the nearest one."""
 
-    def __init__(self, option: str, known: Iterable[str]) -> None:
+    def __init__(self, option: str, known: Iterable[str], *, otherwise: str = "") -> None:
         near = did_you_mean(option, known)
         super().__init__(
             f"unknown option {option}",
-            hint=near or "see --help; what follows a bare -- goes to accelerate unchanged",
+            hint=near or otherwise or "--help lists the options",
             option=option,
         )
 

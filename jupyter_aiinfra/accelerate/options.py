@@ -202,7 +202,11 @@ def parse_passed(words: Sequence[str], *, ours: Iterable[str] = ()) -> tuple[str
             )
         option = known.get(flag)
         if option is None:
-            raise UnknownOption(flag, _candidates(flag, ours))
+            raise UnknownOption(
+                flag,
+                _candidates(flag, ours),
+                otherwise="see --help; what follows a bare -- goes to accelerate unchanged",
+            )
         if option.instead:
             raise UsageError(f"{flag} is not passed on to accelerate", hint=option.instead)
         passed.append(word)

@@ -25,7 +25,7 @@ from jupyter_aiinfra.commands.session import Session
 from jupyter_aiinfra.commands.show import exit_status, launched_text
 from jupyter_aiinfra.commands.terminal import JsonSurface, TerminalSurface, as_typed
 from jupyter_aiinfra.commands.tree import invoke, jobs, pool
-from jupyter_aiinfra.errors import AiInfraError, JobFailed, UsageError
+from jupyter_aiinfra.errors import AiInfraError, JobFailed, UnknownOption, UsageError
 from jupyter_aiinfra.model import Job, to_wire
 
 __all__ = ["cli", "main"]
@@ -111,7 +111,15 @@ def _run(context: Context, words: tuple[str, ...]) -> Job | None:
     from jupyter_aiinfra.training import Code  # noqa: PLC0415
 
     script, options, arguments = split_script(words)
-    asked = parse_launch(options, pool_positional=False)
+    try:
+        asked = parse_launch(options, pool_positional=False)
+    except UsageError as error:
+        # Most often an argument of the script: what follows -- is not accelerate's here.
+        if isinstance(error, UnknownOption) or "is neither an option" in error.message:
+            near, own = error.hint.split(";")[0], f"run {script} --pool POOL -- ARGUMENTS"
+            near = f"{near} " if near.startswith("did you mean") else ""
+            error.hint = f"{near}The script's own arguments go behind a bare --: {own}"
+        raise
     path = Path(script)
     if not path.is_file():
         raise UsageError(f"there is no script {script}", hint=f"looked in {Path.cwd()}")

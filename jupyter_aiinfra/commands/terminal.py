@@ -190,20 +190,26 @@ class _Scroll:
         self._view = LogView(redact=hidden, tail_lines=50)
         self._note = ""
         self._offset: int | None = None
+        self._in_line = False
 
     def show(self, news: News, note: str) -> None:
         """Write what rank 0 printed; see Screen."""
         for chunk in news.chunks:
             self._view.feed(chunk.rank, chunk.offset, chunk.data)
             if chunk.rank == 0:
-                _write(self._stream, self._redactor.feed(self._unseen(chunk)))
+                self._print(self._redactor.feed(self._unseen(chunk)))
         if news.complete:
-            _write(self._stream, self._redactor.feed(b"", last=True))
+            self._print(self._redactor.feed(b"", last=True))
         if not note and news.job.state is JobState.QUEUED:
             note = f"queued: {waits_text(news.job)}"
         if note and note != self._note:
             _write(self._stream, f"\n{note}\n".encode())
         self._note = note
+
+    def _print(self, data: bytes) -> None:
+        _write(self._stream, data)
+        if data:
+            self._in_line = not data.endswith(b"\n")
 
     def _unseen(self, chunk: LogChunk) -> bytes:
         """Return what was not printed of `chunk`: news may come twice (see Screen)."""
@@ -228,7 +234,8 @@ class _Scroll:
             lines.append(f"whole logs: {folder}")
         reason = f": {job.seen.reason}" if job.seen and job.seen.reason else ""
         lines.append(f"job {job.id} ({job.spec.name}) {job.state.value}{reason}")
-        _write(self._stream, ("\n".join(lines) + "\n").encode())
+        begin = "\n" if self._in_line else ""
+        _write(self._stream, (begin + "\n".join(lines) + "\n").encode())
 
 
 def _went_well(job: Job) -> bool:

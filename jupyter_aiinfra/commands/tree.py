@@ -121,7 +121,9 @@ def _list_jobs(context: Context, pool_name: str | None, *, active: bool, limit: 
     found = engine.store.list_jobs(pool=pool_name, active=active, limit=limit)
     queued = engine.store.list_jobs(states=[JobState.QUEUED])
     rows = job_rows(found, places=positions(queued))
-    context.surface.table(JOB_COLUMNS, rows, empty="no jobs yet")
+    of_pool = f" of a pool named {pool_name!r}" if pool_name else ""
+    none = f"no {'active ' if active else ''}jobs{of_pool}" if active or of_pool else "no jobs yet"
+    context.surface.table(JOB_COLUMNS, rows, empty=none)
     if silent:
         context.surface.text(f"as last seen, since the pool does not answer: {', '.join(silent)}")
     for line in leak_lines(context.session.run(engine.leaks())):

@@ -72,3 +72,26 @@ def test_the_help_of_every_verb_has_examples(
     assert main([*words, "--help"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"^ *Examples?:\n +\S", said, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", [["--lr", "0.1"], ["0.1"], ["--zzzqq"]])
+def test_arguments_of_the_script_before_the_bare_hyphens_are_explained(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "train.py", "--pool", "here", *words]) == 2
+    own = "The script's own arguments go behind a bare --: run train.py --pool POOL -- ARGUMENTS"
+    assert own in capsys.readouterr().err
+
+
+def test_a_wrong_value_is_not_taken_for_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "train.py", "--procs", "x"]) == 2
+    assert "bare --" not in capsys.readouterr().err
+
+
+def test_an_option_of_a_verb_that_is_not_known_sends_to_its_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["budget", "set", "-5usd", "--all"]) == 2
+    said = capsys.readouterr().err
+    assert "unknown option -5" in said
+    assert "--help lists the options" in said

@@ -103,6 +103,18 @@ def test_a_job_is_watched_to_its_end(
     ]
 
 
+def test_what_we_say_of_the_end_begins_a_line_of_its_own(
+    session: Session, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = ended(session, cluster)
+    cluster.write(job.id, b"done", rank=0)
+    TerminalSurface(session).watch(job, fetch=False)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "done",
+        f"job {job.id} (digits) succeeded",
+    ]
+
+
 def test_the_log_of_the_rank_that_failed_is_shown(
     session: Session, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -228,6 +228,10 @@ def test_jobs_are_listed_as_they_are_now(desk: Desk) -> None:
     assert len(desk.value) == 1
     desk("jobs list --pool other")
     assert desk.value == []
+    assert desk.surface.tables[0][2] == "no jobs of a pool named 'other'"
+    desk.cluster.end(second.id, JobState.SUCCEEDED)
+    desk("jobs list --active")
+    assert desk.surface.tables[0][1:] == ([], "no active jobs")
 
 
 def test_jobs_of_a_pool_that_does_not_answer_are_listed_as_last_seen(desk: Desk) -> None:
