@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,20 @@ import torch
 
 from jupyter_aiinfra.errors import CaptureError, UsageError
 from jupyter_aiinfra.promote.packaging import Call, package, read_package, record, recording
+from jupyter_aiinfra.promote.packaging.folders import fresh
 from jupyter_aiinfra.promote.packaging.tagged import function_name
 from jupyter_aiinfra.serving.schema import Batch
 from tests.support.notebook import Notebook
 from tests.support.packages import loaded, packed
+
+
+def test_the_folder_of_packages_is_its_owners_alone_whatever_the_mask(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        with fresh(tmp_path / "packages"):
+            assert (tmp_path / "packages").stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(mask)
 
 
 @pytest.fixture

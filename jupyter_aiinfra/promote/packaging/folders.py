@@ -127,7 +127,7 @@ def filled(content: Path, endpoint: Mapping[str, Any], records: bytes) -> None:
 @contextlib.contextmanager
 def fresh(beside: Path) -> Iterator[Path]:
     """Hold an empty folder on the disk of `beside`; what is left of it goes at the end."""
-    beside.mkdir(parents=True, exist_ok=True)
+    beside.mkdir(0o700, parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".making-", dir=beside))
     try:
         yield made
