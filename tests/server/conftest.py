@@ -6,12 +6,14 @@ loop in the main thread, and runs coroutine tests on it by itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from traitlets.config import Config
 
+from tests.support.quickstore import quick_stores
 from tests.support.served import Api
 
 pytest_plugins = ("pytest_jupyter.jupyter_server",)
@@ -20,6 +22,12 @@ pytest_plugins = ("pytest_jupyter.jupyter_server",)
 def pytest_configure(config: pytest.Config) -> None:
     # pytest-asyncio would take the coroutine tests away from pytest-jupyter.
     config.option.asyncio_mode = "strict"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with quick_stores(tmp_path_factory.mktemp("migrated")):
+        yield
 
 
 @pytest.fixture
