@@ -166,7 +166,9 @@ async def test_clocks_that_jump_neither_lose_nor_double_a_slot(
     slots = populate(store, only=" ".join(wanted))
     rng = random.Random(7)  # noqa: S311 - no secret
     world = World(now=START, lasts=lambda _: 60.0)
-    simulation = Simulation(world, open_again, rng=rng, dies=0.0, away=lambda: 30.0, skew=2.0)
+    simulation = Simulation(
+        world, open_again, rng=rng, dies=0.0, away=lambda: 30.0, skew=2.0, step_seconds=80.0
+    )
     for number in range(3):
         simulation.add(START + number)
     jumps = 0
