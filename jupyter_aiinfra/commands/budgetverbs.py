@@ -78,9 +78,8 @@ def _list(context: Context) -> None:
     """List the budgets, with how far each is spent.
 
     \b
-    Examples:
+    Example:
       budget list
-      budget list --json
     """  # noqa: D301 - click keeps the lines below its \b
     views = context.session.engine.governor.views()
     context.surface.table(

@@ -486,9 +486,8 @@ def _show(context: Context, name: str) -> None:
     """Show one endpoint: its versions side by side, and what has happened to it.
 
     \b
-    Examples:
+    Example:
       endpoint show digits
-      endpoint show digits --json
     """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     view = _looked(context, engine.endpoints.show(name))

@@ -164,9 +164,8 @@ def _list_pools(context: Context) -> None:
     """List the attached pools, with what each has as of now.
 
     \b
-    Examples:
+    Example:
       pool list
-      pool list --json
     """  # noqa: D301 - click keeps the lines below its \b
     views = context.session.run(context.session.engine.pools())
     empty = "no pool is attached yet; attach this machine: %pool attach here --kind local"

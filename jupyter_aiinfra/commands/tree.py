@@ -114,7 +114,7 @@ def _list_jobs(context: Context, pool_name: str | None, *, active: bool, limit: 
     \b
     Examples:
       jobs list --pool here --active
-      jobs list --limit 100 --json
+      jobs list --limit 100
     """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
     silent = context.session.run(engine.tick())
@@ -138,9 +138,8 @@ def _show_job(context: Context, job_id: str) -> None:
     """Show everything known of one job.
 
     \b
-    Examples:
+    Example:
       jobs show 1mz4k
-      jobs show 1mz4k --json
     """  # noqa: D301 - click keeps the lines below its \b
     job = _refreshed(context, job_id)
     now = context.session.engine.costing.now([job])[job.id]
