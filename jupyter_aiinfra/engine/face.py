@@ -362,7 +362,7 @@ class Engine:
         self.governor.admit(plan.job.spec, pool=pool, job_id=plan.job.id, over_budget=over_budget)
         if report is not None and spec.environment is not None:
             self._launches.listen(plan.job.id, report)
-        if isinstance(self._pools.pool(pool), Leased) and (spec.gpus or spec.nodes > 1):
+        if (spec.gpus or spec.nodes > 1) and isinstance(self._pools.pool(pool), Leased):
             return await self._queue.launch(plan.job, bundle, secrets or {})
         plan = _placed(plan)
         self.store.add_job(plan.job)

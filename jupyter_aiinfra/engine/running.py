@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import time
@@ -157,8 +156,8 @@ class Running:
         """
         if run.job is None:
             raise UsageError(f"run {run.id} has no id for its job")
-        with contextlib.suppress(JobNotFound):
-            return self._store.get_job(run.job).id
+        if self._store.jobs_by_id([run.job]):
+            return run.job
         options = from_wire(dict(version.options), NotebookOptions)
         snapshot = from_wire(dict(version.snapshot), Snapshot)
         values = _values(run, version)
@@ -185,8 +184,8 @@ class Running:
             job = await self._launch(version.pool, spec, bundle, secrets=secrets, job_id=run.job)
         except Conflict:
             # Another process was quicker, or a budget is spent.
-            with contextlib.suppress(JobNotFound):
-                return self._store.get_job(run.job).id
+            if self._store.jobs_by_id([run.job]):
+                return run.job
             raise
         return job.id
 
