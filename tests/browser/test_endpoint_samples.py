@@ -56,6 +56,7 @@ def test_requests_are_kept_shown_and_what_they_cost_is_told(
     shown = page.page.locator(PAGE)
     expect(shown).to_contain_text("No request is kept.")
     shown.get_by_label("Percent of requests").fill("100")
+    shown.get_by_label("Left out").fill("email")
     shown.get_by_role("button", name="Keep", exact=True).click()
     expect(shown).to_contain_text("100 % of the requests are kept with their answers")
 
@@ -75,6 +76,17 @@ def test_requests_are_kept_shown_and_what_they_cost_is_told(
     expect(shown.get_by_role("region", name="Answer")).to_contain_text("42")
     assert faults(page.page, PAGE) == []
     shots(page, "endpoint-samples")
+
+    # What the router does is set there, too.
+    shown.get_by_role("tab", name="Settings").click()
+    shown.get_by_label("A caller keeps to a version by").fill("X-User")
+    routing = shown.get_by_role("form", name="Routing")
+    routing.get_by_role("button", name="Save").click()
+    expect(routing.get_by_role("button", name="Save")).to_be_disabled()
+    options = lab.ask("GET", f"/aiinfra/endpoint/{served['id']}")["item"]["options"]
+    assert (options["sticky"], options["redact"]) == ("X-User", ["email"])
+    assert faults(page.page, PAGE) == []
+    shots(page, "endpoint-settings")
 
     # What the replica costs is metered by and by.
     cost = shown.locator(".aiinfra-EndpointPage-facts div", has_text="Cost of 1,000")

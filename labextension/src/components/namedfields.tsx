@@ -18,11 +18,11 @@ export interface INamed<F extends string, P extends string> extends IFilledForm<
   help?: string;
 }
 
-interface IChoices {
+export interface IChoices {
   choices: readonly { value: string; label: string }[];
 }
 
-type Drawn<T> = (props: T) => React.JSX.Element;
+export type Drawn<T> = (props: T) => React.JSX.Element;
 
 /** Controls that are tied to a draft by a name, and say what is wrong with what stands there. */
 export interface INamedFields<F extends string, P extends string> {

@@ -19,6 +19,7 @@ import { button } from './parts';
 import { Replicas } from './replicas';
 import { RolloutView } from './rollout';
 import { Samples } from './samples';
+import { SettingsView } from './settings';
 import { Traffic } from './traffic';
 import { TryIt } from './tryit';
 import { Versions } from './versions';
@@ -60,6 +61,7 @@ export class EndpointPage extends Widget {
     this._replicas = new Replicas(shared);
     this._replicas.onShow = (): void => this._onChanged();
     this._keys = new Keys(shared);
+    this._settings = new SettingsView(shared);
     this._try = new TryIt(shared);
     this._history = new History(trans);
     this._back = button(trans.__('‹ All endpoints'), { onClick: () => show({ endpoint: null }) });
@@ -127,6 +129,7 @@ export class EndpointPage extends Widget {
       this._samples.node,
       this._replicas.node,
       this._keys.node,
+      this._settings.node,
       this._history.node
     );
     this.node.append(
@@ -227,6 +230,7 @@ export class EndpointPage extends Widget {
       samples: trans.__('Samples'),
       replicas: trans.__('Replicas'),
       keys: trans.__('Keys'),
+      settings: trans.__('Settings'),
       history: trans.__('History')
     };
     const tabs = TABS.map(key => ({ key, label: labels[key], bad: false }));
@@ -236,10 +240,12 @@ export class EndpointPage extends Widget {
     this._samples.node.hidden = tab !== 'samples';
     this._replicas.node.hidden = tab !== 'replicas';
     this._keys.node.hidden = tab !== 'keys';
+    this._settings.node.hidden = tab !== 'settings';
     this._history.node.hidden = tab !== 'history';
     // Of another endpoint, what was written or shown of the one before is forgotten in any tab.
     this._keys.update(item);
     this._try.update(item, view);
+    this._settings.update(item);
     if (tab === 'overview') {
       this._rollout.update(item);
       this._traffic.update(item);
@@ -303,6 +309,7 @@ export class EndpointPage extends Widget {
   private _samples: Samples;
   private _replicas: Replicas;
   private _keys: Keys;
+  private _settings: SettingsView;
   private _try: TryIt;
   private _history: History;
   private _notice = h('div', { class: 'aiinfra-EndpointPage-notice', role: 'status', hidden: '' });

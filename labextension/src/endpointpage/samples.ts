@@ -6,10 +6,10 @@ import type { EndpointItem, EndpointSample } from '../api/types';
 import { Redrawn } from '../costpage/redraw';
 import { timeText } from '../jobpage/timeline';
 import { RequestError } from '../request';
-import { telling } from '../telling';
 import type { IAiInfraApi, IEndpointsModel } from '../tokens';
 import { h } from '../widgets/dom';
 import { count, sizeText } from '../widgets/format';
+import { OptionsForm, type IOption } from './optionsform';
 import { badge, button, copyButton, quiet, swatch, table, type IHead } from './parts';
 import { millisecondsText } from './words';
 
@@ -41,7 +41,14 @@ export class Samples {
       button(trans.__('Read again'), { name: 'read', onClick: () => this._ask() }),
       this._found
     );
-    this.node.append(this._rateForm(), bar, this._list, this._detail);
+    this._form = new OptionsForm({
+      endpoints: options.endpoints,
+      trans,
+      label: trans.__('Which requests are kept'),
+      send: trans.__('Keep'),
+      options: kept(trans)
+    });
+    this.node.append(this._form.node, this._kept, bar, this._list, this._detail);
   }
 
   readonly node = h('div', { class: 'aiinfra-EndpointPage-samples' });
@@ -50,7 +57,8 @@ export class Samples {
     const isOther = item.id !== this._item?.id;
     this._item = item;
     this._drawVersions(item, isOther);
-    this._drawRate(item, isOther);
+    this._drawKept(item);
+    this._form.update(item);
     if (isOther) {
       this._ask();
     }
@@ -67,59 +75,25 @@ export class Samples {
     this._version.value = chosen;
   }
 
-  private _drawRate({ options }: EndpointItem, isOther: boolean): void {
+  private _drawKept({ options }: EndpointItem): void {
     const { trans } = this._options;
-    const { sampling, samples, sample_days: days } = options;
-    if (isOther || (document.activeElement !== this._rate && sampling !== this._sampling)) {
-      this._rate.value = String(Math.round(sampling * 1e6) / 1e4);
-    }
-    this._sampling = sampling;
+    const { sampling, samples, sample_days: days, redact } = options;
+    const left =
+      redact.length === 0
+        ? trans.__('Only what looks like a secret is left out.')
+        : trans.__('Left out: %1, and what looks like a secret.', redact.join(', '));
     const text =
       sampling === 0
         ? trans.__('No request is kept.')
         : trans.__(
-            '%1 of the requests are kept with their answers: %2 at most, for %3 days.',
+            '%1 of the requests are kept with their answers: %2 at most, for %3 days. %4',
             `${Number((sampling * 100).toFixed(4))} %`,
             count(samples),
-            days
+            days,
+            left
           );
     if (this._kept.textContent !== text) {
       this._kept.textContent = text;
-    }
-  }
-
-  private _rateForm(): HTMLElement {
-    const { trans } = this._options;
-    const keep = h(
-      'button',
-      { type: 'submit', class: 'aiinfra-EndpointPage-button' },
-      trans.__('Keep')
-    );
-    const form = h(
-      'form',
-      { class: 'aiinfra-EndpointPage-row', 'aria-label': trans.__('How many requests are kept') },
-      h('label', {}, trans.__('Percent of requests'), this._rate),
-      keep,
-      this._kept
-    );
-    form.title = trans.__(
-      'What looks like a secret is never kept. “endpoint sampling” says what else is left out.'
-    );
-    form.addEventListener('submit', event => {
-      event.preventDefault();
-      keep.disabled = true;
-      void this._keep().finally(() => (keep.disabled = false));
-    });
-    return form;
-  }
-
-  private async _keep(): Promise<void> {
-    const { endpoints, trans } = this._options;
-    const item = this._item;
-    if (item !== null) {
-      const options = { ...item.options, sampling: Number(this._rate.value) / 100 };
-      const title = trans.__('It was not changed');
-      await telling(title, trans, () => endpoints.configure(item.id, options));
     }
   }
 
@@ -270,15 +244,52 @@ export class Samples {
   private _all: readonly EndpointSample[] = [];
   /** The sample whose bodies are shown; empty: none. */
   private _shown = '';
-  private _sampling = 0;
   /** The last question: the answer of an earlier one counts no more. */
   private _asking: Promise<unknown> | null = null;
   private _version = h('select');
   private _versionsDrawn = new Redrawn(this._version);
   private _errors = h('input', { type: 'checkbox' });
-  private _rate = h('input', { type: 'number', min: '0', max: '100', step: 'any' });
-  private _kept = h('span', { class: 'aiinfra-EndpointPage-quiet', role: 'status' });
+  private _form: OptionsForm;
+  private _kept = h('p', { class: 'aiinfra-EndpointPage-quiet', role: 'status' });
   private _found = h('span', { class: 'aiinfra-EndpointPage-quiet', role: 'status' });
   private _list = h('div');
   private _detail = h('section', { class: 'aiinfra-EndpointPage-bodies' });
+}
+
+function kept(trans: TranslationBundle): IOption[] {
+  return [
+    {
+      kind: 'number',
+      name: 'sampling',
+      label: trans.__('Percent of requests'),
+      help: trans.__('Evenly, with their answers.'),
+      times: 100,
+      least: 0,
+      most: 1
+    },
+    {
+      kind: 'number',
+      name: 'samples',
+      label: trans.__('At most'),
+      help: trans.__('The oldest go; 0 drops all.'),
+      least: 0,
+      most: 1e6,
+      isWhole: true
+    },
+    {
+      kind: 'number',
+      name: 'sample_days',
+      label: trans.__('For days'),
+      help: trans.__('Older ones go.'),
+      least: 0.001,
+      most: 3650
+    },
+    {
+      kind: 'lines',
+      name: 'redact',
+      label: trans.__('Left out'),
+      help: trans.__('A name or JSON pointer a line; of those that are there, too, for good.'),
+      placeholder: ['email', '/inputs/0/name'].join('\n')
+    }
+  ];
 }

@@ -1,6 +1,14 @@
 /** What the page of endpoints shows, and how it is sorted. Values, and no state. */
 
-export const TABS = ['overview', 'try', 'samples', 'replicas', 'keys', 'history'] as const;
+export const TABS = [
+  'overview',
+  'try',
+  'samples',
+  'replicas',
+  'keys',
+  'settings',
+  'history'
+] as const;
 export type Tab = (typeof TABS)[number];
 
 export const COLUMNS = ['name', 'state', 'traffic', 'rate', 'p95', 'errors', 'replicas'] as const;

@@ -466,7 +466,7 @@ it('has no fault that axe finds, in any of its parts', async () => {
   };
   await drawn(() => expect(rows()).toHaveLength(2));
   await check();
-  for (const tab of ['overview', 'try', 'replicas', 'keys', 'history'] as const) {
+  for (const tab of ['overview', 'try', 'replicas', 'keys', 'settings', 'history'] as const) {
     page.model.show({ endpoint: 'e1', tab });
     await drawn(() => expect(find('.aiinfra-tab[aria-selected=true]')).not.toBeNull());
     await drawn(() => expect(find('table, pre')).not.toBeNull());

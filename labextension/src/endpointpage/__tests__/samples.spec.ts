@@ -50,6 +50,12 @@ function make(
 const rows = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>('tbody tr')];
 const press = (text: string): void =>
   [...document.querySelectorAll('button')].find(node => node.textContent === text)?.click();
+const field = (label: string): HTMLInputElement =>
+  document.querySelector<HTMLInputElement>(`form [aria-label="${label}"]`)!;
+const type = (label: string, text: string): void => {
+  field(label).value = text;
+  field(label).dispatchEvent(new Event('input', { bubbles: true }));
+};
 const seen = (count: number): Promise<void> => vi.waitFor(() => expect(rows()).toHaveLength(count));
 
 afterEach(closeDialogs);
@@ -118,23 +124,28 @@ describe('how many are kept', () => {
     const configure = vi.fn<IEndpointsModel['configure']>(id => Promise.resolve(endpoint(id)));
     const samples = make(() => Promise.resolve({ samples: [], found: 0, next: null }), configure);
     expect(document.body.textContent).toContain('No request is kept.');
-    const rate = document.querySelector('[type=number]') as HTMLInputElement;
-    rate.value = '0.5';
+    type('Percent of requests', '0.5');
+    type('Left out', ' email \n\n/inputs/0/name\n');
     press('Keep');
     await vi.waitFor(() => expect(configure).toHaveBeenCalled());
-    expect(configure.mock.calls[0]).toEqual(['e1', { ...two.options, sampling: 0.005 }]);
-    samples.update({ ...two, options: { ...two.options, sampling: 0.005 } });
+    const redact = ['email', '/inputs/0/name'];
+    const options = { ...two.options, sampling: 0.005, redact };
+    expect(configure.mock.calls[0]).toEqual(['e1', options]);
+    samples.update({ ...two, options });
     expect(document.body.textContent).toContain('0.5 % of the requests are kept');
     expect(document.body.textContent).toContain('1,000 at most, for 7 days');
+    expect(document.body.textContent).toContain('Left out: email, /inputs/0/name, and what');
   });
 
-  it('is told when it is refused', async () => {
+  it('is told when it is refused, and stays as it was typed', async () => {
     make(
       () => Promise.resolve({ samples: [], found: 0, next: null }),
       () => Promise.reject(new RequestError('refused', 'from 0 to 1'))
     );
+    type('For days', '3');
     press('Keep');
     expect((await dialog()).textContent).toContain('from 0 to 1');
+    expect(field('For days').value).toBe('3');
   });
 });
 
