@@ -272,12 +272,16 @@ def _header(text: str | None) -> dict[str, str] | None:
 
 def _looked(context: Context, work: Coroutine[Any, Any, T]) -> T:
     """Do `work` once what was decided meanwhile, perhaps with nobody there, is on record."""
+    return context.session.run(_after_look(context, work))
 
-    async def do() -> T:
+
+async def _after_look(context: Context, work: Coroutine[Any, Any, T]) -> T:
+    try:
         await context.session.engine.endpoints.tick()
-        return await work
-
-    return context.session.run(do())
+    except BaseException:
+        work.close()  # or Python says, above what is wrong, that nobody has waited for it
+        raise
+    return await work
 
 
 def _show_one(context: Context, view: EndpointView) -> None:
@@ -298,8 +302,7 @@ def _done(
     engine = context.session.engine
 
     async def do() -> EndpointView:
-        await engine.endpoints.tick()
-        view = await work
+        view = await _after_look(context, work)
         if detach:
             await engine.endpoints.tick()
             await engine.endpoints.keeping.settled()

@@ -32,6 +32,7 @@ from jupyter_aiinfra.engine.endpointviews import (
     ALL,
     Asked,
     EndpointView,
+    check_change,
     check_options,
     check_replicas,
     check_scaling,
@@ -226,6 +227,7 @@ class Endpoints(SampleVerbs):
         UsageError
             Something of it cannot be; names it.
         """
+        check_change(asked)
         base = self._store.whole_endpoint(self._ours(name).id)
         old = base.version(main_of(base.endpoint))
         pool = old.pool if asked.pool is None else self._serving_pool(asked.pool)

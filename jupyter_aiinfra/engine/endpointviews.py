@@ -28,6 +28,7 @@ __all__ = [
     "EndpointView",
     "How",
     "before_of",
+    "check_change",
     "check_options",
     "check_replicas",
     "check_scaling",
@@ -46,6 +47,7 @@ CANARY_STEPS: Final = (5.0, 25.0, 50.0, 100.0)
 _MOST_REPLICAS: Final = 256
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
+_ORIGIN: Final = re.compile(r"\*|null|https?://[^/\s]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BOUNDS: Final = (
     ("hold_seconds", 0, 86_400, "seconds"),
@@ -222,11 +224,45 @@ def check_options(options: EndpointOptions) -> EndpointOptions:
             hint="such as X-Session-Id",
             option="sticky",
         )
+    for origin in options.cors:
+        if not _ORIGIN.fullmatch(origin):
+            raise UsageError(
+                f"{origin!r} is no origin of pages",
+                hint="such as https://example.org, without a path; * is any",
+                option="cors",
+            )
     if not all(options.redact):
         raise UsageError(
             "what is left out has a name", hint="such as /inputs/0/name, or name", option="redact"
         )
     return options
+
+
+def check_change(asked: Asked) -> Asked:
+    """Return how a version takes over, or raise UsageError: the router would not take it."""
+    gates = asked.gates
+    for name, value, most in (
+        ("max_errors", gates.error_rate, 1.0),
+        ("min_agreement", gates.agreement, 1.0),
+        ("step", asked.step_seconds, 365 * 86_400.0),
+        ("least_requests", asked.least_requests, 1e9),
+    ):
+        if value is not None and not 0 <= value <= most:
+            raise UsageError(
+                f"{name} {value:g} cannot be", hint=f"a number from 0 to {most:g}", option=name
+            )
+    if gates.p95_ms is not None and not 0 < gates.p95_ms < math.inf:
+        raise UsageError(
+            f"max_p95 {gates.p95_ms:g} cannot be",
+            hint="milliseconds above 0; --no-gates asks for none",
+            option="max_p95",
+        )
+    for name in asked.header or ():
+        if not _HEADER.fullmatch(name):
+            raise UsageError(
+                f"{name!r} is no name of a header", hint="such as X-Version=2", option="header"
+            )
+    return asked
 
 
 def _check_bounds(options: Any, bounds: Sequence[tuple[str, float, float, str]]) -> None:
@@ -304,6 +340,10 @@ def check_scaling(scaling: Scaling) -> Scaling:
         )
     if not 0 < scaling.in_flight < math.inf:
         raise UsageError("a replica is good for at least one request", option="in_flight")
+    if scaling.p95_ms is not None and not 0 < scaling.p95_ms < math.inf:
+        raise UsageError(
+            f"p95_ms {scaling.p95_ms:g} cannot be", hint="milliseconds above 0", option="p95_ms"
+        )
     for name in ("idle_seconds", "cool_seconds"):
         if not 0 <= getattr(scaling, name) < math.inf:
             raise UsageError(f"{name} is a time from 0 on", option=name)

@@ -119,8 +119,17 @@ class Keeping:
         status = await self._router.status()
         for whole in wholes:
             await self._kept(whole, status)
-        await self._router.publish()
+        await self._published()
         return self._pause(self._store.standing_endpoints(self._router.key), status)
+
+    async def _published(self) -> None:
+        """Have the router know what is on record; where it cannot be, that can still be changed."""
+        try:
+            await self._router.publish()
+        except StoreError:
+            raise
+        except AiInfraError as error:
+            self.problems[self._router.key] = error.message
 
     async def _routed(self) -> None:
         """Have the router run; where it cannot be, replicas are kept all the same."""

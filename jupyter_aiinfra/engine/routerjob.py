@@ -28,7 +28,7 @@ from jupyter_aiinfra.model import Desired, Job, JobSpec, PoolRecord, Submitter, 
 from jupyter_aiinfra.node import supervise
 from jupyter_aiinfra.promote.endpointjob import compose_router
 from jupyter_aiinfra.promote.routes import route
-from jupyter_aiinfra.routing.files import Places, parse_config, write_config
+from jupyter_aiinfra.routing.files import BadConfig, Places, parse_config, write_config
 from jupyter_aiinfra.routing.status import Status, parse_status
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store
@@ -192,7 +192,15 @@ class RouterJob:
             )
             if made == old:
                 return False
-            write_config(self.places.config, msgspec.structs.replace(made, revision=revision + 1))
+            try:
+                write_config(
+                    self.places.config, msgspec.structs.replace(made, revision=revision + 1)
+                )
+            except BadConfig as error:
+                raise Conflict(
+                    f"what is on record cannot be routed: {error}",
+                    hint="the router goes on as before; endpoint rollback, or configure, mends it",
+                ) from error
         finally:
             os.close(handle)
         return True

@@ -88,6 +88,9 @@ async def test_an_endpoint_is_made_shown_and_listed(api: Api, engine: Engine, fo
         ({"secrets": ["1st"]}, 400, "no name of a variable"),
         ({"environment": "../env.txt"}, 400, "not below the server's root"),
         ({"environment": "env.txt"}, 400, "there is no such file"),
+        ({"options": {"cors": ["shop.example"]}}, 400, "no origin of pages"),
+        ({"options": {"cors": ["https://shop.example/page"]}}, 400, "no origin of pages"),
+        ({"scaling": {"p95_ms": -1}}, 400, "p95_ms -1 cannot be"),
         ({"options": {"sticky": "two words"}}, 400, "no name of a header"),
         ({"options": {"tolerance": 2}}, 400, "tolerance 2 cannot be"),
     ],
@@ -139,6 +142,29 @@ async def test_replicas_run_as_is_asked_and_later_versions_as_those_before(
     assert kept(3) == replace(
         first, gpus=1, fallback_pool=None, environment=None, environment_files=()
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"gates": {"p95_ms": -5}}, "max_p95 -5 cannot be"),
+        ({"gates": {"p95_ms": 0}}, "max_p95 0 cannot be"),
+        ({"gates": {"error_rate": 2}}, "max_errors 2 cannot be"),
+        ({"gates": {"agreement": -0.1}}, "min_agreement -0.1 cannot be"),
+        ({"step_seconds": -1}, "step -1 cannot be"),
+        ({"least_requests": -1}, "least_requests -1 cannot be"),
+        ({"header": {"X Version": "2"}}, "no name of a header"),
+        ({"steps": [101]}, "no part of the traffic"),
+    ],
+)
+async def test_what_the_router_would_not_take_is_refused_and_not_recorded(
+    api: Api, engine: Engine, folder: str, values: dict[str, Any], said: str
+) -> None:
+    made = await deployed(api, folder)
+    asked = {"how": "canary", **values}
+    status, answer = await api.ask("POST", f"endpoint/{made['id']}/update", asked)
+    assert (status, said in answer["message"]) == (400, True), answer
+    assert engine.store.get_endpoint(made["id"]).newest == 1
 
 
 async def test_recorded_calls_are_held_against_it_unless_that_is_left_out(

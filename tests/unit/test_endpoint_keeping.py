@@ -12,7 +12,14 @@ import pytest
 
 from jupyter_aiinfra.bundle import Bundle
 from jupyter_aiinfra.cost.ledger import Ledger
-from jupyter_aiinfra.endpoint import Endpoint, Reach, ReplicaState, Scaling
+from jupyter_aiinfra.endpoint import (
+    Endpoint,
+    Gates,
+    Reach,
+    ReplicaState,
+    Rollout,
+    Scaling,
+)
 from jupyter_aiinfra.engine.endpoints import Endpoints
 from jupyter_aiinfra.errors import Conflict, SubmitError
 from jupyter_aiinfra.model import Desired, Handle, Interpreter, Job, JobSpec, Node, PoolRecord
@@ -169,6 +176,33 @@ async def test_of_many_who_look_at_once_each_replica_is_launched_once(
     assert world.replicas() == ["adder-1", "adder-1"]
     assert world.states(endpoint) == ["serving", "serving"]
     assert world.launched.count("router") == 1
+
+
+async def test_what_cannot_be_routed_is_said_and_can_still_be_changed(
+    world: World, tmp_path: Path
+) -> None:
+    process = world.process()
+    endpoint = await deployed(process, tmp_path, replicas=1)
+    await tick(process)
+    store = world.stores[0]
+    whole = store.whole_endpoint(endpoint.id)
+    second = replace(whole.version(1), number=2)
+    # As an earlier release may have recorded it: no gate is checked by the record.
+    bad = Rollout(
+        id="r", old=1, new=2, kind="canary", steps=(100.0,), gates=Gates(p95_ms=-5.0), begun=True
+    )
+    changed = store.change_endpoint(whole.endpoint, versions=[second], newest=2, rollout=bad)
+    assert changed is not None
+    await tick(process)
+    (view,) = await process.views()
+    assert "what is on record cannot be routed" in view.problem
+    assert "p95_ms -5.0" in view.problem
+    assert world.states(endpoint) == ["serving", "serving"]
+    back = await process.rollback("adder")
+    assert back.endpoint.rollout is None
+    await tick(process)
+    (view,) = await process.views()
+    assert view.problem == ""
 
 
 async def test_who_dies_before_the_launch_leaves_it_to_the_next(
