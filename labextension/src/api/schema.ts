@@ -5815,8 +5815,8 @@ export interface components {
          * EndpointVersionItem
          * @description A version; what the router counted of it is ``null`` where it says nothing.
          *
-         *         ``fallback_pool`` takes the place of what is lost on ``pool``. ``workers`` is ``null`` for one on
-         *         each GPU, else for each core. ``latency_counts`` counts answers up to each of
+         *         ``fallback_pool`` takes the place of what is lost on ``pool``. ``workers`` is ``null`` for one
+         *         on each GPU, else for each core. ``latency_counts`` counts answers up to each of
          *         ``latency_buckets_ms``, and one more above all.
          */
         EndpointVersionItem: {
