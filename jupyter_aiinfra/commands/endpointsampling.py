@@ -64,15 +64,15 @@ def samples(
         limit=limit if limit is not None or out is not None else 20,
     )
     page = context.session.run(context.session.engine.endpoints.samples(name, asked))
-    if out is not None:
-        _written(context, page, out)
-        return
     options = context.session.engine.store.get_endpoint(name).options
-    empty = (
-        "nothing is kept of these"
-        if options.sampling
-        else f"no request is kept: endpoint sampling {name} --rate 0.01"
-    )
+    begin = f"endpoint sampling {name} --rate 0.01"
+    if out is not None:
+        hint = (
+            "--since goes further back" if options.sampling else f"{begin} keeps some from now on"
+        )
+        _written(context, page, out, hint=hint)
+        return
+    empty = "nothing is kept of these" if options.sampling else f"no request is kept: {begin}"
     context.surface.table(_COLUMNS, [_row(each) for each in page.samples], empty=empty)
     if page.next is not None:
         context.surface.text(f"the newest {len(page.samples)} of {page.found}; --limit shows more")
@@ -105,16 +105,14 @@ def _short(value: Any, size_bytes: int | None) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
-def _written(context: Context, page: SamplePage, out: Path) -> None:
+def _written(context: Context, page: SamplePage, out: Path, *, hint: str) -> None:
     from jupyter_aiinfra.promote.samplecalls import calls_of  # noqa: PLC0415 - only this needs it
 
     # As they came: the oldest first.
     made = calls_of(reversed(page.samples))
     if not made.lines:
         why = ", ".join(f"{n} {why}" for why, n in made.skipped.items()) or "none is kept"
-        raise UsageError(
-            f"no sample of these can be a recorded call: {why}", hint="--since goes further back"
-        )
+        raise UsageError(f"no sample of these can be a recorded call: {why}", hint=hint)
     try:
         handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -163,6 +163,18 @@ def kept(**told: Any) -> EndpointSample:
     return EndpointSample(**(values | told))
 
 
+def test_where_none_is_kept_it_is_said_how_some_are(session: Session, tmp_path: Path) -> None:
+    line = ("samples", "adder", "--out", str(tmp_path / "calls.jsonl"))
+    run(session, "sampling", "adder", "--rate", "0")
+    with pytest.raises(UsageError, match="can be a recorded call") as off:
+        run(session, *line)
+    assert "endpoint sampling adder --rate" in off.value.hint
+    run(session, "sampling", "adder", "--rate", "1")
+    with pytest.raises(UsageError, match="can be a recorded call") as on:
+        run(session, *line)
+    assert on.value.hint == "--since goes further back"
+
+
 def test_good_answers_are_calls() -> None:
     instances = kept(
         path="/invocations", request={"instances": [[5]]}, answer={"predictions": [[6]]}
