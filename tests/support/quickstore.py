@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ from jupyter_aiinfra.store import open_store, opening
 
 __all__ = ["quick_stores"]
 
+# Whether commits wait for the disk.
+_waits = True
+
 
 @contextmanager
 def quick_stores(folder: Path) -> Iterator[None]:
@@ -28,17 +32,17 @@ def quick_stores(folder: Path) -> Iterator[None]:
 
     A file that is there is left as it is, and migrated where it has to be.
     """
-    event.listen(Pool, "connect", _do_not_sync)
-    try:
-        template = folder / "aiinfra.db"
-        if not template.exists():
-            open_store(Settings(home=folder)).close()
-        with pytest.MonkeyPatch.context() as patch:
-            make = _maker(opening._make_file, template.read_bytes())
-            patch.setattr(opening, "_make_file", make)
-            yield
-    finally:
-        event.remove(Pool, "connect", _do_not_sync)
+    # Listened to for good, as SQLAlchemy cannot forget a listener while pools come and go.
+    if not event.contains(Pool, "connect", _do_not_sync):
+        event.listen(Pool, "connect", _do_not_sync)
+    template = folder / "aiinfra.db"
+    if not template.exists():
+        open_store(Settings(home=folder)).close()
+    with pytest.MonkeyPatch.context() as patch:
+        make = _maker(opening._make_file, template.read_bytes())
+        patch.setattr(opening, "_make_file", make)
+        patch.setattr(sys.modules[__name__], "_waits", False)
+        yield
 
 
 def _maker(make_file: Callable[[Path], None], migrated: bytes) -> Callable[[Path], None]:
@@ -57,5 +61,5 @@ def _maker(make_file: Callable[[Path], None], migrated: bytes) -> Callable[[Path
 
 
 def _do_not_sync(connection: Any, _record: object) -> None:
-    if isinstance(connection, sqlite3.Connection):
+    if not _waits and isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous=OFF")
