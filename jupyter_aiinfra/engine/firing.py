@@ -206,6 +206,8 @@ class Firing:
                 self._store.decide_schedules(decided)
             if any(each.next_due is not None and each.next_due <= now for each in decided):
                 return True  # more of the same is caught up after the others
+            if len(due) < _DECIDED_AT_ONCE:
+                return False  # there were no others
             if time.monotonic() >= until:
                 return True
 

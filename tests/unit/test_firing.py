@@ -17,6 +17,7 @@ from jupyter_aiinfra.model import JobState, PoolRecord, Submitter
 from jupyter_aiinfra.schedule import Policy, Run, RunState, Schedule, Trigger, Version
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store, open_store
+from jupyter_aiinfra.store.schedules import DueSchedule
 from tests.support.firing import Died, Process, World
 
 START = 1_767_225_600.0  # 2026-01-01 00:00 UTC
@@ -100,6 +101,33 @@ async def test_a_slot_is_run_once_and_recorded_from_due_to_done(
     assert run.ended_at == pytest.approx(START + HOUR + 20, abs=3)
     told = [event.detail["to"] for event in store.events(subject=run.id)]
     assert told == ["queued", "due", "running", "succeeded"]
+
+
+@pytest.mark.parametrize(("at_once", "looks"), [(100, 1), (2, 2), (1, 4)])
+async def test_all_that_is_due_is_decided_on_in_no_more_looks_than_it_takes(
+    store: Store,
+    world: World,
+    process: Process,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
+    looks: int,
+) -> None:
+    for number in range(3):
+        add(store, f"s{number}")
+    asked: list[int] = []
+    due_schedules = store.due_schedules
+
+    def count(now: float, *, ahead_seconds: float, limit: int) -> Sequence[DueSchedule]:
+        asked.append(limit)
+        return due_schedules(now, ahead_seconds=ahead_seconds, limit=limit)
+
+    monkeypatch.setattr("jupyter_aiinfra.engine.firing._DECIDED_AT_ONCE", at_once)
+    monkeypatch.setattr("jupyter_aiinfra.engine.firing._DECIDE_SECONDS", 3600.0)
+    monkeypatch.setattr(store, "due_schedules", count)
+    world.now = START + HOUR
+    await process.tick()
+    assert sorted(run.schedule for run in store.runs()) == ["s0", "s1", "s2"]
+    assert asked == [at_once] * looks
 
 
 async def test_what_a_look_takes_is_no_part_of_the_rest(
