@@ -42,6 +42,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "warm_kernels": (0, _ANY),
     "warm_seconds": _TIME,
     "router_port": (0, 65535),
+    "router_grpc_port": (0, 65535),
     "ssh_persist_seconds": _TIME,
 }
 _KINDS = {
@@ -96,6 +97,8 @@ class Settings:
         How long they wait for one.
     router_port
         TCP port of 127.0.0.1 that endpoints are called at; ``0`` takes any free one, and keeps it.
+    router_grpc_port
+        TCP port of 127.0.0.1 that endpoints are called at over gRPC, likewise; ``None``: none.
     tracking_uri
         MLflow tracking URI used for every job; ``None`` leaves it to MLflow's own settings.
     project, team, cost_centre
@@ -129,6 +132,7 @@ class Settings:
     warm_kernels: int = 1
     warm_seconds: float = 900.0
     router_port: int = 0
+    router_grpc_port: int | None = None
     tracking_uri: str | None = None
     project: str | None = None
     team: str | None = None

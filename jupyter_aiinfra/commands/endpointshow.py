@@ -105,6 +105,7 @@ def endpoint_lines(view: EndpointView) -> list[str]:
     lines = [
         f"{endpoint.name} ({endpoint.id}), {view.state}",
         f"  url       {view.url or _UNKNOWN}",
+        *([f"  grpc      {view.grpc}, model {endpoint.name}"] if view.grpc else []),
         f"  traffic   {traffic_text(view)}",
         f"  replicas  {_replicas(view)} up, from {scaling.least} to {scaling.most}",
         f"  keys      {_keys(view.whole.keys)}",
@@ -315,6 +316,7 @@ def endpoint_value(view: EndpointView) -> dict[str, Any]:
         **to_wire(view.endpoint),
         "state": view.state,
         "url": view.url,
+        "grpc": view.grpc,
         "problem": view.problem,
         "versions": [_version_value(view, each) for each in view.whole.versions],
         "keys": [key_value(key) for key in view.whole.keys],

@@ -106,6 +106,8 @@ class EndpointView:
     ----------
     url
         Where it is called; ``None`` while its router is not known to listen.
+    grpc
+        ``HOST:PORT`` where it is called over gRPC, as a model of its name; ``None``: nowhere.
     status
         What the router says; ``None``: it says nothing just now.
     cost
@@ -114,6 +116,7 @@ class EndpointView:
 
     whole: Whole
     url: str | None = None
+    grpc: str | None = None
     status: EndpointStatus | None = None
     cost: EndpointCost | None = None
     router: Status | None = None

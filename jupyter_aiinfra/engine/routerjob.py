@@ -187,6 +187,7 @@ class RouterJob:
             made = route(
                 self._store.standing_endpoints(self.key),
                 port=self._settings.router_port,
+                grpc_port=self._settings.router_grpc_port,
                 revision=revision,
                 now=self._clock(),
             )

@@ -11,12 +11,20 @@ from jupyter_aiinfra.store.endpoints import Whole
 __all__ = ["route"]
 
 
-def route(wholes: Iterable[Whole], *, port: int, revision: int, now: float) -> config.Config:
+def route(
+    wholes: Iterable[Whole],
+    *,
+    port: int,
+    revision: int,
+    now: float,
+    grpc_port: int | None = None,
+) -> config.Config:
     """Return what the router is told. Endpoints that were removed are not in it."""
     served = [whole for whole in wholes if whole.endpoint.removed_at is None]
     return config.Config(
         revision=revision,
         port=port,
+        grpc_port=grpc_port,
         endpoints={whole.endpoint.name: _endpoint(whole, now) for whole in served},
     )
 

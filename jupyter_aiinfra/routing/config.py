@@ -210,9 +210,12 @@ class Config(_Record, frozen=True, kw_only=True):
         Grows with each change; the status tells the one in effect.
     port
         0: any free one; the router goes on with it after a restart.
+    grpc_port
+        Where it takes gRPC, likewise; ``None``: nowhere.
     """
 
     revision: int = 0
     host: str = "127.0.0.1"
     port: int = 0
+    grpc_port: int | None = None
     endpoints: dict[str, Endpoint] = msgspec.field(default_factory=dict)

@@ -86,8 +86,9 @@ def parse_config(data: bytes | str) -> Config:
         config = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadConfig(f"router configuration: {error}") from error
-    if not 0 <= config.port <= 65535:  # noqa: PLR2004 - what a port is
-        raise BadConfig(f"port {config.port}: expected 0 to 65535")
+    for port in (config.port, config.grpc_port or 0):
+        if not 0 <= port <= 65535:  # noqa: PLR2004 - what a port is
+            raise BadConfig(f"port {port}: expected 0 to 65535")
     for name, endpoint in config.endpoints.items():
         if not _NAME.fullmatch(name) or name in _TAKEN:
             raise BadConfig(

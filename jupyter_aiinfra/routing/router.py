@@ -20,6 +20,7 @@ from jupyter_aiinfra.routing.endpoint import Served
 from jupyter_aiinfra.routing.entrance import accept
 from jupyter_aiinfra.routing.files import BadConfig, Places, read_config, replace_file
 from jupyter_aiinfra.routing.front import Front
+from jupyter_aiinfra.routing.grpcside import GrpcSide
 from jupyter_aiinfra.routing.relay import Relay
 from jupyter_aiinfra.routing.rollout import Progress
 from jupyter_aiinfra.routing.samples import Samples
@@ -46,13 +47,14 @@ class Kept(msgspec.Struct, kw_only=True):
 
     Parameters
     ----------
-    port
+    port, grpc_port
         That it listened on, to be the same again.
     rollouts
         By endpoint.
     """
 
     port: int = 0
+    grpc_port: int = 0
     rollouts: dict[str, Progress] = msgspec.field(default_factory=dict)
 
 
@@ -83,6 +85,7 @@ class Router:
         self.config = read_config(places.config)
         self.port = 0
         self.problem = ""
+        self._grpc = GrpcSide()
         self._by_name: dict[bytes, Served] = {}
         self._started = time.time()
         self._kept = self._read_kept()
@@ -134,7 +137,8 @@ class Router:
         rollouts = {
             name: served.course.progress for name, served in self.served.items() if served.course
         }
-        return msgspec.json.encode(Kept(port=self.port, rollouts=rollouts))
+        grpc_port = self._grpc.port or self._kept.grpc_port
+        return msgspec.json.encode(Kept(port=self.port, grpc_port=grpc_port, rollouts=rollouts))
 
     def _save(self) -> None:
         """Write how far rollouts are, in a thread, if that has changed."""
@@ -174,6 +178,7 @@ class Router:
             return self.problem
         self.problem = ""
         self._apply(config)
+        await self._take_grpc()
         self._save()
         return ""
 
@@ -229,6 +234,7 @@ class Router:
             lost.unlink(missing_ok=True)
         await self._listen(self.config)
         self._apply(self.config)
+        await self._take_grpc()
         # Before anybody is told of the port: who is killed in the next moment comes back to it.
         self._saved = self._keepsake()
         self._write_kept(self._saved)
@@ -247,6 +253,9 @@ class Router:
         if before is not None:
             before.close()
         self.port = outside.sockets[0].getsockname()[1]
+
+    async def _take_grpc(self) -> None:
+        await self._grpc.follow(self.config, http_port=self.port, before=self._kept.grpc_port)
 
     async def _opened(self, config: Config) -> asyncio.Server:
         """Return what listens at the port that is asked for, or at the one it had, or at any."""
@@ -308,6 +317,8 @@ class Router:
 
     async def drain(self, seconds: float) -> None:
         """Take no more connections, answer what is under way, and end."""
+        # Its calls become requests here.
+        await self._grpc.stop(seconds)
         self.draining = True
         listeners = [*self._listeners, *([self._outside] if self._outside else [])]
         for listener in listeners:
@@ -339,9 +350,10 @@ class Router:
             revision=self.config.revision,
             pid=os.getpid(),
             port=self.port,
+            grpc_port=self._grpc.port,
             host=self.config.host,
             started=self._started,
-            problem=self.problem,
+            problem=self.problem or self._grpc.problem,
             endpoints={name: served.status() for name, served in self.served.items()},
         )
 

@@ -175,15 +175,18 @@ class Status(_Told, frozen=True, kw_only=True):
     ----------
     revision
         Of the configuration in effect.
+    grpc_port
+        Where gRPC is taken; 0: nowhere.
     started
         When this process began to count, seconds since 1970.
     problem
-        Why the newest configuration is not in effect; empty where it is.
+        Why the newest configuration is not in effect, or not all of it; empty where it is.
     """
 
     revision: int
     pid: int
     port: int
+    grpc_port: int = 0
     host: str = "127.0.0.1"
     started: float = 0.0
     problem: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from jupyter_aiinfra.serving.faults import BadInput, Fault, NotServed
 if TYPE_CHECKING:
     from jupyter_aiinfra.serving.app import App
 
-__all__ = ["Service", "messages", "started"]
+__all__ = ["Calls", "Service", "asked_as_http", "begun", "messages", "started"]
 
 _SERVICE = "inference.GRPCInferenceService"
 
@@ -62,8 +63,11 @@ _STATUS = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    502: grpc.StatusCode.UNAVAILABLE,
+    503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
@@ -96,12 +100,34 @@ def messages() -> Mapping[str, Any]:
     }
 
 
-class Service:
-    """Answers the calls of the protocol with the model of `app`, on its event loop."""
+class Calls(ABC):
+    """The calls of the protocol; what answers them is for others to say.
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    Whatever cannot be answered is raised as a :class:`~.faults.Fault`.
+    """
+
+    def __init__(self) -> None:
         self._kinds = messages()
+
+    @abstractmethod
+    async def ready(self) -> bool:
+        """Return whether the server can be asked."""
+
+    @abstractmethod
+    async def model_ready(self, name: str, version: str, context: Any) -> bool:
+        """Return whether a model can be asked; an empty `version` is any."""
+
+    @abstractmethod
+    def admit(self, context: Any) -> None:
+        """Look at the key of who asks about the server."""
+
+    @abstractmethod
+    async def metadata(self, name: str, version: str, context: Any) -> Mapping[str, Any]:
+        """Return what the protocol says over HTTP of a model."""
+
+    @abstractmethod
+    async def infer(self, asked: Any, context: Any) -> tuple[bytes, int]:
+        """Return the answer to an ``Infer`` as over HTTP, and how much of it is JSON."""
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return what a server of gRPC calls."""
@@ -139,80 +165,31 @@ class Service:
 
         return answer
 
-    # --- what does not ask the model ---------------------------------------------------------
-
     async def _server_live(self, asked: Any, context: Any) -> Any:
         del asked, context
         return self._kinds["Live"](live=True)
 
     async def _server_ready(self, asked: Any, context: Any) -> Any:
         del asked, context
-        return self._kinds["Ready"](ready=await self._app.ready())
+        return self._kinds["Ready"](ready=await self.ready())
 
     async def _model_ready(self, asked: Any, context: Any) -> Any:
-        del context
-        known = self._is_served(asked.name, asked.version)
-        return self._kinds["Ready"](ready=known and await self._app.ready())
+        ready = await self.model_ready(asked.name, asked.version, context)
+        return self._kinds["Ready"](ready=ready)
 
     async def _server(self, asked: Any, context: Any) -> Any:
         del asked
-        self._admit(context)
+        self.admit(context)
         return self._kinds["Server"](name="jupyter_aiinfra", version="2")
 
     async def _metadata(self, asked: Any, context: Any) -> Any:
-        self._admit(context)
-        self._check(asked.name, asked.version)
-        served = self._app.served
-        return self._kinds["Metadata"](
-            **oip.metadata(served.name, served.version, served.signature)
-        )
-
-    def _is_served(self, name: str, version: str) -> bool:
-        served = self._app.served
-        return name == served.name and version in ("", served.version)
-
-    def _check(self, name: str, version: str) -> None:
-        if not self._is_served(name, version):
-            served = self._app.served
-            raise NotServed(f"{name} {version}: this is {served.name}, {served.version}")
-
-    def _admit(self, context: Any) -> None:
-        told = context.invocation_metadata() or ()
-        headers = {key.encode(): value.encode() for key, value in told if isinstance(value, str)}
-        self._app.admit(headers, "predict")
-
-    # --- asking it ---------------------------------------------------------------------------
+        return self._kinds["Metadata"](**await self.metadata(asked.name, asked.version, context))
 
     async def _infer(self, asked: Any, context: Any) -> Any:
-        begun = time.perf_counter()
-        self._app.metrics.began()
-        status = 499  # where the client goes before it is answered
-        try:
-            self._admit(context)
-            self._check(asked.model_name, asked.model_version)
-            made = await self._answered(asked)
-            status = 200
-        except Fault as fault:
-            status = fault.status
-            raise
-        finally:
-            self._app.metrics.ended(status, time.perf_counter() - begun)
-        return made
-
-    async def _answered(self, asked: Any) -> Any:
-        served = self._app.served
-        head, raw = _body(asked)
-        batch, _ = oip.read_infer(head + b"".join(raw), len(head), served.signature)
-        answer = await self._app.submitted(batch)
-        wanted = dict.fromkeys((each.name for each in asked.outputs), True)
-        told = oip.Asked(id=asked.id, outputs=wanted, binary=True)
-        body, size = oip.write_infer(answer, told, name=served.name, version=served.version)
-        return self._inferred(body, size or len(body), asked.id)
-
-    def _inferred(self, body: bytes, size: int, asked_id: str) -> Any:
+        body, size = await self.infer(asked, context)
         head = msgspec.json.decode(body[:size])
         made = self._kinds["Inferred"](
-            model_name=head["model_name"], model_version=head["model_version"], id=asked_id
+            model_name=head["model_name"], model_version=head["model_version"], id=asked.id
         )
         place = size
         for output in head["outputs"]:
@@ -238,8 +215,78 @@ class Service:
             yield made.SerializeToString()
 
 
-def _body(asked: Any) -> tuple[bytes, list[bytes]]:
-    """Return a request as over HTTP: its JSON, and the bytes of its inputs."""
+class Service(Calls):
+    """Answers the calls of the protocol with the model of `app`, on its event loop."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__()
+        self._app = app
+
+    async def ready(self) -> bool:
+        """Ask the model its example."""
+        return await self._app.ready()
+
+    async def model_ready(self, name: str, version: str, context: Any) -> bool:
+        """Say no to what is not served here."""
+        del context
+        return self._is_served(name, version) and await self._app.ready()
+
+    def admit(self, context: Any) -> None:
+        """Look at the key in the call's metadata."""
+        told = context.invocation_metadata() or ()
+        headers = {key.encode(): value.encode() for key, value in told if isinstance(value, str)}
+        self._app.admit(headers, "predict")
+
+    async def metadata(self, name: str, version: str, context: Any) -> Mapping[str, Any]:
+        """Return what the model takes and returns."""
+        self.admit(context)
+        self._check(name, version)
+        served = self._app.served
+        return oip.metadata(served.name, served.version, served.signature)
+
+    async def infer(self, asked: Any, context: Any) -> tuple[bytes, int]:
+        """Ask the model."""
+        begun = time.perf_counter()
+        self._app.metrics.began()
+        status = 499  # where the client goes before it is answered
+        try:
+            self.admit(context)
+            self._check(asked.model_name, asked.model_version)
+            made = await self._answered(asked)
+            status = 200
+        except Fault as fault:
+            status = fault.status
+            raise
+        finally:
+            self._app.metrics.ended(status, time.perf_counter() - begun)
+        return made
+
+    async def _answered(self, asked: Any) -> tuple[bytes, int]:
+        served = self._app.served
+        head, raw = asked_as_http(asked)
+        batch, told = oip.read_infer(head + b"".join(raw), len(head), served.signature)
+        answer = await self._app.submitted(batch)
+        body, size = oip.write_infer(answer, told, name=served.name, version=served.version)
+        return body, size or len(body)
+
+    def _is_served(self, name: str, version: str) -> bool:
+        served = self._app.served
+        return name == served.name and version in ("", served.version)
+
+    def _check(self, name: str, version: str) -> None:
+        if not self._is_served(name, version):
+            served = self._app.served
+            raise NotServed(f"{name} {version}: this is {served.name}, {served.version}")
+
+
+def asked_as_http(asked: Any) -> tuple[bytes, list[bytes]]:
+    """Return an ``Infer`` as over HTTP: its JSON, and the bytes of its inputs.
+
+    Raises
+    ------
+    BadInput
+        It is none that could be asked in that way.
+    """
     raw = list(asked.raw) or [_contents(tensor) for tensor in asked.inputs]
     if len(raw) != len(asked.inputs):
         raise BadInput(
@@ -255,7 +302,15 @@ def _body(asked: Any) -> tuple[bytes, list[bytes]]:
         }
         for tensor, data in zip(asked.inputs, raw, strict=True)
     ]
-    return msgspec.json.encode({"inputs": inputs, "id": asked.id}), raw
+    head: dict[str, Any] = {
+        "inputs": inputs,
+        "id": asked.id,
+        "parameters": {"binary_data_output": True},
+    }
+    if asked.outputs:
+        wanted = {"binary_data": True}
+        head["outputs"] = [{"name": one.name, "parameters": wanted} for one in asked.outputs]
+    return msgspec.json.encode(head), raw
 
 
 def _contents(tensor: Any) -> bytes:
@@ -276,14 +331,40 @@ def _contents(tensor: Any) -> bytes:
 
 async def started(app: App, address: str, *, body_bytes: int) -> grpc.aio.Server:
     """Return a server on `address` that has begun; whoever asked for it stops it."""
+    # Each worker listens on the same port, as it does for HTTP.
+    server, _ = await begun(Service(app), address, body_bytes=body_bytes, shared=True)
+    return server
+
+
+async def begun(
+    calls: Calls, address: str, *, body_bytes: int, shared: bool = False, most: int | None = None
+) -> tuple[grpc.aio.Server, int]:
+    """Return a server that has begun, and its port.
+
+    Parameters
+    ----------
+    body_bytes
+        The most that a call may bring.
+    shared
+        Whether others may listen there, too.
+    most
+        How many calls may be under way; ``None``: any number.
+
+    Raises
+    ------
+    OSError
+        The address cannot be had.
+    """
     options = (
         ("grpc.max_receive_message_length", body_bytes),
         ("grpc.max_send_message_length", -1),
-        # Each worker listens on the same port, as it does for HTTP.
-        ("grpc.so_reuseport", 1),
+        ("grpc.so_reuseport", int(shared)),
     )
-    server = grpc.aio.server(options=options)
-    server.add_generic_rpc_handlers((Service(app).handlers(),))
-    server.add_insecure_port(address)
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most)
+    server.add_generic_rpc_handlers((calls.handlers(),))
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"{address} cannot be had: {error}") from error
     await server.start()
-    return server
+    return server, port

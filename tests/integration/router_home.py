@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvloop
 
 from jupyter_aiinfra.routing.config import Config, Endpoint, Replica, Share, Version
@@ -69,10 +70,12 @@ class _Unix(http.client.HTTPConnection):
 class Router:
     """``python -m jupyter_aiinfra.routing`` in `folder`."""
 
-    def __init__(self, folder: Path, *, port: int = 0, **endpoints: Endpoint) -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, grpc_port: int | None = None, **endpoints: Endpoint
+    ) -> None:
         self.places = Places(folder / "router.json")
         self.log = folder / "router.log"
-        self.config = Config(revision=1, port=port, endpoints=endpoints)
+        self.config = Config(revision=1, port=port, grpc_port=grpc_port, endpoints=endpoints)
         write_config(self.places.config, self.config)
         self.start()
 
@@ -143,9 +146,8 @@ class Router:
 
     def change(self, **endpoints: Endpoint) -> None:
         """Have it go by another configuration."""
-        self.config = Config(
-            revision=self.config.revision + 1, port=self.config.port, endpoints=endpoints
-        )
+        revision = self.config.revision + 1
+        self.config = msgspec.structs.replace(self.config, revision=revision, endpoints=endpoints)
         write_config(self.places.config, self.config)
         assert self.control("POST", "/reload")[0] == 200
 

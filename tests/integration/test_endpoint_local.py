@@ -10,8 +10,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tritonclient.grpc as triton
 
+from jupyter_aiinfra.commands.endpointshow import endpoint_lines, endpoint_value
 from jupyter_aiinfra.endpoint import Gates, ReplicaOptions, ReplicaState, Scaling, VersionState
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.engine.endpointviews import Asked
@@ -35,6 +38,15 @@ def post(url: str, key: str | None = None) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
+def over_grpc(address: str, key: str | None = None) -> object:
+    """Ask as a program with NVIDIA's client does."""
+    given = triton.InferInput("x", [1, 2], "FP32")
+    given.set_data_from_numpy(np.array([[1, 2]], np.float32))
+    headers = {"x-api-key": key} if key else None
+    with triton.InferenceServerClient(address) as client:
+        return client.infer("adder", [given], headers=headers).as_numpy("y").tolist()
+
+
 async def deployed(engine: Engine, folder: Path, **values: object) -> str:
     """Deploy a model and wait until it answers; return its URL."""
     made = {"pool": "here", "asked": Asked(options=ONE), **values}
@@ -47,9 +59,14 @@ async def deployed(engine: Engine, folder: Path, **values: object) -> str:
 
 @pytest.mark.timeout(240)
 async def test_a_model_is_deployed_called_with_a_key_and_removed(tmp_path: Path) -> None:
-    async with engine_at(tmp_path / "home") as engine:
+    async with engine_at(tmp_path / "home", router_grpc_port=0) as engine:
         folder = model(tmp_path / "m")
         url = await deployed(engine, folder)
+        view = await engine.endpoints.show("adder")
+        assert view.grpc is not None
+        assert f"  grpc      {view.grpc}, model adder" in endpoint_lines(view)
+        assert endpoint_value(view)["grpc"] == view.grpc
+        assert await asyncio.to_thread(over_grpc, view.grpc) == [[3.0]]
         assert post(url) == (200, b'{"outputs":[[3.0]],"version":"1"}')
         assert await engine.endpoints.call("adder", {"inputs": [[3, 4]]}) == {
             "outputs": [[7.0]],
@@ -61,6 +78,9 @@ async def test_a_model_is_deployed_called_with_a_key_and_removed(tmp_path: Path)
         secret, key = await engine.endpoints.add_key("adder", "anna")
         await until(engine, "adder", lambda _: post(url)[0] == 401)
         assert post(url, secret)[0] == 200
+        with pytest.raises(triton.InferenceServerException, match="UNAUTHENTICATED"):
+            await asyncio.to_thread(over_grpc, view.grpc)
+        assert await asyncio.to_thread(over_grpc, view.grpc, secret) == [[3.0]]
         newer, _ = await engine.endpoints.rotate_key("adder", "anna", keep_seconds=600)
         await until(engine, "adder", lambda _: post(url, newer)[0] == 200)
         assert post(url, secret)[0] == 200

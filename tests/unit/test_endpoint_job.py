@@ -280,7 +280,8 @@ def test_a_change_is_told_when_its_replicas_answer_and_a_removed_endpoint_never(
     folder: Path,
 ) -> None:
     waiting = Rollout(id="r1", old=1, new=2, kind="canary", steps=(100.0,))
-    told = route([a_whole(folder, rollout=waiting)], port=0, revision=1, now=NOW)
+    told = route([a_whole(folder, rollout=waiting)], port=0, grpc_port=9000, revision=1, now=NOW)
+    assert told.grpc_port == 9000
     assert told.endpoints["digits"].rollout is None
     assert "2" in told.endpoints["digits"].versions
     assert not route([a_whole(folder, removed_at=NOW)], port=0, revision=1, now=NOW).endpoints
