@@ -89,7 +89,8 @@ def endpoint() -> None:
     Examples:
       endpoint deploy FOLDER --name digits --pool lab --replicas 2
       endpoint                              what there is, and how it does
-      endpoint call digits --data '[[0, 0.5]]'
+      endpoint call digits '[[0, 0.5]]'
+      endpoint call digits --data - < inputs.json
       endpoint update digits FOLDER --canary 5
       endpoint rollback digits
     """  # noqa: D301 - click keeps the lines below its \b
@@ -652,12 +653,19 @@ def _restore(context: Context, name: str, *, detach: bool, wait_seconds: float |
 
 @endpoint.command("call")
 @_NAME
+@click.argument("words", nargs=-1, metavar="[JSON]")
 @click.option("--data", metavar="JSON", help="the inputs; - reads standard input")
 @click.option("--path", default="predict", show_default=True, help="below its URL")
 @click.option("--timeout", metavar="TIME", default="120", callback=_SECONDS("--timeout"))
 @TAKES_CONTEXT
 def _call(
-    context: Context, name: str, *, data: str | None, path: str, timeout: float | None
+    context: Context,
+    name: str,
+    *,
+    words: Sequence[str],
+    data: str | None,
+    path: str,
+    timeout: float | None,
 ) -> None:
     """Call an endpoint, and print what it answers; as its owner you need no key.
 
@@ -667,17 +675,25 @@ def _call(
       endpoint call digits                        with the example of its package
     """  # noqa: D301 - click keeps the lines below its \b
     engine = context.session.engine
+    if words and data is not None:
+        raise UsageError(
+            "the inputs are given twice", hint="with --data, or without", option="data"
+        )
+    # A shell, or a magic, may have taken them apart at their spaces.
+    data = " ".join(words) if words else data
     whole = engine.store.whole_endpoint(engine.store.get_endpoint(name).id)
     if data is None:
         inputs: Any = whole.version(whole.endpoint.main or 1).package.manifest.get("example")
         if inputs is None:
-            raise UsageError(f"{name} has no example", hint="--data '[[…]]'", option="data")
+            raise UsageError(
+                f"{name} has no example", hint=f"endpoint call {name} '[[…]]'", option="data"
+            )
     else:
         text = sys.stdin.read() if data == "-" else data
         try:
             inputs = json.loads(text)
         except ValueError as error:
-            raise UsageError(f"--data is no JSON: {error}", option="data") from None
+            raise UsageError(f"the inputs are no JSON: {error}", option="data") from None
     body = inputs if isinstance(inputs, dict) and path != "predict" else {"inputs": inputs}
 
     answer = context.session.run(

@@ -342,7 +342,7 @@ class Endpoints(SampleVerbs):
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             seconds=seconds,
         )
-        return _answered(endpoint.name, answer)
+        return _answered(endpoint.name, path, answer)
 
     async def wait(self, name: str, *, seconds: float, through: bool = False) -> EndpointView:
         """Do what follows until the endpoint is as it is wanted, or it is clear that it fails.
@@ -397,7 +397,7 @@ class Endpoints(SampleVerbs):
             await asyncio.sleep(min(max(pause, 0.05), _POLL_SECONDS))
 
 
-def _answered(name: str, answer: Answer) -> Any:
+def _answered(name: str, path: str, answer: Answer) -> Any:
     try:
         told = json.loads(answer.body) if answer.body else None
     except ValueError:
@@ -405,7 +405,8 @@ def _answered(name: str, answer: Answer) -> Any:
     if answer.status < 400:  # noqa: PLR2004 - what HTTP calls an error
         return told
     said = told.get("error") if isinstance(told, dict) else told
-    message = f"endpoint {name} answers {answer.status}: {said or 'nothing'}"
+    missing = f"it has no path {path}" if answer.status == 404 else "nothing"  # noqa: PLR2004
+    message = f"endpoint {name} answers {answer.status}: {said or missing}"
     if answer.status < 500:  # noqa: PLR2004
         raise UsageError(message, hint=f"endpoint show {name} tells what it takes")
     raise Unreachable(message, hint=f"endpoint logs {name}")

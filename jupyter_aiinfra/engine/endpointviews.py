@@ -201,9 +201,10 @@ def before_of(whole: Whole) -> int:
     good = (VersionState.READY, VersionState.RETIRED)
     found = [each.number for each in whole.versions if each.number < main and each.state in good]
     if not found:
+        others = [str(each.number) for each in whole.versions if each.number != main]
         raise NotFound(
             f"endpoint {whole.endpoint.name} has no version before {main} to go back to",
-            hint="--to names one",
+            hint=f"--to names one: {', '.join(others)}" if others else "it is the only one",
         )
     return max(found)
 

@@ -137,8 +137,8 @@ class Router:
         rollouts = {
             name: served.course.progress for name, served in self.served.items() if served.course
         }
-        grpc_port = self._grpc.port or self._kept.grpc_port
-        return msgspec.json.encode(Kept(port=self.port, grpc_port=grpc_port, rollouts=rollouts))
+        kept = Kept(port=self.port, grpc_port=self._kept.grpc_port, rollouts=rollouts)
+        return msgspec.json.encode(kept)
 
     def _save(self) -> None:
         """Write how far rollouts are, in a thread, if that has changed."""
@@ -256,6 +256,8 @@ class Router:
 
     async def _take_grpc(self) -> None:
         await self._grpc.follow(self.config, http_port=self.port, before=self._kept.grpc_port)
+        # Also of one that is closed for a while.
+        self._kept.grpc_port = self._grpc.port or self._kept.grpc_port
 
     async def _opened(self, config: Config) -> asyncio.Server:
         """Return what listens at the port that is asked for, or at the one it had, or at any."""

@@ -18,7 +18,7 @@ from jupyter_aiinfra.commands.endpointshow import endpoint_lines, endpoint_value
 from jupyter_aiinfra.endpoint import Gates, ReplicaOptions, ReplicaState, Scaling, VersionState
 from jupyter_aiinfra.engine import Engine
 from jupyter_aiinfra.engine.endpointviews import Asked
-from jupyter_aiinfra.errors import UsageError
+from jupyter_aiinfra.errors import NotFound, UsageError
 from jupyter_aiinfra.model import Desired, JobState
 from tests.support.endpoints import Callers, engine_at, model, until
 
@@ -74,6 +74,11 @@ async def test_a_model_is_deployed_called_with_a_key_and_removed(tmp_path: Path)
         }
         with pytest.raises(UsageError, match=r"adder answers 400: inputs"):
             await engine.endpoints.call("adder", {"inputs": [["x", 4]]})
+        with pytest.raises(UsageError, match=r"adder answers 404: .*nowhere"):
+            await engine.endpoints.call("adder", {}, path="nowhere")
+        with pytest.raises(NotFound, match="no version before 1") as caught:
+            await engine.endpoints.rollback("adder")
+        assert caught.value.hint == "it is the only one"
 
         secret, key = await engine.endpoints.add_key("adder", "anna")
         await until(engine, "adder", lambda _: post(url)[0] == 401)

@@ -156,3 +156,6 @@ def test_it_comes_back_to_its_port_and_goes_when_it_is_not_asked_for(
         one.config = msgspec.structs.replace(one.config, grpc_port=None)
         one.change(shared=shared)
         assert (one.status().problem, one.status().grpc_port) == ("", 0)
+        one.config = msgspec.structs.replace(one.config, grpc_port=0)
+        one.change(shared=shared)
+        assert one.status().grpc_port == port
