@@ -18,6 +18,7 @@ from jupyter_aiinfra.model import Handle, Health, Job, JobSpec, JobState
 from jupyter_aiinfra.pools.base import Pool
 from jupyter_aiinfra.pools.ssh import SshPool
 from tests.contract.suite import FINAL, PoolContract, Rig, a_spec, make_job, until
+from tests.support.bench import wait_until
 from tests.support.sshpool import Cluster, connections, open_cluster
 
 
@@ -193,8 +194,12 @@ class TestSshPool(PoolContract):
             assert seen.state is JobState.FAILED
             # Each side has lost the other, and either may be the first to say so.
             assert re.match(r"node gpu[12] was lost", seen.reason or ""), seen.reason
-            for name in ("gpu1", "gpu2"):
-                assert cluster.processes(name, handle.data["job"]) == []
+            # The other may notice a little later; neither has anybody to tell it.
+            job = handle.data["job"]
+            await asyncio.to_thread(
+                wait_until,
+                lambda: not any(cluster.processes(name, job) for name in ("gpu1", "gpu2")),
+            )
         finally:
             cluster.hosts["gpu1"].mend_from(cluster.hosts["gpu2"])
 
