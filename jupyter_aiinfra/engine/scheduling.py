@@ -431,12 +431,13 @@ class Scheduling:
 
     def restore(self, name: str) -> ScheduleView:
         """Put a schedule back that was removed; Conflict where its name is taken by now."""
-        return self._change(
-            name,
-            "schedule.restored",
-            lambda each: {"removed_at": None, **self._live_again(each)},
-            removed=True,
-        )
+
+        def back(schedule: Schedule) -> dict[str, Any]:
+            if schedule.removed_at is None:
+                raise Conflict(f"schedule {schedule.name} was not removed")
+            return {"removed_at": None, **self._live_again(schedule)}
+
+        return self._change(name, "schedule.restored", back, removed=True)
 
     def _live_again(self, schedule: Schedule) -> dict[str, Any]:
         version = self._store.schedule_version(schedule.id, schedule.version)

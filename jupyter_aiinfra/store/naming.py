@@ -23,6 +23,11 @@ class Named(Protocol):
         """What people call it; may be another's later."""
         ...
 
+    @property
+    def removed_at(self) -> float | None:
+        """When it was removed, and its name was free again; ``None``: it was not."""
+        ...
+
 
 T = TypeVar("T", bound=Named)
 
@@ -30,7 +35,8 @@ T = TypeVar("T", bound=Named)
 def meant(known: Sequence[T], name: str, kind: str) -> T | None:
     """Return the one of `known` that `name` stands for; ``None``: there is none.
 
-    An id goes before a name, and a name before the beginning of an id.
+    An id goes before a name, and a name before the beginning of an id. Of those who had the same
+    name, one after the other, it stands for the one that has it now.
 
     Raises
     ------
@@ -39,6 +45,7 @@ def meant(known: Sequence[T], name: str, kind: str) -> T | None:
     """
     for fits in (
         [each for each in known if each.id == name],
+        [each for each in known if each.name == name and each.removed_at is None],
         [each for each in known if each.name == name],
         [each for each in known if name and each.id.startswith(name)],
     ):

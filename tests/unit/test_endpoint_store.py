@@ -18,7 +18,7 @@ from jupyter_aiinfra.endpoint import (
     Share,
     new_key,
 )
-from jupyter_aiinfra.errors import Conflict, NotFound
+from jupyter_aiinfra.errors import Conflict, NotFound, UsageError
 from jupyter_aiinfra.settings import Settings
 from jupyter_aiinfra.store import Store, open_store
 
@@ -103,6 +103,17 @@ def test_it_is_found_by_name_id_or_the_beginning_of_one(store: Store) -> None:
     with pytest.raises(NotFound):
         store.get_endpoint("digits")
     assert store.get_endpoint("digits", removed=True).id == "e1abc"
+
+
+def test_a_name_that_was_others_before_is_of_the_one_that_has_it_now(store: Store) -> None:
+    for number in (1, 2):
+        made = add(store, endpoint_id=f"e{number}")
+        store.change_endpoint(made, removed_at=float(number))
+    with pytest.raises(UsageError, match="may be several endpoints: e1, e2"):
+        store.get_endpoint("digits", removed=True)
+    add(store, endpoint_id="e3")
+    assert store.get_endpoint("digits", removed=True).id == "e3"
+    assert store.get_endpoint("e1", removed=True).id == "e1"
 
 
 def test_a_removed_endpoint_is_looked_at_while_anything_of_it_runs(store: Store) -> None:

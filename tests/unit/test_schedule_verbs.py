@@ -212,6 +212,10 @@ def test_pause_resume_remove_restore(desk: ScheduleDesk, notebook: Path) -> None
     desk(f"schedule add {notebook} --pool {POOL} --every 2h")
     with pytest.raises(Conflict, match="report"):
         desk(f"schedule restore {made['id']}")
+    desk("schedule pause report")
+    with pytest.raises(Conflict, match="report was not removed"):
+        desk("schedule restore report")
+    assert desk("schedule show report")["state"] == "paused"
     desk("schedule remove report")
     assert desk(f"schedule restore {made['id']}")["state"] == "active"
 
