@@ -4,13 +4,13 @@
 #   PYTHON=python3  what a new environment is made with
 #   PYTEST_ARGS=…   handed to every pytest, for example PYTEST_ARGS='-k store -x'
 #   WORKERS=4       processes that share the tests, which mostly wait; 0 for none
-#   BROWSERS=2      browsers that share the tests of the page
+#   BROWSERS=3      browsers that share the tests of the page
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 WORKERS ?= 4
-BROWSERS ?= 2
+BROWSERS ?= 3
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
