@@ -10,11 +10,11 @@ import httptools
 from jupyter_aiinfra.routing.seen import Answered, Seen
 from jupyter_aiinfra.routing.wire import HOP, Request
 
-__all__ = ["Back", "Errand", "Line", "Place", "seen"]
+__all__ = ["FINAL", "NO_BODY", "Back", "Errand", "Heading", "Line", "Place", "seen"]
 
 _INFORMATION = 100
-_FINAL = 200
-_NO_BODY = (204, 304)
+FINAL = 200
+NO_BODY = (204, 304)
 
 seen: Seen[Answered] = Seen()
 """Heads of answers, of all replicas."""
@@ -84,7 +84,24 @@ class Place(Protocol):
         ...
 
 
-class Back(asyncio.Protocol):
+class Heading:
+    """What the parser tells of the head of an answer: the lines that go on, and the length."""
+
+    __slots__ = ("_length", "_lines")
+
+    _lines: list[bytes]
+    _length: int | None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one."""
+        name = name.lower()
+        if name == b"content-length":
+            self._length = int(value) if value.isdigit() else None
+        elif name not in HOP:
+            self._lines.append(b"%b: %b\r\n" % (name, value))
+
+
+class Back(Heading, asyncio.Protocol):
     """A connection to a replica."""
 
     __slots__ = (
@@ -95,8 +112,6 @@ class Back(asyncio.Protocol):
         "_fed",
         "_head_lines",
         "_last",
-        "_length",
-        "_lines",
         "_parser",
         "_place",
         "_status",
@@ -202,7 +217,7 @@ class Back(asyncio.Protocol):
 
     def _learn(self, errand: Errand, data: bytes) -> None:
         """Remember the head of a whole answer that came at once."""
-        bodiless = errand.request.method == b"HEAD" or self._status in _NO_BODY
+        bodiless = errand.request.method == b"HEAD" or self._status in NO_BODY
         if self._length is not None and not bodiless:
             seen.keep(data, Answered(self._status, self._head_lines, self._length))
 
@@ -243,14 +258,9 @@ class Back(asyncio.Protocol):
     # --- of the parser -----------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take what goes on."""
-        if self._complete:
-            return
-        name = name.lower()
-        if name == b"content-length":
-            self._length = int(value) if value.isdigit() else None
-        elif name not in HOP:
-            self._lines.append(b"%b: %b\r\n" % (name, value))
+        """Take what goes on, of this answer only."""
+        if not self._complete:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Hand the head on."""
@@ -262,12 +272,12 @@ class Back(asyncio.Protocol):
         errand = self._errand
         if errand is None:
             return
-        if _INFORMATION <= status < _FINAL:
+        if _INFORMATION <= status < FINAL:
             # What it thinks meanwhile is not for the client.
             return
         self._begun = True
         self._closes = not self._parser.should_keep_alive()
-        bodiless = errand.request.method == b"HEAD" or status in _NO_BODY
+        bodiless = errand.request.method == b"HEAD" or status in NO_BODY
         if not bodiless and self._length is None and self._closes:
             self._until_close = True
         self._head_lines = b"".join(self._lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import Any
 
@@ -37,30 +36,31 @@ class GrpcSide:
         asked = (config.host, config.grpc_port, http_port)
         if asked == self._asked:
             return
-        before = self.port or before
         await self.stop(0)
         self._asked, self.problem = asked, ""
         if config.grpc_port is None:
             return
-        try:
-            await self._open(config.host, config.grpc_port or before, http_port)
-        except ImportError:
-            self.problem = "gRPC needs pip install 'jupyter_aiinfra[grpc,serve]'"
-        except OSError as error:
-            if config.grpc_port or not before:
-                self.problem = f"gRPC: {error}"
-            else:
-                await self._open(config.host, 0, http_port)
-        if self.problem:
+        # Where any would do, another one if that is taken which callers know.
+        for port in dict.fromkeys((config.grpc_port or before, config.grpc_port)):
+            self.problem = await self._opened(config.host, port, http_port)
+            if not self.problem:
+                return
             _log.error("%s", self.problem)
 
-    async def _open(self, host: str, port: int, http_port: int) -> None:
-        from jupyter_aiinfra.routing import passing  # noqa: PLC0415 - not everybody has it
-
+    async def _opened(self, host: str, port: int, http_port: int) -> str:
+        """Listen there; return why not, or nothing."""
         near = f"[{host}]" if ":" in host else host
-        self._server, self._client, self.port = await passing.opened(
-            f"{near}:{port}", f"http://{near}:{http_port}"
-        )
+        try:
+            from jupyter_aiinfra.routing import passing  # noqa: PLC0415 - not everybody has it
+
+            self._server, self._client, self.port = await passing.opened(
+                f"{near}:{port}", f"http://{near}:{http_port}"
+            )
+        except ImportError:
+            return "gRPC needs pip install 'jupyter_aiinfra[grpc,serve]'"
+        except OSError as error:
+            return f"gRPC: {error}"
+        return ""
 
     async def stop(self, seconds: float) -> None:
         """Take no more calls; those under way have so long."""
@@ -70,5 +70,4 @@ class GrpcSide:
         if server is not None:
             await server.stop(seconds)
         if client is not None:
-            with contextlib.suppress(RuntimeError):  # a call that was given up still closes its own
-                await client.aclose()
+            await client.aclose()

@@ -112,11 +112,10 @@ class Seen(Generic[Told]):
 
     def find(self, data: bytes) -> tuple[Told, bytes] | None:
         """Return the head and the body of `data`, if that is one message whose head is known."""
-        end = data.find(b"\r\n\r\n") + 4
-        head = self._heads.get(data[:end])
-        if head is None or len(data) != end + head.length:
+        found = self.at(data, 0)
+        if found is None or len(data) != found[1] + found[0].length:
             return None
-        return head, data[end:]
+        return found[0], data[found[1] :]
 
     def at(self, data: bytes, begin: int) -> tuple[Told, int] | None:
         """Return the head that begins at `begin`, if it is known, and where its body begins."""

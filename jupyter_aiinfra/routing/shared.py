@@ -17,9 +17,9 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from jupyter_aiinfra.routing.back import Back, Errand, Place, seen
+from jupyter_aiinfra.routing.back import FINAL, NO_BODY, Back, Errand, Heading, Place, seen
 from jupyter_aiinfra.routing.seen import Answered
-from jupyter_aiinfra.routing.wire import EARLY_BYTES, HOP
+from jupyter_aiinfra.routing.wire import EARLY_BYTES
 
 __all__ = ["Pool", "Shared", "Sharer"]
 
@@ -37,8 +37,6 @@ _PART: Final = 0.1
 _PAUSE_SECONDS: Final = 60.0
 _IDLE_SECONDS: Final = 30.0
 _HEAD_BYTES: Final = 64 * 1024
-_FINAL: Final = 200
-_BODILESS: Final = (204, 304)
 
 _DECLARED = re.compile(rb"(?m)^x-endpoint-pipeline: (\d{1,4})(?:; *workers=(\d{1,4}))?\r$")
 
@@ -237,13 +235,13 @@ class Shared(asyncio.Protocol):
                 errand.again()
 
 
-class _Head:
-    """What the parser tells of the head of an answer."""
+class _Head(Heading):
+    """The head of an answer, parsed by itself."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._lines: list[bytes] = []
-        self._length: int | None = None
+        self._lines = []
+        self._length = None
         self._plain = False
 
     def read(self, text: bytes) -> Answered | None:
@@ -253,16 +251,9 @@ class _Head:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
         status = self._parser.get_status_code()
-        if not self._plain or self._length is None or status < _FINAL or status in _BODILESS:
+        if not self._plain or self._length is None or status < FINAL or status in NO_BODY:
             return None
         return Answered(status, b"".join(self._lines), self._length)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"content-length":
-            self._length = int(value) if value.isdigit() else None
-        elif name not in HOP:
-            self._lines.append(b"%b: %b\r\n" % (name, value))
 
     def on_headers_complete(self) -> None:
         self._plain = self._parser.should_keep_alive()
