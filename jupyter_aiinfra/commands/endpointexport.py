@@ -10,6 +10,7 @@ import click
 from jupyter_aiinfra.bundle import stored
 from jupyter_aiinfra.commands.context import Context
 from jupyter_aiinfra.commands.group import TAKES_CONTEXT, complete_endpoint
+from jupyter_aiinfra.engine.endpointviews import base_of
 from jupyter_aiinfra.errors import NotFound, UsageError
 
 __all__ = ["export"]
@@ -86,8 +87,7 @@ def _laid_out(context: Context, source: str, version: int | None, place: Path) -
         raise NotFound(
             error.message, hint="an endpoint or a folder with endpoint.json is expected"
         ) from None
-    number = version or whole.endpoint.main or whole.endpoint.newest
-    package = whole.version(number).package
+    package = (whole.version(version) if version else base_of(whole)).package
     for file in stored(package.files, blobs=engine.settings.blobs).files:
         if file.path is None or not file.path.startswith(_MODEL):
             continue

@@ -44,7 +44,7 @@ from jupyter_aiinfra.endpoint import (
     Scaling,
     check_endpoint_name,
 )
-from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView, replicas_of
+from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView, base_of, replicas_of
 from jupyter_aiinfra.errors import AiInfraError, UsageError
 from jupyter_aiinfra.logview import ByteRedactor
 from jupyter_aiinfra.model import to_wire
@@ -429,8 +429,7 @@ def update_folder(
     """Have an endpoint serve another version, as the options of :data:`UPDATING` say; show it."""
     engine = context.session.engine
     whole = engine.store.whole_endpoint(engine.store.get_endpoint(name).id)
-    old = whole.version(whole.endpoint.main or whole.endpoint.newest)
-    asked = replace(_asked(given, old.options), pool=pool)
+    asked = replace(_asked(given, base_of(whole).options), pool=pool)
     work = engine.endpoints.update(name, folder, asked)
     _done(context, work, detach=detach, wait_seconds=wait_seconds, through=through)
 

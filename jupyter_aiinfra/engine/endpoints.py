@@ -147,9 +147,6 @@ class Endpoints(SampleVerbs):
         told = None if known is None else known.endpoints.get(endpoint.name)
         # The same name may have been another endpoint's.
         url = None if known is None else f"http://{known.host}:{known.port}/{endpoint.name}"
-        grpc = None
-        if known is not None and known.grpc_port:
-            grpc = f"{known.host}:{known.grpc_port}"
         problems = self.keeping.problems
         found = [problems[each.id] for each in whole.replicas if each.id in problems]
         router = problems.get(self.router.key, "")
@@ -158,9 +155,7 @@ class Endpoints(SampleVerbs):
             problem = f"it is served by {endpoint.router}, and only seen from there"
         if known is not None and known.problem:
             problem = known.problem
-        return EndpointView(
-            whole=whole, url=url, grpc=grpc, status=told, router=known, problem=problem
-        )
+        return EndpointView(whole=whole, url=url, status=told, router=known, problem=problem)
 
     def events(self, name: str) -> Sequence[Event]:
         """Return what has happened to an endpoint, oldest first."""

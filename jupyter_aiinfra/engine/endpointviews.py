@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from jupyter_aiinfra.endpoint import (
     Endpoint,
     EndpointOptions,
+    EndpointVersion,
     Gates,
     ReplicaOptions,
     Scaling,
@@ -27,6 +28,7 @@ __all__ = [
     "Asked",
     "EndpointView",
     "How",
+    "base_of",
     "before_of",
     "check_change",
     "check_options",
@@ -106,8 +108,6 @@ class EndpointView:
     ----------
     url
         Where it is called; ``None`` while its router is not known to listen.
-    grpc
-        ``HOST:PORT`` where it is called over gRPC, as a model of its name; ``None``: nowhere.
     status
         What the router says; ``None``: it says nothing just now.
     cost
@@ -116,11 +116,16 @@ class EndpointView:
 
     whole: Whole
     url: str | None = None
-    grpc: str | None = None
     status: EndpointStatus | None = None
     cost: EndpointCost | None = None
     router: Status | None = None
     problem: str = ""
+
+    @property
+    def grpc(self) -> str | None:
+        """``HOST:PORT`` where it is called over gRPC, as a model of its name; ``None``: nowhere."""
+        router = self.router
+        return f"{router.host}:{router.grpc_port}" if router and router.grpc_port else None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -184,6 +189,11 @@ def main_of(endpoint: Endpoint) -> int:
     if main is None:
         raise Conflict(f"endpoint {endpoint.name} sends its requests nowhere")
     return main
+
+
+def base_of(whole: Whole) -> EndpointVersion:
+    """Return the version that another is like where nothing else is said."""
+    return whole.version(whole.endpoint.main or whole.endpoint.newest)
 
 
 def tried_of(endpoint: Endpoint) -> int | None:
@@ -251,16 +261,8 @@ def check_change(asked: Asked) -> Asked:
         ("step", asked.step_seconds, 365 * 86_400.0),
         ("least_requests", asked.least_requests, 1e9),
     ):
-        if value is not None and not 0 <= value <= most:
-            raise UsageError(
-                f"{name} {value:g} cannot be", hint=f"a number from 0 to {most:g}", option=name
-            )
-    if gates.p95_ms is not None and not 0 < gates.p95_ms < math.inf:
-        raise UsageError(
-            f"max_p95 {gates.p95_ms:g} cannot be",
-            hint="milliseconds above 0; --no-gates asks for none",
-            option="max_p95",
-        )
+        _check_bound(name, value, 0, most, "a number")
+    _check_p95("max_p95", gates.p95_ms, more="; --no-gates asks for none")
     for name in asked.header or ():
         if not _HEADER.fullmatch(name):
             raise UsageError(
@@ -271,13 +273,21 @@ def check_change(asked: Asked) -> Asked:
 
 def _check_bounds(options: Any, bounds: Sequence[tuple[str, float, float, str]]) -> None:
     for name, least, most, what in bounds:
-        value = getattr(options, name)
-        if value is not None and not least <= value <= most:
-            raise UsageError(
-                f"{name} {value:g} cannot be",
-                hint=f"{what} from {least:g} to {most:g}",
-                option=name,
-            )
+        _check_bound(name, getattr(options, name), least, most, what)
+
+
+def _check_bound(name: str, value: float | None, least: float, most: float, what: str) -> None:
+    if value is not None and not least <= value <= most:
+        raise UsageError(
+            f"{name} {value:g} cannot be", hint=f"{what} from {least:g} to {most:g}", option=name
+        )
+
+
+def _check_p95(name: str, value: float | None, *, more: str = "") -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise UsageError(
+            f"{name} {value:g} cannot be", hint=f"milliseconds above 0{more}", option=name
+        )
 
 
 def replicas_of(
@@ -344,10 +354,7 @@ def check_scaling(scaling: Scaling) -> Scaling:
         )
     if not 0 < scaling.in_flight < math.inf:
         raise UsageError("a replica is good for at least one request", option="in_flight")
-    if scaling.p95_ms is not None and not 0 < scaling.p95_ms < math.inf:
-        raise UsageError(
-            f"p95_ms {scaling.p95_ms:g} cannot be", hint="milliseconds above 0", option="p95_ms"
-        )
+    _check_p95("p95_ms", scaling.p95_ms)
     for name in ("idle_seconds", "cool_seconds"):
         if not 0 <= getattr(scaling, name) < math.inf:
             raise UsageError(f"{name} is a time from 0 on", option=name)

@@ -114,33 +114,25 @@ class Keeping:
         if not wholes:
             await self._router.dismiss()
             return _REST_SECONDS
-        if any(whole.endpoint.removed_at is None for whole in wholes):
-            await self._routed()
+        is_served = any(whole.endpoint.removed_at is None for whole in wholes)
+        if is_served and await self._could(self._router.ensure()):
+            self.problems.pop(self._router.key, None)
         status = await self._router.status()
         for whole in wholes:
             await self._kept(whole, status)
-        await self._published()
+        await self._could(self._router.publish())
         return self._pause(self._store.standing_endpoints(self._router.key), status)
 
-    async def _published(self) -> None:
-        """Have the router know what is on record; where it cannot be, that can still be changed."""
+    async def _could(self, work: Awaitable[object]) -> bool:
+        """Do something about the router; where it cannot be, that is told and all else goes on."""
         try:
-            await self._router.publish()
+            await work
         except StoreError:
             raise
         except AiInfraError as error:
             self.problems[self._router.key] = error.message
-
-    async def _routed(self) -> None:
-        """Have the router run; where it cannot be, replicas are kept all the same."""
-        try:
-            await self._router.ensure()
-        except StoreError:
-            raise
-        except AiInfraError as error:
-            self.problems[self._router.key] = error.message
-        else:
-            self.problems.pop(self._router.key, None)
+            return False
+        return True
 
     async def settled(self) -> None:
         """Wait until what this process launches and ends just now is launched and ended."""

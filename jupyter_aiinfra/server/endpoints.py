@@ -11,7 +11,7 @@ from tornado import web
 
 from jupyter_aiinfra.endpoint import ReplicaOptions
 from jupyter_aiinfra.engine import Engine
-from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView
+from jupyter_aiinfra.engine.endpointviews import Asked, EndpointView, base_of
 from jupyter_aiinfra.errors import NotFound, UsageError
 from jupyter_aiinfra.promote.endpointjob import read_package
 from jupyter_aiinfra.server import queries
@@ -181,8 +181,7 @@ class UpdateHandler(_Handler):
         )
 
         async def update(engine: Engine) -> EndpointView:
-            whole = engine.store.whole_endpoint(id)
-            old = whole.version(whole.endpoint.main or whole.endpoint.newest).options
+            old = base_of(engine.store.whole_endpoint(id)).options
             own = replace(how, options=asked.replicas(old))
             return await engine.endpoints.update(id, folder, own)
 
