@@ -292,7 +292,7 @@ def _idle_set(context: Context, name: str, what: str) -> None:
       idle set lab 30m
       idle set lab warn
       idle set 1mz4k never
-    """  # noqa: D301 - click keeps the lines below its \b  # noqa: D301 - click keeps the lines below its \b
+    """  # noqa: D301 - click keeps the lines below its \b
     rule = None if what == "default" else idle_rule("idle set", what)
     context.session.engine.governor.set_idle(name, rule)
     context.surface.text(f"{name}: {rule_text(rule)}")

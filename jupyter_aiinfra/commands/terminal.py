@@ -20,11 +20,11 @@ from jupyter_aiinfra.follow import News
 from jupyter_aiinfra.logview import ByteRedactor, LogView, log_text
 from jupyter_aiinfra.model import Job, JobState, LogChunk
 
+__all__ = ["JsonSurface", "TerminalSurface", "as_typed", "table_text"]
+
 _MAGIC = re.compile(
     r"(?<![\w%])%(pool|jobs|gpus|cost|budget|idle|schedule|endpoint|promote|notify)\b(?!%)"
 )
-
-__all__ = ["JsonSurface", "TerminalSurface", "as_typed", "table_text"]
 
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int = 160) -> str:
