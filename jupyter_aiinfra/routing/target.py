@@ -139,13 +139,16 @@ class Target:
         try:
             if address.startswith("unix:"):
                 making = loop.create_unix_connection(made, address.removeprefix("unix:"))
-                _, one = await asyncio.wait_for(making, _CONNECT_SECONDS)
+                transport, one = await asyncio.wait_for(making, _CONNECT_SECONDS)
             else:
                 host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
                 reaching = loop.create_connection(made, host.strip("[]"), int(port))
-                _, one = await asyncio.wait_for(reaching, _CONNECT_SECONDS)
+                transport, one = await asyncio.wait_for(reaching, _CONNECT_SECONDS)
         except asyncio.TimeoutError:
             raise ConnectionError(f"not within {_CONNECT_SECONDS:g} s") from None
+        if transport.is_closing():
+            # A process that ends may take it first. Whoever asked there now would not be told.
+            raise ConnectionError("it closed the connection at once")
         return one
 
     def dial(self, relay: Relay) -> None:
