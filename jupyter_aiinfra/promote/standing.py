@@ -311,6 +311,12 @@ class _Decision:
             return 0
         if any(self._is_lost(version, each) for each in here):
             return 0
+        # One found to be over just now counts for when to try again only at the next look.
+        if any(
+            each.version == version.number and each.ended_at == self._now
+            for each in self._replicas.values()
+        ):
+            return 0
         steady = all(is_up(self._status, each) for each in back)
         own = [each for each in here if each not in back]
         trying = [each for each in own if not is_up(self._status, each)]

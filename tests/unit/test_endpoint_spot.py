@@ -101,6 +101,14 @@ class TestFallingBack:
         alone = decided(replica("a"), status=says(), jobs=[lost], of=version(1))
         assert set(alone.replicas) == {"a"}
 
+    def test_where_it_is_replaced_already_its_end_brings_no_other(self) -> None:
+        lost = on("lab", "a", JobState.FAILED, "taken back")
+        both = [lost, on("steady", "b")]
+        change = decided(replica("a"), replica("b"), status=says(b="up"), jobs=both)
+        assert {name: each.state for name, each in change.replicas.items()} == {
+            "a": ReplicaState.GONE
+        }
+
     def test_one_that_fails_there_too_is_waited_with(self) -> None:
         of = spot(failures=1, failed_at=NOW - 0.1)
         lost = on("steady", "a", JobState.FAILED, "it ended")
