@@ -21,6 +21,7 @@ class Client(asyncio.Protocol):
         self._times = times
         self._failed = failed
         self._left = 0
+        self._got = b""
         self._begun = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -34,17 +35,28 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Count an answer when all of it is there."""
-        if not self._left:
-            head, _, body = data.partition(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                self._failed.append(1)
-            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-            self._left = length - len(body)
-        else:
+        if self._left:
             self._left -= len(data)
+        elif not self._is_told(self._got + data):
+            self._got += data
+            return
         if not self._left:
+            self._got = b""
             self._times.append(time.perf_counter() - self._begun)
             self._ask()
+
+    def _is_told(self, got: bytes) -> bool:
+        """Whether it is known how much of an answer is left, of which so much has arrived."""
+        head, ended, body = got.partition(b"\r\n\r\n")
+        if not ended:
+            return False
+        _, says, length = head.lower().partition(b"content-length: ")
+        if not says and not body.endswith(b"0\r\n\r\n"):
+            return False  # in chunks: over with an empty one
+        if not head.startswith(b"HTTP/1.1 200"):
+            self._failed.append(1)
+        self._left = int(length.split(b"\r\n")[0]) - len(body) if says else 0
+        return True
 
 
 def _request(path: str, body: bytes, key: str) -> bytes:

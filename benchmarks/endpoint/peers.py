@@ -74,12 +74,13 @@ mlflow.models.set_model(Mlp())
 """
 _RAY = """
 import os, sys, time
-os.environ["RAY_raylet_start_wait_time_s"] = "150"
+os.environ |= {"RAY_raylet_start_wait_time_s": "150", "RAY_worker_niceness": "0"}
 import ray, torch
 from ray import serve
+from ray.serve.schema import LoggingConfig
 from net import build
 
-@serve.deployment(max_ongoing_requests=256)
+@serve.deployment(max_ongoing_requests=256, logging_config={"enable_access_log": False})
 class Mlp:
     def __init__(self):
         self.model = build().eval()
@@ -91,7 +92,8 @@ class Mlp:
         return {"outputs": [await self.many((await request.json())["inputs"][0])]}
 
 ray.init(num_cpus=4, include_dashboard=False, configure_logging=False)
-serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
+quiet = LoggingConfig(enable_access_log=False)
+serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])}, logging_config=quiet)
 serve.run(Mlp.bind(), route_prefix="/predict")
 while True:
     time.sleep(3600)
