@@ -1,9 +1,9 @@
 """Connections to a replica with many requests under way, which it answers in order.
 
-What is sent in one turn of the event loop is one write then, and what is answered at once is one
-read. Only replicas that say so are asked in this way, only what is small and may be asked twice,
-and only while answers come soon: one that is slow holds up those behind it. Where a connection to
-share is not there yet, or is full, a request has one of its own.
+What is sent in one turn of the event loop is a few writes then, and what is answered at once is a
+few reads. Only replicas that say so are asked in this way, only what is small and may be asked
+twice, and only while answers come soon: one that is slow holds up those behind it. Where a
+connection to share is not there yet, or is full, a request has one of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ __all__ = ["Pool", "Shared", "Sharer"]
 # So many on one connection, also where a replica would take more: they are lost together.
 _MOST_DEEP: Final = 32
 _MOST_CONNECTIONS: Final = 64
+# What is read in one turn is sent in parts: the replica is at work on the first while the others
+# are read, where it would wait for all of them, and then everybody for it.
+_AT_ONCE: Final = 8
 # Of a replica with several workers: which of them takes a connection is chance, so it takes some
 # for each of them to have its part.
 _A_WORKER: Final = 8
@@ -100,11 +103,13 @@ class Shared(asyncio.Protocol):
         if not self._out:
             self._pool.loop.call_soon(self._write)
         self._out.append(errand.request.sent())
+        if len(self._out) == _AT_ONCE:
+            self._write()
 
     def _write(self) -> None:
         data = b"".join(self._out)
         self._out.clear()
-        if not self.transport.is_closing():
+        if data and not self.transport.is_closing():
             self.transport.write(data)
 
     def more(self, data: bytes) -> None:

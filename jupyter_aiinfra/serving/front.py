@@ -30,6 +30,9 @@ _LINGER_SECONDS = 2.0
 _CHOKED_SECONDS = 60.0
 # As many requests of one connection are under way; what it sends beyond waits in its socket.
 MOST = 64
+# So many answers leave while those after them are still being written, for whoever asks many things
+# on one connection to be at work meanwhile.
+_AT_ONCE = 8
 _GONE = 499
 _NOT_UNDERSTOOD = Known({}, dialect=None, shown=None, keep=False, free=True)
 _HEADERS_TOO_LARGE = 431
@@ -140,6 +143,8 @@ class Front(asyncio.Protocol):
         self._missing = 0
         self._timer: asyncio.TimerHandle | None = None
         self._since = lobby.loop.time()
+        # How many were answered since the last write, while there are more to come.
+        self._unsent = 0
         self._going = self._held = self._choked = self._soon = False
         # It is to end after what is under way; it is not listened to any more; it is told nothing
         # more; what it still sends is the rest of what was refused.
@@ -361,13 +366,20 @@ class Front(asyncio.Protocol):
         if not head.keep or last or (b"connection", b"close") in answer.headers:
             item.close = True
         item.data = answer.written(head.accepted, close=item.close)
-        if self._going or not self._items or self._items[0] is not item:
+        if self._going or not self._items:
             return
-        if len(self._items) == 1:
+        if self._soon:
+            self._unsent += 1
+            if self._unsent == _AT_ONCE:
+                self._flush()
+        elif self._items[0] is not item:
+            return
+        elif len(self._items) == 1:
             self._written()
-        elif not self._soon:
-            # The others of its batch are answered in this turn of the loop: in one write.
+        else:
+            # The others of its batch are answered in this turn of the loop: in few writes.
             self._soon = True
+            self._unsent = 1
             self._lobby.loop.call_soon(self._written)
 
     def _written(self) -> None:
@@ -386,6 +398,7 @@ class Front(asyncio.Protocol):
         self.answered(item, answer)
 
     def _flush(self) -> None:
+        self._unsent = 0
         items = self._items
         if not items or (whole := items[0].data) is None:
             return

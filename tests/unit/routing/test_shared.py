@@ -143,6 +143,14 @@ async def test_what_is_asked_in_one_turn_is_one_write() -> None:
     assert line.under_way == 3
 
 
+async def test_much_that_is_asked_in_one_turn_is_sent_in_parts() -> None:
+    paths = [f"/{number}".encode() for number in range(20)]
+    line, transport, _ = await asked(Lines(), *(path.decode()[1:] for path in paths))
+    sent = [[part.split(b" ")[0] for part in data.split(b"POST ")[1:]] for data in transport.writes]
+    assert sent == [paths[:8], paths[8:16], paths[16:]]
+    assert line.under_way == 20
+
+
 ANSWERS = answer(b"one") + answer(b"", status=429) + answer(b"three\r\n\r\n", lines=b"x: 1\r\n")
 
 

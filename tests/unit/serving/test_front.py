@@ -452,7 +452,7 @@ async def test_all_that_was_asked_is_answered_before_it_ends() -> None:
         await until(lambda: not place.state.connections)
 
 
-async def test_a_batch_of_one_connection_is_answered_by_one_write() -> None:
+async def test_a_batch_of_one_connection_is_answered_by_few_writes() -> None:
     async with placed(App(DOUBLE)) as place:
         one = Fronts(place.app)(
             config=uvicorn.Config(place.app), server_state=place.state, app_state={}
@@ -461,9 +461,12 @@ async def test_a_batch_of_one_connection_is_answered_by_one_write() -> None:
         one.connection_made(wire)
         one.data_received(request() * 10)
         await until(lambda: wire.written.count(b"HTTP/1.1 200") == 10)
-        assert wire.writes == 1
+        assert wire.writes == 2
+        one.data_received(request() * 7)
+        await until(lambda: wire.written.count(b"HTTP/1.1 200") == 17)
+        assert wire.writes == 3
         one.data_received(request())
-        await until(lambda: wire.writes == 2)
+        await until(lambda: wire.writes == 4)
         one.connection_lost(None)
 
 
