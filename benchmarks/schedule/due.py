@@ -66,12 +66,12 @@ async def _late(engine: Engine, notebook: Path, name: str) -> list[float]:
     await engine.schedules.add(
         Draft(notebook=notebook, name=name, pool=POOL, triggers=(trigger,), policy=policy)
     )
-    while True:
-        pause = await engine.schedules.tick()
-        runs = engine.schedules.runs(name, limit=_SLOTS)
-        if len(runs) == _SLOTS and all(each.state.final for each in runs):
-            break
-        await engine.schedules.firing.rest(pause)
+    runs = engine.schedules.runs(name, limit=_SLOTS)
+    while len(runs) < _SLOTS or not all(each.state.final for each in runs):
+        # As the server does it. To list runs takes milliseconds, which would count as late.
+        await engine.schedules.firing.rest(await engine.schedules.tick())
+        if time.time() > times[-1] + _APART_SECONDS:
+            runs = engine.schedules.runs(name, limit=_SLOTS)
     late = []
     for each in runs:
         if each.state is not RunState.SUCCEEDED or each.started_at is None or each.slot is None:

@@ -277,13 +277,17 @@ def make_folder(folder: str, made: list[tuple[Callable[[str], None], str]] | Non
 
 def _copy(blob: str, target: str, made: list[tuple[Callable[[str], None], str]]) -> None:
     try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         _replace(blob, target)
-    else:
-        # In its place at once: nobody looks at a run directory before its spec is there.
-        made.append((os.unlink, target))
-        shutil.copyfile(blob, target)
+        return
+    # In its place at once: nobody looks at a run directory before its spec is there.
+    made.append((os.unlink, target))
+    # Most are small, and shutil looks at both of them first, by name, for longer than they take.
+    with open(descriptor, "wb", buffering=0) as copy, open(blob, "rb", buffering=0) as source:
+        while data := source.read(_CHUNK_BYTES):
+            while data:  # less may be taken than is given
+                data = data[copy.write(data) :]
 
 
 def _replace(blob: str, target: str) -> None:
