@@ -283,7 +283,14 @@ def _copy(blob: str, target: str, made: list[tuple[Callable[[str], None], str]])
         return
     # In its place at once: nobody looks at a run directory before its spec is there.
     made.append((os.unlink, target))
-    # Most are small, and shutil looks at both of them first, by name, for longer than they take.
+    _fill(descriptor, blob)
+
+
+def _fill(descriptor: int, blob: str) -> None:
+    """Write all of a blob, and close.
+
+    Most are small, and shutil looks at both files first, by name, for longer than that takes.
+    """
     with open(descriptor, "wb", buffering=0) as copy, open(blob, "rb", buffering=0) as source:
         while data := source.read(_CHUNK_BYTES):
             while data:  # less may be taken than is given

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import stat
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -262,15 +261,15 @@ def test_a_disk_full_while_copying_undoes_the_run_directory(
     if existing:
         run_dir.mkdir(parents=True)
         (run_dir / "mine").write_text("kept")
-    copyfile = shutil.copyfile
+    fill = receive._fill
 
-    def third_fails(source: Any, target: Any) -> None:
-        copyfile(source, target)
-        if str(target).endswith("c.py"):
+    def third_fails(descriptor: int, blob: str) -> None:
+        fill(descriptor, blob)
+        if Path(blob).read_bytes() == b"3":
             full()
 
     bundle = made(("a.py", b"1"), ("src/b.py", b"2"), ("src/c.py", b"3"))
-    monkeypatch.setattr(shutil, "copyfile", third_fails)
+    monkeypatch.setattr(receive, "_fill", third_fails)
     with pytest.raises(StorageFull, match=str(run_dir)):
         place(bundle, blobs=blobs, run_dir=run_dir)
     assert run_dir.exists() == existing
