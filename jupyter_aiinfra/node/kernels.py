@@ -121,6 +121,26 @@ async def _wait(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
+def _hear_while_sending(client: Any) -> None:
+    """Have an answer be heard that arrives while something else is sent.
+
+    jupyter_client sends around ZeroMQ's asyncio (``Session.send`` takes a shadow of the socket),
+    which may take the only sign that there is an answer: who waits for that waits for ever. So it
+    is with nbclient in a cell that shows something in an ``Output`` of ipywidgets, now and then.
+    """
+    channel, session = client.shell_channel, client.session
+    around = channel.send
+
+    def send(message: Any) -> None:
+        if session.adapt_version:  # an old kernel, to which it is put in other words
+            around(message)
+        else:
+            buffers = message.get("buffers") or ()
+            channel.socket.send_multipart([*session.serialize(message), *buffers])
+
+    channel.send = send
+
+
 class Kernel:
     """One kernel, from its start to its end.
 
@@ -152,12 +172,16 @@ class Kernel:
 
     async def start(self, *, cwd: str) -> None:
         """Start the process; it is not waited for."""
-        extra = ["--HistoryManager.hist_file=:memory:"] if self.choice.own else []
+        # What it runs is nobody's history, and many at once would wait for each other's database.
+        extra = ["--HistoryManager.hist_file=:memory:"] if self._is_ipykernel() else []
         try:
             await _wait(self.km.start_kernel(extra_arguments=extra, cwd=cwd))
         except (OSError, ValueError) as error:
             raise Refused(f"kernel {self.choice.name!r} cannot be started: {error}") from error
         self._process = getattr(getattr(self.km, "provisioner", None), "process", None)
+
+    def _is_ipykernel(self) -> bool:
+        return self.choice.own or "ipykernel_launcher" in self.choice.spec.argv
 
     async def connect(self, *, seconds: float) -> Mapping[str, Any]:
         """Wait until the kernel answers and is heard; return what it says of itself.
@@ -172,6 +196,7 @@ class Kernel:
         self.kc = self.km.client()
         self.kc.start_channels()
         self.kc.allow_stdin = False
+        _hear_while_sending(self.kc)
         deadline = time.monotonic() + seconds
         answer = None
         while True:

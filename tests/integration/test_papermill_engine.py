@@ -127,6 +127,50 @@ def test_more_notebooks_have_the_same_outcome(
     assert ours == theirs
 
 
+def test_what_is_shown_in_an_output_widget_is_kept_in_it(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "in.ipynb"
+    cells = [
+        "from ipywidgets import Output\nout = Output()\nout",
+        # nbclient tells the kernel what the widget shows, while it waits for the end of the cell.
+        *(f"with out:\n    display({number})" for number in range(12)),
+        "out.clear_output()\nwith out:\n    print('last')",
+        "print('beside it')",
+    ]
+    source.write_text(json.dumps(notebook_of(*cells)))
+    raised, _, _ = outcome(
+        source,
+        tmp_path / "out.ipynb",
+        {},
+        engine_name="aiinfra",
+        session=session,
+        execution_timeout=60,
+    )
+    assert raised is None
+    notebook = json.loads((tmp_path / "out.ipynb").read_text())
+    assert [cell["outputs"] for cell in notebook["cells"][1:-1]] == [[]] * 13
+    states = notebook["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    (shown,) = [
+        each["state"]["outputs"] for each in states.values() if each["model_name"] == "OutputModel"
+    ]
+    assert shown == [{"output_type": "stream", "name": "stdout", "text": "last\n"}]
+
+
+def test_a_kernel_that_is_asked_for_writes_no_history(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "in.ipynb"
+    source.write_text(json.dumps(notebook_of("get_ipython().history_manager.hist_file")))
+    for how in ({}, {"kernel_name": "python3"}):
+        _, cells, _ = outcome(
+            source, tmp_path / "out.ipynb", {}, engine_name="aiinfra", session=session, **how
+        )
+        assert cells[0][2][0]["data"]["text/plain"] == ["':memory:'"]
+
+
 def test_a_dead_kernel_and_a_slow_cell_raise_what_papermill_raises(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
