@@ -158,6 +158,9 @@ class Served:
         if target is None and running is not None and relay.tried:
             # Once more who was asked before: of several workers one may have died.
             target = running.pick()
+        if target is not None and target.doubted and relay.last and self.config.hold_seconds:
+            # Where all go at once, each would lose it in a moment. First it says that it is up.
+            target = None
         if running is not None and target is not None:
             if relay.version != running.name:
                 self._prepare(relay, running.name)

@@ -266,6 +266,11 @@ class Relay:
         if self.endpoint is not None:
             self.endpoint.place(self)
 
+    @property
+    def last(self) -> bool:
+        """Whether it fails when it is lost once more."""
+        return self._lost >= _MOST_LOST
+
     def lost(self, line: Line, reason: str) -> None:
         """Ask another replica, where that changes nothing; else say that it failed."""
         target = self._let_go()

@@ -69,6 +69,8 @@ class Target:
         self._idle: list[Back] = []
         self.shared = Pool(self._connected, self)
         self._strikes = 0
+        # How many answers it has lost; how many of them when it was asked, and said that it is up.
+        self._doubts = self._cleared = 0
         self._dialling: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
         self._tunnel = Tunnelled(replica) if replica.tunnel else None
@@ -78,6 +80,11 @@ class Target:
     def up(self) -> bool:
         """Whether requests may go there."""
         return self.state == UP
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it has lost an answer, and was not asked since then whether it is up."""
+        return self._doubts != self._cleared
 
     def status(self) -> ReplicaStatus:
         """Return it as it is told."""
@@ -181,6 +188,7 @@ class Target:
     def failed(self, reason: str) -> None:
         """Note that an answer was lost, or did not come in time."""
         self._strikes += 1
+        self._doubts += 1
         if self._strikes >= _MOST_STRIKES:
             self._down(f"{self._strikes} answers in a row failed, the last one: {reason}")
         self._hurry.set()
@@ -203,12 +211,16 @@ class Target:
             self.reason = reason
         self._hurry.set()
 
-    def _came_up(self) -> None:
+    def _came_up(self, doubts: int) -> None:
+        """Take that it says so, asked when it had lost so many answers."""
         self._strikes = 0
+        doubted, self._cleared = self.doubted, doubts
         if self.state in {STARTING, EJECTED}:
             _log.info("replica %s is up", self.id)
             self.state = UP
             self.reason = ""
+            self._changed(self)
+        elif doubted and not self.doubted:
             self._changed(self)
 
     async def _watch(self) -> None:
@@ -217,10 +229,11 @@ class Target:
         while self.state != DRAINING:
             self._hurry.clear()
             seconds = _UP_ANSWER_SECONDS if self.up else _ANSWER_SECONDS
+            doubts = self._doubts
             problem, late = await self._probe(seconds)
             silent = silent + 1 if late else 0
             if not problem:
-                self._came_up()
+                self._came_up(doubts)
             elif not late or silent >= _MOST_STRIKES or not self.up:
                 # One that is busy is asked some more times before it is out.
                 self._down(problem)

@@ -56,3 +56,28 @@ async def test_one_that_ends_as_it_is_connected_to_is_asked_again(
         assert [each.ended for each in made] == [True, False]
     finally:
         await target.close()
+
+
+async def test_one_that_has_lost_an_answer_is_doubted_until_it_says_that_it_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def connect(factory: Callable[[], Any], _path: str) -> tuple[Transport, Any]:
+        protocol = factory()
+        return Transport(protocol, ended=False), protocol
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_unix_connection", connect)
+    changed = asyncio.Event()
+    target = Target(Replica(id="r", address="unix:/r.sock"), changed=lambda _: changed.set())
+    try:
+        await asyncio.wait_for(changed.wait(), 30)
+        assert not target.doubted
+        changed.clear()
+        target.failed("it closed the connection")
+        target.worked(0.1)
+        assert target.up
+        assert target.doubted, "that another was answered says nothing of who was asked before"
+        await asyncio.wait_for(changed.wait(), 30)
+        assert target.up
+        assert not target.doubted
+    finally:
+        await target.close()
