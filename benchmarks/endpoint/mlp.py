@@ -163,7 +163,7 @@ def asked(
     argv = [sys.executable, str(_LOAD), str(server.port), path, str(clients), str(seconds)]
     done = subprocess.run([*argv, key], input=body, capture_output=True, check=False, timeout=60)
     if done.returncode:
-        raise CannotMeasure(f"asking failed: {done.stderr.decode().strip().splitlines()[-1]}")
+        raise RuntimeError(f"asking {path} failed: {done.stderr.decode()}")
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["answers"], told
     assert not told["failed"], told

@@ -299,9 +299,8 @@ def _fill(descriptor: int, blob: str) -> None:
 
 def _replace(blob: str, target: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".part-")
-    os.close(handle)
     try:
-        shutil.copyfile(blob, temporary)
+        _fill(handle, blob)
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)

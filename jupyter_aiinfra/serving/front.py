@@ -368,19 +368,18 @@ class Front(asyncio.Protocol):
         item.data = answer.written(head.accepted, close=item.close)
         if self._going or not self._items:
             return
-        if self._soon:
-            self._unsent += 1
-            if self._unsent == _AT_ONCE:
-                self._flush()
-        elif self._items[0] is not item:
-            return
-        elif len(self._items) == 1:
-            self._written()
-        else:
+        if not self._soon:
+            if self._items[0] is not item:
+                return
+            if len(self._items) == 1:
+                self._written()
+                return
             # The others of its batch are answered in this turn of the loop: in few writes.
             self._soon = True
-            self._unsent = 1
             self._lobby.loop.call_soon(self._written)
+        self._unsent += 1
+        if self._unsent == _AT_ONCE:
+            self._flush()
 
     def _written(self) -> None:
         """Write what is answered, and go on with what waited for that."""

@@ -50,6 +50,25 @@ async def test_another_replica_is_asked(router: Router, tmp_path: Path) -> None:
         assert errors == 0
 
 
+async def test_what_was_lost_twice_waits_until_somebody_says_that_he_is_up(
+    router: Router, tmp_path: Path
+) -> None:
+    async def goes(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(bad.heads) == 2:
+            bad.ready = False
+        if bad.ready and len(bad.heads) > 2:
+            await echo(head, reader, writer)
+        else:
+            writer.transport.abort()
+
+    async with routed(router, tmp_path, goes) as (bad,), client(router) as one:
+        asking = asyncio.ensure_future(one.ask(HEAD + length(b"x")))
+        await asyncio.to_thread(until, lambda: "up" not in router.states("a").values())
+        bad.ready = True
+        assert await asking == (200, b"x")
+        assert len(bad.heads) == 3
+
+
 async def test_a_new_version_that_drops_its_requests(router: Router, tmp_path: Path) -> None:
     course = Rollout(id="r", from_="1", to="2", steps=(50, 100), least_requests=100)
     told = {"rollout": course, "traffic": ONLY_ONE}
